@@ -1,0 +1,87 @@
+/**
+ * Reads every shaders/<room>/<file>.wgsl and writes src/generated/<room>.ts, one export per file.
+ * `--check` writes nothing and fails when a generated module is missing, stale or orphaned.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Shader } from "../src/op.ts";
+import { reflect } from "../src/reflect.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const shaders = join(root, "shaders");
+const generated = join(root, "src", "generated");
+const LIBRARY = "lib";
+
+const wgslIn = (folder: string): string[] =>
+  readdirSync(join(shaders, folder))
+    .filter((file) => file.endsWith(".wgsl"))
+    .sort();
+
+const camelCase = (file: string): string => file.replace(/\.wgsl$/, "").replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/** A template literal keeps the shader readable in the generated file. */
+const literal = (text: string): string => `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
+
+const show = (value: unknown): string => {
+  if (value === undefined) return "undefined";
+  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{ ${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${show(item)}`).join(", ")} }`;
+};
+
+const declaration = (file: string, { name, source, ...facts }: Shader): string => {
+  const lines = Object.entries({ name, ...facts }).map(([key, value]) => `  ${key}: ${show(value)},`);
+  return `export const ${camelCase(file)}: Shader = {\n${lines.join("\n")}\n  source: ${literal(source)},\n};\n`;
+};
+
+const header = (room: string): string => `/** Written by scripts/shaders.ts from shaders/${room}/; change those files instead. */\n`;
+
+const problems: string[] = [];
+const libs = Object.fromEntries(wgslIn(LIBRARY).map((file) => [`${LIBRARY}/${file}`, readFileSync(join(shaders, LIBRARY, file), "utf8")]));
+
+const moduleOf = (room: string): string | undefined => {
+  const parts: string[] = [];
+  for (const file of wgslIn(room)) {
+    try {
+      parts.push(declaration(file, reflect(`${room}/${file.replace(/\.wgsl$/, "")}`, readFileSync(join(shaders, room, file), "utf8"), libs)));
+    } catch (error) {
+      problems.push((error as Error).message);
+    }
+  }
+  const complete = parts.length === wgslIn(room).length;
+  return complete && parts.length > 0 ? `${header(room)}import type { Shader } from "../op.ts";\n\n${parts.join("\n")}` : undefined;
+};
+
+const rooms = readdirSync(shaders, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && entry.name !== LIBRARY)
+  .map((entry) => entry.name)
+  .sort();
+const modules = new Map(rooms.map((room) => [`${room}.ts`, moduleOf(room)]));
+modules.set(
+  `${LIBRARY}.ts`,
+  `${header(LIBRARY)}export const libs: Readonly<Record<string, string>> = {\n${Object.entries(libs).map(([file, text]) => `  ${JSON.stringify(file)}: ${literal(text)},`).join("\n")}\n};\n`,
+);
+
+const check = process.argv.includes("--check");
+mkdirSync(generated, { recursive: true });
+let written = 0;
+for (const [file, text] of modules) {
+  const path = join(generated, file);
+  if (text === undefined || (existsSync(path) && readFileSync(path, "utf8") === text)) continue;
+  if (check) {
+    problems.push(`src/generated/${file} is missing or stale: run \`npx tsx scripts/shaders.ts\``);
+    continue;
+  }
+  // Renamed into place: whoever imports it meanwhile sees the old module or the new one, never half.
+  writeFileSync(`${path}.${process.pid}`, text);
+  renameSync(`${path}.${process.pid}`, path);
+  written++;
+}
+for (const file of readdirSync(generated).filter((name) => name.endsWith(".ts") && !modules.has(name))) {
+  if (check) problems.push(`src/generated/${file} has no folder under shaders/`);
+  else rmSync(join(generated, file));
+}
+console.log(`shaders: ${rooms.length} rooms, ${written} modules written, ${problems.length} problems`);
+for (const problem of problems) console.error(problem);
+if (problems.length > 0) process.exitCode = 1;

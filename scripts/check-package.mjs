@@ -1,0 +1,62 @@
+/** The built package as a user gets it: its entries exist and load, and it imports nothing that it does not declare. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { init, parse } from "es-module-lexer";
+import { main, root } from "./run.mjs";
+
+const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
+
+const targets = (entry) => (typeof entry === "string" ? [entry] : Object.values(entry).flatMap(targets));
+
+const packageName = (specifier) => specifier.match(/^(@[^/]+\/)?[^/]+/)[0];
+
+/** What is wrong with a module's imports. Dynamic imports of computed names are the module's own business. */
+const importProblems = (file, declared) => {
+  const problems = [];
+  const [imports] = parse(readFileSync(file, "utf8"));
+  for (const { n: specifier } of imports) {
+    if (specifier === undefined || isBuiltin(specifier)) continue;
+    const from = relative(root, file);
+    if (specifier.startsWith(".")) {
+      if (!existsSync(join(dirname(file), specifier))) problems.push(`${from} imports ${specifier}, which is not there`);
+    } else if (!declared.has(packageName(specifier))) {
+      problems.push(`${from} imports ${specifier}, which is no run-time dependency`);
+    }
+  }
+  return problems;
+};
+
+await main(import.meta, async () => {
+  await init;
+  const manifest = json("package.json");
+  const problems = [];
+  const entries = [...targets(manifest.exports), ...targets(manifest.bin)];
+  for (const entry of entries) if (!existsSync(join(root, entry))) problems.push(`package.json names ${entry}, which the build did not make`);
+  for (const path of manifest.files)
+    if (!path.startsWith("!") && !existsSync(join(root, path))) problems.push(`package.json packs ${path}, which is not there`);
+
+  const modules = readdirSync(join(root, "dist"), { recursive: true })
+    .filter((name) => name.endsWith(".js"))
+    .map((name) => join(root, "dist", name));
+  const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }));
+  problems.push(...modules.flatMap((file) => importProblems(file, declared)));
+
+  for (const [name, entry] of Object.entries(manifest.exports)) {
+    if (typeof entry === "string") continue;
+    const exported = await import(pathToFileURL(join(root, entry.default)).href);
+    if (Object.keys(exported).length === 0) problems.push(`${name} exports nothing`);
+    if ("default" in exported) problems.push(`${name} has a default export`);
+  }
+  if (process.platform !== "win32" && (statSync(join(root, manifest.bin.birkhoff)).mode & 0o111) === 0)
+    problems.push("the command line tool is not executable");
+  // Lock files that name a host cannot be installed elsewhere.
+  const locked = Object.entries(json("package-lock.json").packages);
+  for (const [path, { resolved }] of locked) if (resolved) problems.push(`package-lock.json holds a resolved address for ${path}`);
+  if (locked.length < 2) problems.push("package-lock.json locks nothing");
+
+  for (const problem of problems) console.error(problem);
+  console.log(`${modules.length} modules, ${entries.length} entries`);
+  return problems.length > 0 ? 1 : 0;
+});

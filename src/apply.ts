@@ -1,0 +1,63 @@
+/** From tensors to a device call and back: the one way in which any op runs. */
+import { ArgumentError, expected } from "./errors.ts";
+import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
+import { GraphNode, isGradEnabled } from "./tape.ts";
+import { Tensor } from "./tensor.ts";
+
+const INTERNED_PER_OP = 1024;
+const interned = new WeakMap<Op, Map<string, Call>>();
+
+/** The same call object for the same op, specs and attributes, so that devices can cache by identity. Bounded. */
+export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Call<A> => {
+  let calls = interned.get(op as Op);
+  if (!calls) {
+    calls = new Map();
+    interned.set(op as Op, calls);
+  }
+  let key = JSON.stringify(attrs);
+  for (const { shape, dtype } of inputs) key += `|${dtype}:${shape.join()}`;
+  const known = calls.get(key);
+  if (known) return known as Call<A>;
+  const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
+  const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
+  if (calls.size >= INTERNED_PER_OP) {
+    for (const oldest of calls.keys()) {
+      calls.delete(oldest);
+      break;
+    }
+  }
+  calls.set(key, call as Call);
+  return call;
+};
+
+/**
+ * Runs one op: checks, allocates the outputs, enqueues, and records it when an input wants a gradient.
+ *
+ * @throws ArgumentError for tensors of two devices or specs that the op refuses; StateError for a disposed tensor;
+ * DeviceError when the device cannot run the call.
+ */
+export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], attrs: A, scalars: Scalars = {}): Tensor[] => {
+  const [first] = inputs;
+  for (const [i, tensor] of inputs.entries()) {
+    if (!(tensor instanceof Tensor)) throw expected(op.name, "a tensor", `inputs[${i}]`, tensor);
+    tensor.assertLive(op.name);
+    if (tensor.device !== first.device) {
+      throw new ArgumentError(`${op.name}: expected tensors of one device, but received ${first.device.kind} and ${tensor.device.kind}`);
+    }
+  }
+  const { device } = first;
+  const call = intern(op, inputs, attrs);
+  const storages = device.run(
+    call as Call,
+    scalars,
+    inputs.map((tensor) => tensor.storage),
+  );
+  for (const i of op.mutates ?? []) inputs[i].storage.version++;
+  const rule = op.gradient;
+  let node: GraphNode | undefined;
+  if (isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad)) {
+    if ("none" in rule) throw new ArgumentError(`${op.name}: expected inputs without requiresGrad, because ${rule.none}; use detach() or noGrad()`);
+    node = new GraphNode(call as Call, rule as never, scalars, inputs, storages);
+  }
+  return storages.map((storage, i) => new Tensor(storage, call.outputs[i], call.outputs[i].dtype === "float32" ? node : undefined, i));
+};

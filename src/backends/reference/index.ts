@@ -1,0 +1,90 @@
+/** The truth for tests: every op's float64 definition, run at once, in order, on plain arrays. */
+import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
+import { DataError, StateError } from "../../errors.ts";
+import { type Call, type DType, elements, FLOOR_LIMITS, type Limits, type Numbers, type Scalars, type Spec } from "../../op.ts";
+
+interface Memory extends Buffer {
+  values: Numbers;
+}
+
+const make = (dtype: DType, length: number): Numbers =>
+  dtype === "float32" ? new Float64Array(length) : dtype === "int32" ? new Int32Array(length) : new Uint32Array(length);
+
+/** The elements that the spec speaks of: a guarded buffer is longer. */
+const view = (buffer: Buffer, spec: Spec): Numbers => (buffer as Memory).values.subarray(0, elements(spec.shape));
+
+class ReferenceBackend implements Backend {
+  readonly info: BackendInfo = { kind: "reference", description: "plain float64 loops, one thread", software: true, details: {} };
+  readonly limits: Limits = FLOOR_LIMITS;
+  readonly #live = new Set<Memory>();
+  #dispatches = 0;
+  #allocations = 0;
+  #fault: DataError | undefined;
+  #closed = false;
+
+  get counters(): Counters {
+    let liveBytes = 0;
+    for (const { values } of this.#live) liveBytes += values.byteLength;
+    return { dispatches: this.#dispatches, submits: 0, allocations: this.#allocations, liveBuffers: this.#live.size, liveBytes, pooledBytes: 0 };
+  }
+
+  alloc(dtype: DType, length: number): Buffer {
+    this.#assertOpen();
+    const memory: Memory = { dtype, length, values: make(dtype, length) };
+    this.#live.add(memory);
+    this.#allocations++;
+    return memory;
+  }
+
+  free(buffer: Buffer): void {
+    this.#live.delete(buffer as Memory);
+  }
+
+  write(buffer: Buffer, values: HostArray): void {
+    this.#assertOpen();
+    (buffer as Memory).values.set(values);
+  }
+
+  async read(buffer: Buffer): Promise<HostArray> {
+    const values = (buffer as Memory).values.slice();
+    await this.synchronize();
+    return values;
+  }
+
+  unsupported(): undefined {
+    return undefined;
+  }
+
+  run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void {
+    this.#assertOpen();
+    this.#dispatches++;
+    call.op.reference({
+      call,
+      scalars,
+      inputs: inputs.map((buffer, i) => view(buffer, call.inputs[i])),
+      outputs: outputs.map((buffer, i) => view(buffer, call.outputs[i])),
+      fault: (value) => {
+        this.#fault ??= new DataError(`${call.op.fault?.(call) ?? call.op.name}, but received ${value}`);
+      },
+    });
+  }
+
+  async synchronize(): Promise<void> {
+    this.#assertOpen();
+    const fault = this.#fault;
+    this.#fault = undefined;
+    if (fault) throw fault;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#live.clear();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new StateError("reference: expected an open device, but it was closed");
+  }
+}
+
+/** Opens the float64 device: always there, slow, obviously right. */
+export const openReference = (): Backend => new ReferenceBackend();

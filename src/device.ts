@@ -1,0 +1,208 @@
+import type { Backend, BackendInfo, Counters, DeviceKind, HostArray } from "./backend.ts";
+import { ArgumentError, DeviceError, expected, StateError } from "./errors.ts";
+import { type Call, type DType, elements, type Limits, type Scalars, type Shape } from "./op.ts";
+import { showShape, Storage, Tensor } from "./tensor.ts";
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+
+/** Numbers a tensor can be made from; nested arrays give their shape. */
+export type TensorData = number | ArrayLike<number> | readonly TensorData[];
+
+/** A place where tensors live and ops run. Made by `openDevice`. */
+export class Device implements AsyncDisposable {
+  readonly backend: Backend;
+  /** How the tape adds two cotangents: handed in, so that neither the tape nor the device names an op. */
+  readonly accumulate: (a: Tensor, b: Tensor) => Tensor;
+  /** Why devices that come before this one in the rule were not picked; empty when it was asked for by name. */
+  readonly rejected: readonly string[];
+  #closed = false;
+
+  constructor(backend: Backend, accumulate: (a: Tensor, b: Tensor) => Tensor, rejected: readonly string[] = []) {
+    this.backend = backend;
+    this.accumulate = accumulate;
+    this.rejected = rejected;
+  }
+
+  get kind(): DeviceKind {
+    return this.backend.info.kind;
+  }
+
+  /** Adapter or processor, whether it is software, and further facts. */
+  get info(): BackendInfo {
+    return this.backend.info;
+  }
+
+  get limits(): Limits {
+    return this.backend.limits;
+  }
+
+  /** Dispatches, submits, allocations so far; live and pooled buffers now. */
+  get counters(): Counters {
+    return this.backend.counters;
+  }
+
+  /**
+   * A tensor with the given values, row-major.
+   *
+   * @param data a number, a flat or nested array, or a typed array (copied)
+   * @param shape default: the nesting of `data`; one size may be -1 and is then inferred
+   * @param dtype default: int32 for Int32Array, uint32 for Uint32Array, else float32
+   * @throws ArgumentError when the values do not fill the shape, are no numbers, or are not integers for an integer dtype.
+   * @example
+   * ```ts
+   * const x = device.tensor([[1, 2], [3, 4]]); // shape [2, 2]
+   * const y = device.tensor(new Float32Array(6), [2, 3]);
+   * ```
+   */
+  tensor(data: TensorData, shape?: Shape, dtype?: DType): Tensor {
+    this.#assertOpen("tensor");
+    const nested = shape ?? inferShape(data);
+    const kind = dtype ?? (data instanceof Int32Array ? "int32" : data instanceof Uint32Array ? "uint32" : "float32");
+    if (!Object.hasOwn(ARRAYS, kind)) throw expected("tensor", "float32, int32 or uint32", "dtype", dtype);
+    const values = hostValues(data, kind);
+    const full = completeShape(nested, values.length);
+    if (elements(full) !== values.length) throw expected("tensor", `${elements(full)} values to fill shape ${showShape(full)}`, "data", `${values.length} values`);
+    const tensor = this.#empty(full, kind);
+    this.backend.write(tensor.storage.buffer, values);
+    return tensor;
+  }
+
+  /** A tensor filled with one value. */
+  full(shape: Shape, value: number, dtype: DType = "float32"): Tensor {
+    checkShape("full", shape);
+    if (typeof value !== "number") throw expected("full", "a number", "value", value);
+    return this.tensor(new ARRAYS[dtype](elements(shape)).fill(value), shape, dtype);
+  }
+
+  zeros(shape: Shape, dtype: DType = "float32"): Tensor {
+    return this.full(shape, 0, dtype);
+  }
+
+  ones(shape: Shape, dtype: DType = "float32"): Tensor {
+    return this.full(shape, 1, dtype);
+  }
+
+  /**
+   * Replaces the values of a leaf tensor in place, ordered after everything already enqueued.
+   * The way to feed a training loop without new buffers.
+   */
+  write(tensor: Tensor, data: TensorData): void {
+    this.#assertOpen("write");
+    tensor.assertLive("write");
+    if (tensor.device !== this) throw new ArgumentError("write: expected a tensor of this device, but received one of another");
+    if (tensor.node) throw new StateError("write: expected a leaf tensor, but received the result of an operation");
+    const values = hostValues(data, tensor.dtype);
+    if (values.length !== tensor.size) throw expected("write", `${tensor.size} values to fill shape ${showShape(tensor.shape)}`, "data", `${values.length} values`);
+    tensor.storage.version++;
+    this.backend.write(tensor.storage.buffer, values);
+  }
+
+  /** Internal, for `apply`: allocates the outputs and enqueues the call. */
+  run(call: Call, scalars: Scalars, inputs: readonly Storage[]): Storage[] {
+    this.#assertOpen(call.op.name);
+    for (const name of call.op.scalars ?? []) {
+      if (typeof scalars[name] !== "number") throw expected(call.op.name, "a number", name, scalars[name]);
+    }
+    const reason = call.op.unsupported?.(call, this.kind) ?? this.backend.unsupported(call);
+    if (reason) throw new DeviceError(`${call.op.name}: the ${this.kind} device cannot run this call: ${reason}`);
+    const outputs: Storage[] = [];
+    try {
+      for (const { shape, dtype } of call.outputs) outputs.push(new Storage(this, this.backend.alloc(dtype, elements(shape))));
+      const writes = outputs.some(({ buffer }) => buffer.length > 0) || (call.op.mutates ?? []).some((i) => inputs[i].buffer.length > 0);
+      if (writes) {
+        this.backend.run(
+          call,
+          scalars,
+          inputs.map(({ buffer }) => buffer),
+          outputs.map(({ buffer }) => buffer),
+        );
+      }
+      return outputs;
+    } catch (error) {
+      for (const storage of outputs) storage.release();
+      throw error;
+    }
+  }
+
+  /** Resolves when everything enqueued so far has run; rejects with what went wrong since the last read. */
+  synchronize(): Promise<void> {
+    this.#assertOpen("synchronize");
+    return this.backend.synchronize();
+  }
+
+  /** Frees everything; later use throws StateError. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.backend.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #empty(shape: Shape, dtype: DType): Tensor {
+    return new Tensor(new Storage(this, this.backend.alloc(dtype, elements(shape))), { shape, dtype });
+  }
+
+  #assertOpen(where: string): void {
+    if (this.#closed) throw new StateError(`${where}: expected an open device, but the ${this.kind} device was closed`);
+  }
+}
+
+/** Throws unless every size is a non-negative integer. */
+export const checkShape = (where: string, shape: Shape): void => {
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw expected(where, "an array of non-negative integers", "shape", shape);
+  }
+  if (!Number.isSafeInteger(elements(shape)) || elements(shape) >= 2 ** 31) throw expected(where, "fewer than 2^31 elements", "shape", shape);
+};
+
+/** Fills in one size given as -1. */
+export const completeShape = (shape: Shape, count: number, where = "tensor"): Shape => {
+  const holes = shape.filter((size) => size === -1).length;
+  if (holes > 1) throw expected(where, "at most one size of -1", "shape", shape);
+  const known = elements(shape.filter((size) => size !== -1));
+  const full = shape.map((size) => (size === -1 ? (known === 0 ? 0 : count / known) : size));
+  checkShape(where, full.every(Number.isInteger) ? full : shape);
+  return full;
+};
+
+const isNested = (data: TensorData): data is readonly TensorData[] => Array.isArray(data) && data.some((item) => typeof item === "object");
+
+const inferShape = (data: TensorData): Shape => {
+  const shape: number[] = [];
+  for (let level: TensorData | undefined = data; typeof level === "object" && level !== null; level = (level as ArrayLike<TensorData>)[0]) {
+    shape.push((level as ArrayLike<TensorData>).length);
+  }
+  return shape;
+};
+
+const hostValues = (data: TensorData, dtype: DType): HostArray => {
+  const flat = typeof data === "number" ? [data] : isNested(data) ? flatten(data, inferShape(data), 0, []) : (data as ArrayLike<number>);
+  if (typeof flat?.length !== "number") throw expected("tensor", "a number or an array of numbers", "data", data);
+  if (dtype === "float32") {
+    if (flat instanceof Float32Array || flat instanceof Float64Array) return flat;
+    return Float64Array.from(flat, (value, i) => {
+      if (typeof value !== "number") throw expected("tensor", "a number", `data[${i}]`, value);
+      return value;
+    });
+  }
+  const [low, high] = dtype === "int32" ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
+  for (let i = 0; i < flat.length; i++) {
+    if (!Number.isInteger(flat[i]) || flat[i] < low || flat[i] > high) {
+      throw expected("tensor", `an integer in [${low}, ${high}] for dtype ${dtype}`, `data[${i}]`, flat[i]);
+    }
+  }
+  return ARRAYS[dtype].from(flat);
+};
+
+const flatten = (data: readonly TensorData[], shape: Shape, axis: number, into: number[]): number[] => {
+  if (data.length !== shape[axis]) throw expected("tensor", `${shape[axis]} entries along axis ${axis} of a nested array`, "data", `${data.length}`);
+  for (const item of data) {
+    if (typeof item === "number" && axis === shape.length - 1) into.push(item);
+    else if (typeof item === "object" && axis < shape.length - 1) flatten(Array.from(item as ArrayLike<number>), shape, axis + 1, into);
+    else throw expected("tensor", `nested arrays of depth ${shape.length}`, "data", item);
+  }
+  return into;
+};

@@ -1,0 +1,183 @@
+/**
+ * What an op is: a plain value, handed to the tape, the devices, the tests and the benches.
+ * Nothing is registered anywhere; no shared code knows an op by name.
+ */
+import type { Tensor } from "./tensor.ts";
+
+/** PyTorch's names. Every element is four bytes on the GPU and in native code; `reference` holds float32 as float64. */
+export type DType = "float32" | "int32" | "uint32";
+
+/** Sizes per axis, outermost first; tensors are dense and row-major. */
+export type Shape = readonly number[];
+
+/** What is known of a tensor without its data. */
+export interface Spec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** Structure of a call: decides the kernel and is part of every cache key. JSON values only. */
+export type Attrs = Readonly<Record<string, number | boolean | string | readonly number[]>>;
+
+/** Numbers that may change with every call (a learning rate, a seed): handed to the kernel, never part of a cache key. */
+export type Scalars = Readonly<Record<string, number>>;
+
+/** One op applied to specs: interned (see `apply.ts`), so devices may cache by identity. */
+export interface Call<A extends Attrs = Attrs> {
+  readonly op: Op<A>;
+  readonly inputs: readonly Spec[];
+  readonly outputs: readonly Spec[];
+  readonly attrs: A;
+}
+
+/** Elements on the reference device: float32 tensors are Float64Array there. */
+export type Numbers = Float64Array | Int32Array | Uint32Array;
+
+export interface ReferenceRun<A extends Attrs = Attrs> {
+  readonly call: Call<A>;
+  readonly scalars: Scalars;
+  readonly inputs: readonly Numbers[];
+  readonly outputs: readonly Numbers[];
+  /** Reports that the data broke the precondition named by `op.fault`; `value` is what came. */
+  fault(value: number): void;
+}
+
+/** Which buffer a shader binding gets. */
+export type BufferRef = { readonly input: number } | { readonly output: number } | { readonly scratch: number };
+export const input = (index: number): BufferRef => ({ input: index });
+export const output = (index: number): BufferRef => ({ output: index });
+export const scratch = (index: number): BufferRef => ({ scratch: index });
+
+/** A reflected `.wgsl` file; written by `scripts/shaders.ts`, or made from a user's text by `reflect()`. */
+export interface Shader {
+  /** "<room>/<file>", the name in error messages. */
+  readonly name: string;
+  readonly source: string;
+  /** Module constants (`const NAME: u32 = 3u;`), so that codes are never mirrored by hand. */
+  readonly consts: Readonly<Record<string, number>>;
+  /** Override names with their default, or undefined when the pass must give it. */
+  readonly overrides: Readonly<Record<string, number | undefined>>;
+  /** Byte layout of `struct Params`, when the file has one. */
+  readonly params: ParamsLayout | undefined;
+  readonly entries: Readonly<Record<string, { readonly bindings: readonly ShaderBinding[] }>>;
+}
+export interface ShaderBinding {
+  readonly name: string;
+  readonly binding: number;
+  readonly kind: "read" | "read_write" | "uniform";
+}
+export interface ParamsLayout {
+  readonly size: number;
+  readonly fields: Readonly<Record<string, { readonly offset: number; readonly type: "f32" | "i32" | "u32"; readonly count: number; readonly stride: number }>>;
+}
+
+/**
+ * One GPU dispatch as plain data.
+ *
+ * The uniform binding must be called `params`. Its fields are filled from `params`, then from the call's scalars
+ * of the same name, and a field `fault` receives the code of the op's fault. A binding `status`
+ * (`array<atomic<u32>, 2>`) receives the device's status words; neither is named in `bind`.
+ */
+export interface Pass {
+  readonly shader: Shader;
+  readonly entry: string;
+  readonly constants?: Readonly<Record<string, number>>;
+  readonly params?: Readonly<Record<string, number | readonly number[]>>;
+  readonly bind: Readonly<Record<string, BufferRef>>;
+  readonly workgroups: readonly [number, number, number];
+}
+
+/** What the webgpu device does for one call. */
+export interface Plan {
+  /** Sizes of temporary buffers, in four-byte elements; their contents are undefined at the start. */
+  readonly scratch?: readonly number[];
+  readonly passes: readonly Pass[];
+}
+
+/** Facts about a device that plans may use; never a brand name. */
+export interface Limits {
+  readonly workgroupBytes: number;
+  readonly workgroupThreads: number;
+  readonly workgroupsPerDimension: number;
+  readonly storageBuffers: number;
+  readonly bindingBytes: number;
+  readonly f16: boolean;
+  readonly subgroups: boolean;
+}
+
+/** WebGPU's guaranteed minimum: every kernel must run on it. */
+export const FLOOR_LIMITS: Limits = {
+  workgroupBytes: 16384,
+  workgroupThreads: 256,
+  workgroupsPerDimension: 65535,
+  storageBuffers: 8,
+  bindingBytes: 134217728,
+  f16: false,
+  subgroups: false,
+};
+
+/** What a backward rule sees. All tensors handed out are freed after the rule returns. */
+export interface VjpContext<A extends Attrs = Attrs> {
+  readonly call: Call<A>;
+  readonly scalars: Scalars;
+  /** Cotangent of an output; throws if that output took no part in the loss. */
+  gradient(output: number): Tensor;
+  hasGradient(output: number): boolean;
+  /** Whether input `index` wants a gradient: a rule skips the work for those that do not. */
+  needs(index: number): boolean;
+  /** A saved input or output; throws unless `saves` lists it. */
+  input(index: number): Tensor;
+  output(index: number): Tensor;
+}
+
+export type Gradient<A extends Attrs = Attrs> =
+  /** Not differentiable, with the reason (shown to whoever asks for the gradient). */
+  | { readonly none: string }
+  | {
+      /** What the tape keeps alive until the backward pass, by position. */
+      readonly saves: { readonly inputs?: readonly number[]; readonly outputs?: readonly number[] };
+      /** One gradient per input (undefined where `needs` is false), built from other ops. */
+      vjp(context: VjpContext<A>): readonly (Tensor | undefined)[];
+    };
+
+export interface Op<A extends Attrs = Attrs> {
+  /** "<room>" or "<room>.<part>": the name in messages and of the native kernel. */
+  readonly name: string;
+  /** Names of the scalars that the kernel reads, in the order that native code receives them. */
+  readonly scalars?: readonly string[];
+  /** Positions of inputs that the kernel changes in place (optimisers). */
+  readonly mutates?: readonly number[];
+  /** Checks the inputs' specs and gives the outputs'. Throws ArgumentError. */
+  outputs(inputs: readonly Spec[], attrs: A): readonly Spec[];
+  /** The definition, in plain float64 loops. */
+  reference(run: ReferenceRun<A>): void;
+  /** The GPU passes. Pure: depends on the call and the limits alone. */
+  plan(call: Call<A>, limits: Limits): Plan;
+  /** Why this call cannot run on a device of this kind, when it cannot for a reason the limits do not show. */
+  unsupported?(call: Call<A>, device: "webgpu" | "native" | "reference"): string | undefined;
+  /** The message of the DataError that device data can raise; states what was expected of which argument. */
+  fault?(call: Call<A>): string;
+  readonly gradient: Gradient<A>;
+}
+
+/** Identity at run time; at compile time the one place where an op's attributes are inferred. */
+export const defineOp = <A extends Attrs>(op: Op<A>): Op<A> => op;
+
+/** Number of elements of a shape; 1 for a scalar. */
+export const elements = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
+
+/** Row-major strides in elements. */
+export const strides = (shape: Shape): number[] => {
+  const result = new Array<number>(shape.length);
+  for (let axis = shape.length - 1, step = 1; axis >= 0; axis--) {
+    result[axis] = step;
+    step *= shape[axis];
+  }
+  return result;
+};
+
+/** Workgroup counts for `count` workgroups in a row; shaders undo it with `linear_workgroup()` of `lib/grid.wgsl`. */
+export const grid = (count: number, limits: Limits): readonly [number, number, number] => {
+  const x = Math.min(count, limits.workgroupsPerDimension);
+  return [x, x === 0 ? 0 : Math.ceil(count / x), 1];
+};

@@ -1,0 +1,65 @@
+/** Who frees a tensor: the innermost `scope` it was made in, unless it is returned or kept. */
+import { ArgumentError } from "./errors.ts";
+import type { Tensor } from "./tensor.ts";
+
+let current: Set<Tensor> | undefined;
+
+/** Called by every new tensor. */
+export const enroll = (tensor: Tensor): void => {
+  current?.add(tensor);
+};
+
+/** Takes a tensor out of the current scope: whoever calls this owns it and must dispose of it. Returns the tensor. */
+export const keep = (tensor: Tensor): Tensor => {
+  current?.delete(tensor);
+  return tensor;
+};
+
+/** Refuses what an asynchronous callback returns: two requests must not be mixed up in one scope. */
+export const refusePromise = (where: string, result: unknown): void => {
+  if (typeof (result as { then?: unknown } | null | undefined)?.then === "function") {
+    throw new ArgumentError(`${where}: expected a synchronous function for \`fn\`, but it returned a promise; await outside of it`);
+  }
+};
+
+/**
+ * Runs `fn` and disposes of every tensor made in it, except those found in what it returns
+ * (a tensor, or arrays and plain objects that hold tensors). Those move to the enclosing scope.
+ *
+ * @throws ArgumentError when `fn` returns a promise.
+ * @example
+ * ```ts
+ * const mean = scope(() => {
+ *   const y = mul(x, x); // freed
+ *   return reduceMean(y); // survives
+ * });
+ * ```
+ */
+export const scope = <T>(fn: () => T): T => {
+  const outer = current;
+  const mine = new Set<Tensor>();
+  current = mine;
+  let returned: T | undefined;
+  try {
+    returned = fn();
+    refusePromise("scope", returned);
+    for (const tensor of tensorsIn(returned)) {
+      if (mine.delete(tensor)) outer?.add(tensor);
+    }
+    return returned;
+  } finally {
+    current = outer;
+    for (const tensor of mine) tensor.dispose();
+  }
+};
+
+function* tensorsIn(value: unknown): Iterable<Tensor> {
+  if (typeof value !== "object" || value === null) return;
+  if (Array.isArray(value)) {
+    for (const item of value) yield* tensorsIn(item);
+  } else if ("storage" in value && "dispose" in value) {
+    yield value as Tensor;
+  } else if (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null) {
+    for (const item of Object.values(value)) yield* tensorsIn(item);
+  }
+}

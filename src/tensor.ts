@@ -1,0 +1,149 @@
+import type { Buffer, HostArray } from "./backend.ts";
+import type { Device } from "./device.ts";
+import { ArgumentError, StateError } from "./errors.ts";
+import { type DType, elements, type Shape, type Spec } from "./op.ts";
+import { enroll, keep } from "./scope.ts";
+import { backward, type GraphNode, retainNode } from "./tape.ts";
+
+/** A counted allocation: tensors of other shapes and the tape may share it. `version` counts changes in place. */
+export class Storage {
+  readonly device: Device;
+  readonly buffer: Buffer;
+  version = 0;
+  #holders = 1;
+
+  constructor(device: Device, buffer: Buffer) {
+    this.device = device;
+    this.buffer = buffer;
+  }
+
+  retain(): this {
+    this.#holders++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#holders === 0) this.device.backend.free(this.buffer);
+  }
+}
+
+/**
+ * A dense, row-major array on a device. Operations never change or consume their inputs.
+ *
+ * Made by `device.tensor(data, shape)` and by ops; freed by `dispose()`, `using`, or the `scope` it was made in.
+ */
+export class Tensor implements Disposable {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly storage: Storage;
+  /** The tape's record of where the tensor came from; undefined for leaves. */
+  readonly node: GraphNode | undefined;
+  /** Which output of `node` it is. */
+  readonly position: number;
+  /** What `backward()` accumulated here: set on leaves that require a gradient. Owned by this tensor. */
+  grad: Tensor | undefined;
+  #requiresGrad = false;
+  #disposed = false;
+
+  /** Internal: use `device.tensor` or an op. Takes over one hold on `storage`. */
+  constructor(storage: Storage, spec: Spec, node?: GraphNode, position = 0) {
+    this.storage = storage;
+    this.shape = spec.shape;
+    this.dtype = spec.dtype;
+    this.node = node;
+    this.position = position;
+    if (node) retainNode(node);
+    enroll(this);
+  }
+
+  get device(): Device {
+    return this.storage.device;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return elements(this.shape);
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Whether gradients flow to or through this tensor. Settable on leaves: false freezes a parameter. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad || this.node !== undefined;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (this.node) throw new StateError("requiresGrad: expected a leaf tensor, but this one is the result of an operation; use detach()");
+    if (value && this.dtype !== "float32") throw new ArgumentError(`requiresGrad: expected dtype float32, but received ${this.dtype}`);
+    this.#requiresGrad = value;
+  }
+
+  /**
+   * The values, row-major, after everything enqueued before this call. float32 gives a Float32Array on every device.
+   *
+   * @throws StateError when disposed; DataError when device data broke a kernel's precondition; DeviceError when the device is lost.
+   */
+  async read(): Promise<Float32Array | Int32Array | Uint32Array> {
+    const values = await this.#values("read");
+    return values instanceof Float64Array ? Float32Array.from(values) : values;
+  }
+
+  /** The unrounded values; only the reference device computes in float64. */
+  async readFloat64(): Promise<Float64Array> {
+    const values = await this.#values("readFloat64");
+    if (values instanceof Float64Array) return values;
+    throw new ArgumentError(`readFloat64: expected a float32 tensor of the reference device, but received ${this.dtype} on ${this.device.kind}`);
+  }
+
+  /** The one value of a tensor with one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ArgumentError(`item: expected a tensor with one element, but received shape ${showShape(this.shape)}`);
+    return (await this.#values("item"))[0];
+  }
+
+  /** The same data, cut off from the tape. */
+  detach(): Tensor {
+    this.assertLive("detach");
+    return new Tensor(this.storage.retain(), this);
+  }
+
+  /**
+   * Accumulates d(this)/d(leaf) into the `grad` of every leaf that requires one, then frees the graph.
+   *
+   * @param gradient the cotangent to start from; default 1, for tensors with one element
+   * @throws ArgumentError when this has more elements and no gradient is given; StateError without a graph, or on a second call.
+   */
+  backward(gradient?: Tensor): void {
+    this.assertLive("backward");
+    backward(this, gradient);
+  }
+
+  /** Frees the tensor's hold on its memory. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.grad?.dispose();
+    this.node?.release();
+    this.storage.release();
+    keep(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Throws StateError when disposed; `where` names the caller. */
+  assertLive(where: string): void {
+    if (this.#disposed) throw new StateError(`${where}: expected a live tensor, but received one of shape ${showShape(this.shape)} that was disposed`);
+  }
+
+  #values(where: string): Promise<HostArray> {
+    this.assertLive(where);
+    return this.device.backend.read(this.storage.buffer);
+  }
+}
+
+/** A shape in messages: `[2, 3]`. */
+export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;

@@ -1,0 +1,99 @@
+/** One table per room drives the forward test, the backward test, the gradient check, the guard test and the bench. */
+import type { Attrs, Call, DType, Op, Scalars, Shape } from "../op.ts";
+
+/** A deterministic source of test data. */
+export interface TestRandom {
+  /** [0, 1) */
+  uniform(): number;
+  normal(): number;
+}
+
+/** Gives element `index` of `count`. */
+export type Fill = (random: TestRandom, index: number, count: number) => number;
+
+/** N(0, scale²): the default. */
+export const normal =
+  (scale = 1): Fill =>
+  (random) =>
+    scale * random.normal();
+export const uniform =
+  (low: number, high: number): Fill =>
+  (random) =>
+    low + (high - low) * random.uniform();
+/** Integers from [0, count). */
+export const integers =
+  (count: number): Fill =>
+  (random) =>
+    Math.floor(random.uniform() * count);
+export const constant =
+  (value: number): Fill =>
+  () =>
+    value;
+/** Values at least 0.05 apart in scrambled order: for ops with kinks or arg-max, where finite differences must not cross a tie. */
+export const distinct: Fill = (_, index, count) => 0.05 * (((index * 2654435761) % 4294967296) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
+export const values =
+  (list: readonly number[]): Fill =>
+  (_, index) =>
+    list[index % list.length];
+
+export interface CaseInput {
+  readonly shape: Shape;
+  readonly dtype?: DType;
+  readonly fill?: Fill;
+  /** Whether to differentiate with respect to it; default: float32 inputs. */
+  readonly gradient?: boolean;
+}
+
+/** |got − want| ≤ absolute + relative · max|want|, elementwise. Every tolerance has a reason. */
+export interface Tolerance {
+  readonly relative: number;
+  readonly absolute: number;
+  readonly reason: string;
+}
+
+/** Rounding of float32 in a handful of operations per element. */
+export const ROUNDING: Tolerance = { relative: 4e-7, absolute: 1e-37, reason: "a few float32 roundings (half an ulp is 6e-8) per element" };
+/** Results that are copied, not computed. */
+export const EXACT: Tolerance = { relative: 0, absolute: 0, reason: "elements are copied" };
+/** A sum of `terms` float32 products in any order: error grows like √terms of one rounding, with a margin of 4. */
+export const summed = (terms: number): Tolerance => ({
+  relative: 4e-7 + 2.4e-7 * Math.sqrt(Math.max(1, terms)),
+  absolute: 1e-6,
+  reason: `float32 sums of ${terms} terms in any order`,
+});
+
+export interface Case {
+  /** Unique within its room; says what is special about it. */
+  readonly name: string;
+  readonly op: Op;
+  readonly inputs: readonly CaseInput[];
+  readonly attrs: Attrs;
+  readonly scalars?: Scalars;
+  readonly forward: Tolerance;
+  /** Of every gradient; default: `forward`. */
+  readonly backward?: Tolerance;
+  /** Outputs that are compared and receive cotangents; default: all. */
+  readonly outputs?: readonly number[];
+  /** Off where finite differences cannot be taken, with the reason; or its own step and tolerance. */
+  readonly finiteDifferences?: { readonly off: string } | { readonly step?: number; readonly tolerance?: number };
+  /** Facts about the result that do not come from the algorithm: throws when one does not hold. Values are those of the device under test. */
+  readonly invariants?: (run: { readonly inputs: readonly ArrayLike<number>[]; readonly outputs: readonly ArrayLike<number>[]; readonly call: Call }) => void;
+  /** Too slow for a software GPU: run on native and reference only, unless the adapter is hardware. */
+  readonly large?: boolean;
+}
+
+export interface Room {
+  /** The folder's name. */
+  readonly name: string;
+  readonly ops: readonly Op[];
+  readonly cases: readonly Case[];
+  /** Least bytes moved and operations done by a forward call, for benches. */
+  cost(call: Call): { readonly bytes: number; readonly operations: number };
+}
+
+/** Types a case's attributes against its op; identity at run time. */
+export const defineCase = <A extends Attrs>(entry: Omit<Case, "op" | "attrs"> & { readonly op: Op<A>; readonly attrs: A }): Case => entry as unknown as Case;
+
+/** Inputs and outputs once each, four bytes an element: the least any kernel can move. */
+export const minimalBytes = (call: Call): number =>
+  [...call.inputs, ...call.outputs].reduce((bytes, { shape }) => bytes + 4 * shape.reduce((a, b) => a * b, 1), 0);

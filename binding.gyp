@@ -1,0 +1,76 @@
+# The addon: one static library of kernels per instruction-set level, all from the same sources, and the module itself.
+#
+# Inline functions of the standard library that a compiler does not inline end up as weak symbols in every object that
+# uses them, and the linker keeps the first it meets. So that no code for a newer processor is ever picked for an older one,
+# the module's own objects come first, then the levels from least to most demanding (gyp links `dependencies` in the order
+# given): whatever a level calls out of line is taken from itself or from something less demanding. Kernels and
+# simd.h live in a namespace per level and share no symbol. test/native.test.ts looks into the built module for a breach.
+{
+  "variables": {
+    "common": ["<!@(node native/flags.mjs common)"],
+  },
+  "target_defaults": {
+    "include_dirs": ["native"],
+    "cflags": ["<@(common)"],
+    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-fno-strict-aliasing"],
+    "cflags_cc": ["-std=gnu++20"],
+    "ldflags": ["-pthread"],
+    "xcode_settings": {
+      "CLANG_CXX_LANGUAGE_STANDARD": "gnu++20",
+      "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
+      "GCC_ENABLE_CPP_RTTI": "YES",
+      "MACOSX_DEPLOYMENT_TARGET": "12.0",
+      "OTHER_CPLUSPLUSFLAGS": ["<@(common)"],
+    },
+  },
+  "targets": [
+    {
+      "target_name": "birkhoff",
+      "sources": ["native/addon.cc", "<!@(node native/flags.mjs sources)"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS"],
+      "conditions": [
+        ["target_arch=='x64'", {"dependencies": ["kernels_portable", "kernels_avx2", "kernels_avx512"]}],
+        ["target_arch=='arm64'", {"dependencies": ["kernels_neon"]}],
+      ],
+    },
+  ],
+  "conditions": [
+    ["target_arch=='x64'", {
+      "targets": [
+        {
+          "target_name": "kernels_portable",
+          "type": "static_library",
+          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "defines": ["BIRKHOFF_ISA=portable"],
+        },
+        {
+          "target_name": "kernels_avx2",
+          "type": "static_library",
+          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "defines": ["BIRKHOFF_ISA=avx2"],
+          "cflags": ["<!@(node native/flags.mjs level avx2)"],
+          "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx2)"]},
+        },
+        {
+          "target_name": "kernels_avx512",
+          "type": "static_library",
+          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "defines": ["BIRKHOFF_ISA=avx512"],
+          "cflags": ["<!@(node native/flags.mjs level avx512)"],
+          "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx512)"]},
+        },
+      ],
+    }],
+    ["target_arch=='arm64'", {
+      "targets": [
+        {
+          "target_name": "kernels_neon",
+          "type": "static_library",
+          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "defines": ["BIRKHOFF_ISA=neon"],
+        },
+      ],
+    }],
+  ],
+}

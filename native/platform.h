@@ -1,0 +1,23 @@
+// Everything that differs between operating systems and processors, apart from the vector type in simd.h.
+#pragma once
+
+#include <cstddef>
+
+namespace birkhoff {
+
+inline constexpr size_t alignment = 64;
+
+// `bytes` is a multiple of `alignment`. Null when there is no memory.
+void* alignedAllocate(size_t bytes) noexcept;
+void alignedFree(void* memory) noexcept;
+
+// Tells the processor that this thread is waiting in a loop.
+inline void relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace birkhoff

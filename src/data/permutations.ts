@@ -1,0 +1,168 @@
+/**
+ * Finite groups as lists of permutations.
+ *
+ * One convention everywhere, that of the weight-sharing layer W[n] = Σ_m R[n, m] w[m]: a permutation `p` is an
+ * Int32Array in which output position n takes input position `p[n]`, so its matrix has R[n, p[n]] = 1. Products are
+ * matrix products: `compose(a, b)` applies b first. Images are flattened row by row, rows downwards.
+ */
+import { expected } from "../errors.ts";
+
+export type Permutation = Int32Array;
+
+/** A finite group of permutations, or a part of one. The identity comes first. */
+export interface PermutationSet {
+  readonly name: string;
+  readonly elements: readonly Permutation[];
+  /** What people call each element ("90°"), in the same order. */
+  readonly labels: readonly string[];
+}
+
+const checkSize = (where: string, argument: string, size: number): void => {
+  if (!Number.isInteger(size) || size < 1 || size > 65536) throw expected(where, "an integer in [1, 65536]", argument, size);
+};
+
+const build = (length: number, source: (n: number) => number): Permutation => Int32Array.from({ length }, (_, n) => source(n));
+
+export const identityPermutation = (length: number): Permutation => build(length, (n) => n);
+
+/** Whether `p` contains each of 0 … length − 1 once. */
+export const isPermutation = (p: ArrayLike<number>): boolean => {
+  const seen = new Set<number>();
+  for (let n = 0; n < p.length; n++) if (Number.isInteger(p[n]) && p[n] >= 0 && p[n] < p.length) seen.add(p[n]);
+  return seen.size === p.length;
+};
+
+const checkPermutation = (where: string, argument: string, p: Permutation): void => {
+  if (!isPermutation(p)) throw expected(where, `a permutation of 0 … ${p.length - 1}`, argument, p);
+};
+
+export const equalPermutations = (a: Permutation, b: Permutation): boolean => a.length === b.length && a.every((source, n) => source === b[n]);
+
+/** The permutation of the matrix product A·B: b acts first, (a∘b)[n] = b[a[n]]. */
+export const compose = (a: Permutation, b: Permutation): Permutation => {
+  if (a.length !== b.length) throw expected("compose", `a permutation of length ${a.length}`, "b", `one of length ${b.length}`);
+  return build(a.length, (n) => b[a[n]]);
+};
+
+export const inverse = (p: Permutation): Permutation => {
+  checkPermutation("inverse", "p", p);
+  const result = new Int32Array(p.length);
+  for (let n = 0; n < p.length; n++) result[p[n]] = n;
+  return result;
+};
+
+/** Moves values: result[n] = values[p[n]]. Writes into `out` when given (not `values` itself). */
+export const permute = (values: Float32Array, p: Permutation, out: Float32Array = new Float32Array(p.length)): Float32Array => {
+  for (let n = 0; n < p.length; n++) out[n] = values[p[n]];
+  return out;
+};
+
+/** The matrix of `p`, row-major [length, length]: R[n, p[n]] = 1. */
+export const permutationMatrix = (p: Permutation): Float32Array => {
+  checkPermutation("permutationMatrix", "p", p);
+  const matrix = new Float32Array(p.length * p.length);
+  for (let n = 0; n < p.length; n++) matrix[n * p.length + p[n]] = 1;
+  return matrix;
+};
+
+/** The matrices of several permutations, row-major [count, length, length]. */
+export const permutationMatrices = (elements: readonly Permutation[]): Float32Array => {
+  const d = elements[0]?.length ?? 0;
+  const stack = new Float32Array(elements.length * d * d);
+  for (const [i, element] of elements.entries()) stack.set(permutationMatrix(element), i * d * d);
+  return stack;
+};
+
+/**
+ * table[i·g + j] = k where element i times element j (j acts first) is element k; −1 where the product is not in the list.
+ */
+export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
+  const g = elements.length;
+  const position = new Map(elements.map((element, i) => [element.join(), i]));
+  const table = new Int32Array(g * g);
+  for (let i = 0; i < g; i++) {
+    for (let j = 0; j < g; j++) table[i * g + j] = position.get(compose(elements[i], elements[j]).join()) ?? -1;
+  }
+  return table;
+};
+
+/**
+ * All products of the generators and their inverses, identity first, then in order of discovery.
+ *
+ * @throws ArgumentError without generators, for generators of different lengths, and when the group has more than `limit` elements
+ */
+export const generateGroup = (generators: readonly Permutation[], limit = 4096): Permutation[] => {
+  if (generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
+  for (const generator of generators) checkPermutation("generateGroup", "generators", generator);
+  const found = [identityPermutation(generators[0].length)];
+  const known = new Set(found.map((element) => element.join()));
+  // The list grows while it is walked; in a finite group inverses are powers, so right products alone reach everything.
+  for (const element of found) {
+    for (const generator of generators) {
+      const product = compose(element, generator);
+      const key = product.join();
+      if (known.has(key)) continue;
+      if (found.length === limit) throw expected("generateGroup", `generators of at most ${limit} elements`, "generators", "a larger group");
+      known.add(key);
+      found.push(product);
+    }
+  }
+  return found;
+};
+
+/** Cyclic shifts of n positions: element s moves every value s places up, as `np.roll(x, s)`. */
+export const cyclicGroup = (n: number): PermutationSet => {
+  checkSize("cyclicGroup", "n", n);
+  return {
+    name: `C${n}`,
+    elements: Array.from({ length: n }, (_, s) => build(n, (i) => (i - s + n) % n)),
+    labels: Array.from({ length: n }, (_, s) => (s === 0 ? "identity" : `shift ${s}`)),
+  };
+};
+
+/** A quarter turn of a k × k image, counter-clockwise, as `np.rot90`. */
+const quarterTurn = (k: number): Permutation => build(k * k, (n) => (n % k) * k + (k - 1 - Math.floor(n / k)));
+
+/** A k × k image mirrored left to right, as `np.fliplr`. */
+export const flipPermutation = (k: number): Permutation => {
+  checkSize("flipPermutation", "k", k);
+  return build(k * k, (n) => Math.floor(n / k) * k + (k - 1 - (n % k)));
+};
+
+/** Rotations of a k × k image by 0°, 90°, 180°, 270°, counter-clockwise as `np.rot90`. */
+export const rotationGroup = (k: number): PermutationSet => {
+  checkSize("rotationGroup", "k", k * k);
+  const turn = quarterTurn(k);
+  const half = compose(turn, turn);
+  return {
+    name: "C4",
+    elements: [identityPermutation(k * k), turn, half, compose(half, turn)],
+    labels: ["identity", "90°", "180°", "270°"],
+  };
+};
+
+/** Identity and left-right mirror of a k × k image. */
+export const flipGroup = (k: number): PermutationSet => ({
+  name: "flip",
+  elements: [identityPermutation(k * k), flipPermutation(k)],
+  labels: ["identity", "flip"],
+});
+
+/** The eight symmetries of a k × k image: the four rotations, then the mirrored image turned by the same four. */
+export const dihedralGroup = (k: number): PermutationSet => {
+  const rotations = rotationGroup(k);
+  const flip = flipPermutation(k);
+  return {
+    name: "D4",
+    elements: [...rotations.elements, ...rotations.elements.map((rotation) => compose(rotation, flip))],
+    labels: [...rotations.labels, "flip", "flip, 90°", "flip, 180°", "flip, 270°"],
+  };
+};
+
+/** The first `count` elements of a group, by default half of them (rounded up): a set with a symmetry but no group. */
+export const firstElements = (group: PermutationSet, count: number = Math.ceil(group.elements.length / 2)): PermutationSet => {
+  const g = group.elements.length;
+  if (!Number.isInteger(count) || count < 1 || count > g) throw expected("firstElements", `an integer in [1, ${g}]`, "count", count);
+  if (count === g) return group;
+  return { name: `${count} of ${group.name}`, elements: group.elements.slice(0, count), labels: group.labels.slice(0, count) };
+};

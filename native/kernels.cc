@@ -8,10 +8,21 @@ namespace birkhoff::BIRKHOFF_ISA {
 
 #define KERNEL(function) void function(const Call& call, Context& context)
 
+KERNEL(elementwiseUnary);
+KERNEL(elementwiseUnaryBackward);
+KERNEL(elementwiseAffine);
+KERNEL(elementwiseBinary);
+KERNEL(elementwiseBinaryBackward);
+
 #undef KERNEL
 
 namespace {
 constexpr std::initializer_list<KernelEntry> table = {
+    {"elementwise.unary", elementwiseUnary},
+    {"elementwise.unaryBackward", elementwiseUnaryBackward},
+    {"elementwise.affine", elementwiseAffine},
+    {"elementwise.binary", elementwiseBinary},
+    {"elementwise.binaryBackward", elementwiseBinaryBackward},
 };
 }  // namespace
 

@@ -28,7 +28,7 @@
       "target_name": "birkhoff",
       "sources": ["native/addon.cc", "<!@(node native/flags.mjs sources)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
       "conditions": [
         ["target_arch=='x64'", {"dependencies": ["kernels_portable", "kernels_avx2", "kernels_avx512"]}],
         ["target_arch=='arm64'", {"dependencies": ["kernels_neon"]}],

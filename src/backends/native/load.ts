@@ -1,0 +1,91 @@
+/** Finds and loads the addon: every place is tried, and every reason is kept. */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Counters } from "../../backend.ts";
+import { DeviceError } from "../../errors.ts";
+import type { Attrs, DType, Spec } from "../../op.ts";
+
+/** A call made ready by `prepare`. */
+declare const prepared: unique symbol;
+export interface Prepared {
+  readonly [prepared]: true;
+}
+
+/** What a read or synchronize ends with. `value` belongs to a fault. */
+export interface Answer {
+  readonly outcome: "ok" | "fault" | "outOfMemory" | "failed" | "dropped";
+  readonly message: string;
+  readonly value: number;
+  readonly values?: Float32Array | Int32Array | Uint32Array;
+}
+
+/** `class Device` of native/addon.cc. Buffers are numbers. */
+export interface AddonDevice {
+  has(op: string): boolean;
+  prepare(op: string, inputs: readonly Spec[], outputs: readonly Spec[], attrs: Attrs, scalars: readonly string[], fault: string): Prepared;
+  /** `frame` holds the operands' buffers, inputs first, and then the scalars. */
+  run(prepared: Prepared, frame: Float64Array): void;
+  /** -1 when there is no memory. */
+  alloc(bytes: number): number;
+  free(buffer: number): void;
+  write(buffer: number, values: Float32Array | Int32Array | Uint32Array): void;
+  read(buffer: number, dtype: DType): Promise<Answer>;
+  synchronize(): Promise<Answer>;
+  counters(): Counters;
+  close(): Promise<void>;
+}
+
+export interface Addon {
+  readonly Device: new (level: string, threads: number, memory: number) => AddonDevice;
+  /** SIMD levels that this processor can run, best first. */
+  levels(): string[];
+}
+
+export interface LoadedAddon {
+  readonly addon: Addon;
+  readonly path: string;
+}
+
+/** The folder of the package, from wherever this file was built or bundled to. */
+const packageRoot = (): string | undefined => {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, "binding.gyp"))) return folder;
+    if (folder === dirname(folder)) return undefined;
+  }
+};
+
+/** Where the addon may be, in the order to try. `BIRKHOFF_ADDON` names the one file to load instead. */
+const places = (): readonly string[] => {
+  const forced = process.env.BIRKHOFF_ADDON;
+  if (forced) return [forced];
+  const root = packageRoot();
+  if (root === undefined) return [];
+  return [join(root, "build/Release/birkhoff.node"), join(root, `prebuilds/${process.platform}-${process.arch}/birkhoff.node`)];
+};
+
+/**
+ * The addon and the file it came from.
+ *
+ * @throws DeviceError that lists every place tried with its reason, and what to do.
+ */
+export const loadAddon = (): LoadedAddon => {
+  const require = createRequire(import.meta.url);
+  const tried: string[] = [];
+  for (const path of places()) {
+    if (!existsSync(path)) {
+      tried.push(`${path}: no such file`);
+      continue;
+    }
+    try {
+      return { addon: require(path) as Addon, path };
+    } catch (error) {
+      tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new DeviceError(
+    `openDevice: the native addon could not be loaded; tried ${tried.join("; ") || "nothing, because the package's own folder was not found"}. ` +
+      "Build it with `node scripts/build-native.mjs --required` in the package's folder (needs a C++20 compiler, make and Python 3), or use the webgpu or reference device",
+  );
+};

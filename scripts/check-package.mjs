@@ -28,6 +28,28 @@ const importProblems = (file, declared) => {
   return problems;
 };
 
+/** Where Node would find `name` from the package at `path`. */
+const lookUp = (packages, path, name) => {
+  for (let from = path; ; from = from.slice(0, Math.max(0, from.lastIndexOf("/node_modules/")))) {
+    if (packages[`${from ? `${from}/` : ""}node_modules/${name}`]) return true;
+    if (from === "") return false;
+  }
+};
+
+/** A lock file that names a host cannot be installed elsewhere; one that leaves out another platform's package fails there. */
+const lockProblems = (packages) => {
+  const problems = [];
+  const entries = Object.entries(packages);
+  for (const [path, { resolved, dependencies, optionalDependencies, devDependencies }] of entries) {
+    if (resolved) problems.push(`package-lock.json holds a resolved address for ${path}`);
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies })) {
+      if (!lookUp(packages, path, name)) problems.push(`package-lock.json does not lock ${name}, which ${path || "the package"} asks for`);
+    }
+  }
+  if (entries.length < 2) problems.push("package-lock.json locks nothing");
+  return problems;
+};
+
 await main(import.meta, async () => {
   await init;
   const manifest = json("package.json");
@@ -51,10 +73,7 @@ await main(import.meta, async () => {
   }
   if (process.platform !== "win32" && (statSync(join(root, manifest.bin.birkhoff)).mode & 0o111) === 0)
     problems.push("the command line tool is not executable");
-  // Lock files that name a host cannot be installed elsewhere.
-  const locked = Object.entries(json("package-lock.json").packages);
-  for (const [path, { resolved }] of locked) if (resolved) problems.push(`package-lock.json holds a resolved address for ${path}`);
-  if (locked.length < 2) problems.push("package-lock.json locks nothing");
+  problems.push(...lockProblems(json("package-lock.json").packages));
 
   for (const problem of problems) console.error(problem);
   console.log(`${modules.length} modules, ${entries.length} entries`);

@@ -27,7 +27,9 @@ const show = (value: unknown): string => {
   if (value === undefined) return "undefined";
   if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  return `{ ${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${show(item)}`).join(", ")} }`;
+  return `{ ${Object.entries(value)
+    .map(([key, item]) => `${JSON.stringify(key)}: ${show(item)}`)
+    .join(", ")} }`;
 };
 
 const declaration = (file: string, { name, source, ...facts }: Shader): string => {
@@ -60,7 +62,9 @@ const rooms = readdirSync(shaders, { withFileTypes: true })
 const modules = new Map(rooms.map((room) => [`${room}.ts`, moduleOf(room)]));
 modules.set(
   `${LIBRARY}.ts`,
-  `${header(LIBRARY)}export const libs: Readonly<Record<string, string>> = {\n${Object.entries(libs).map(([file, text]) => `  ${JSON.stringify(file)}: ${literal(text)},`).join("\n")}\n};\n`,
+  `${header(LIBRARY)}export const libs: Readonly<Record<string, string>> = {\n${Object.entries(libs)
+    .map(([file, text]) => `  ${JSON.stringify(file)}: ${literal(text)},`)
+    .join("\n")}\n};\n`,
 );
 
 const check = process.argv.includes("--check");

@@ -44,7 +44,9 @@ export const reflect = (name: string, source: string, libs: Readonly<Record<stri
     module = new WgslReflect();
     module.updateAST(ast);
   } catch (error) {
-    throw new ArgumentError(`${name}: expected WGSL for \`source\`, but received text that does not parse: ${(error as Error).message}`, { cause: error });
+    throw new ArgumentError(`${name}: expected WGSL for \`source\`, but received text that does not parse: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   const entries: Record<string, { bindings: ShaderBinding[] }> = {};
   for (const entry of module.entry.compute) entries[entry.name] = { bindings: bindings(`${name} (${entry.name})`, entry.resources) };
@@ -74,7 +76,13 @@ const join = (name: string, source: string, libs: Readonly<Record<string, string
         break;
       }
       if (seen.has(file)) continue;
-      if (!Object.hasOwn(libs, file)) throw fail(from, Object.keys(libs).length ? `one of ${Object.keys(libs).join(", ")}` : "no include (there are no pieces)", "#include", JSON.stringify(file));
+      if (!Object.hasOwn(libs, file))
+        throw fail(
+          from,
+          Object.keys(libs).length ? `one of ${Object.keys(libs).join(", ")}` : "no include (there are no pieces)",
+          "#include",
+          JSON.stringify(file),
+        );
       seen.add(file);
       full += `${full.endsWith("\n") ? "" : "\n"}\n// ${file}\n${libs[file]}`;
       follow(libs[file], file);
@@ -127,9 +135,11 @@ const overrides = (name: string, nodes: readonly Library.Node[], module: Library
   for (const node of nodes) {
     if (node.astNodeType !== "override") continue;
     const override = node as Library.Override;
-    if (override.attributes?.some((attribute) => attribute.name === "id")) throw fail(name, "an override without @id, which hides its name", override.name, "one with @id");
+    if (override.attributes?.some((attribute) => attribute.name === "id"))
+      throw fail(name, "an override without @id, which hides its name", override.name, "one with @id");
     const value = override.value === null ? undefined : module._constValues.get(override.name);
-    if (override.value !== null && value === undefined) throw fail(name, "a default made of literals and other overrides", override.name, "another expression");
+    if (override.value !== null && value === undefined)
+      throw fail(name, "a default made of literals and other overrides", override.name, "another expression");
     found[override.name] = value;
   }
   return found;

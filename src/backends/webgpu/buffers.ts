@@ -1,0 +1,126 @@
+/** GPU memory: storage buffers by size class, recycled up to a cap, and staging buffers for reads. */
+
+/** A GPU buffer, perhaps larger than what was asked for. */
+export interface Allocation {
+  readonly id: number;
+  readonly gpu: GPUBuffer;
+  readonly bytes: number;
+  /** Serial of the last batch that refers to it. */
+  usedIn: number;
+  /** Set when creating it failed, which is known a little later: such memory is not reused. */
+  broken: boolean;
+}
+
+/** Wraps a system allocation; `failed` is called when it turns out to have failed. */
+type Creator = (bytes: number, create: () => GPUBuffer, failed: () => void) => GPUBuffer;
+
+// GPUBufferUsage, which Node has no global for.
+const MAP_READ = 1;
+const COPY_SRC = 4;
+const COPY_DST = 8;
+const UNIFORM = 64;
+const STORAGE = 128;
+const USAGES = { storage: STORAGE | COPY_SRC | COPY_DST, staging: MAP_READ | COPY_DST, uniform: UNIFORM | COPY_DST } as const;
+
+const SMALLEST_CLASS = 256;
+const CLASSES_PER_OCTAVE = 4;
+/** What the pool may keep even when the program never held more than this at once. */
+const POOL_FLOOR_BYTES = 64 * 2 ** 20;
+
+/** The size that is allocated for `bytes`: at most a quarter more, so that nearby sizes share buffers. */
+export const sizeClass = (bytes: number, limit: number): number => {
+  if (bytes <= SMALLEST_CLASS) return SMALLEST_CLASS;
+  const step = 2 ** Math.floor(Math.log2(bytes - 1)) / CLASSES_PER_OCTAVE;
+  const size = Math.ceil(bytes / step) * step;
+  // A class past the device's limit must not refuse what would fit.
+  return size <= limit ? size : Math.ceil(bytes / 4) * 4;
+};
+
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #usage: keyof typeof USAGES;
+  readonly #limit: number;
+  readonly #free = new Map<number, Allocation[]>();
+  readonly #live = new Set<Allocation>();
+  readonly #onCreate: Creator;
+  readonly #onDrop: (allocation: Allocation) => void;
+  #created = 0;
+  #liveBytes = 0;
+  #peakBytes = POOL_FLOOR_BYTES;
+  #pooledBytes = 0;
+
+  /** `onCreate` watches every system allocation; `onDrop` destroys a buffer once nothing pending needs it. */
+  constructor(device: GPUDevice, usage: keyof typeof USAGES, limit: number, onCreate: Creator, onDrop: (allocation: Allocation) => void) {
+    this.#device = device;
+    this.#usage = usage;
+    this.#limit = limit;
+    this.#onCreate = onCreate;
+    this.#onDrop = onDrop;
+  }
+
+  get created(): number {
+    return this.#created;
+  }
+
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  get pooledBytes(): number {
+    return this.#pooledBytes;
+  }
+
+  /** At least `bytes` of memory with undefined contents. */
+  take(bytes: number): Allocation {
+    const size = sizeClass(bytes, this.#limit);
+    const list = this.#free.get(size);
+    let allocation = list?.pop();
+    if (allocation) this.#pooledBytes -= size;
+    else allocation = this.#create(size);
+    this.#live.add(allocation);
+    this.#liveBytes += size;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    return allocation;
+  }
+
+  /** Hands memory back: kept for reuse, or dropped when the pool would grow past what the program once held at a time. */
+  release(allocation: Allocation): void {
+    const { bytes } = allocation;
+    if (!this.#live.delete(allocation)) return;
+    this.#liveBytes -= bytes;
+    if (allocation.broken || this.#pooledBytes + bytes > this.#peakBytes) {
+      this.#onDrop(allocation);
+      return;
+    }
+    const list = this.#free.get(bytes);
+    if (list) list.push(allocation);
+    else this.#free.set(bytes, [allocation]);
+    this.#pooledBytes += bytes;
+  }
+
+  /** Drops everything kept for reuse. */
+  trim(): void {
+    for (const list of this.#free.values()) for (const allocation of list) this.#onDrop(allocation);
+    this.#free.clear();
+    this.#pooledBytes = 0;
+  }
+
+  /** Destroys everything, in use or not. */
+  destroy(): void {
+    for (const allocation of this.#live) allocation.gpu.destroy();
+    for (const list of this.#free.values()) for (const { gpu } of list) gpu.destroy();
+    this.#live.clear();
+    this.#free.clear();
+    this.#liveBytes = 0;
+    this.#pooledBytes = 0;
+  }
+
+  #create(size: number): Allocation {
+    const create = (): GPUBuffer => this.#device.createBuffer({ size, usage: USAGES[this.#usage] });
+    const gpu = this.#onCreate(size, create, () => {
+      allocation.broken = true;
+    });
+    const allocation: Allocation = { id: this.#created++, gpu, bytes: size, usedIn: -1, broken: false };
+    return allocation;
+  }
+}

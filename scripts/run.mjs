@@ -15,7 +15,7 @@ export const tsc = (...args) => local("typescript/bin/tsc", ...args);
 export const run = ([program, ...args], options = {}) => {
   const { status, signal, error } = spawnSync(program, args, { cwd: root, stdio: "inherit", ...options });
   if (error) throw error;
-  if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${signal ? `ended by ${signal}` : `exit code ${status}`}`);
+  if (status !== 0) throw new Error(`${args.join(" ").replaceAll(root, "")}: ${signal ? `ended by ${signal}` : `exit code ${status}`}`);
 };
 
 /**

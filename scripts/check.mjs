@@ -13,11 +13,12 @@ const CHECKS = [
   ["build", node("scripts/build.mjs"), /^native\b.*$/m],
   ["types", tsc("-p", "tsconfig.json", "--diagnostics"), /Files: +[1-9]\d*/],
   ["lint and layout", local("@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."), /[1-9]\d* files/],
-  ["C++ layout", node("scripts/cpp-format.mjs"), /[1-9]\d* files/],
+  ["C++ layout", node("scripts/cpp-format.mjs"), /[1-9]\d* files.*/],
   ["shaders compile", tsx("scripts/compile-shaders.ts"), /[1-9]\d* pipelines.*/],
   ["rooms", tsx("scripts/rooms.ts"), /[1-9]\d* rooms.*/],
   ["circular imports", node("scripts/check-cycles.mjs"), /[1-9]\d* modules/],
   ["package", node("scripts/check-package.mjs"), /[1-9]\d* modules.*/],
+  ["publishing", local("publint/src/cli.js", "run", "--strict"), /All good!/],
 ];
 
 const capture = ([program, ...args]) =>

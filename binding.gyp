@@ -8,6 +8,13 @@
 {
   "variables": {
     "common": ["<!@(node native/flags.mjs common)"],
+    "sources": ["<!@(node native/flags.mjs sources)"],
+    "kernels": ["<!@(node native/flags.mjs kernels)"],
+    "napi": "<!(node -p \"require('node-addon-api').include_dir\")",
+    "conditions": [
+      ["target_arch=='x64'", {"levels": ["kernels_portable", "kernels_avx2", "kernels_avx512"]}],
+      ["target_arch=='arm64'", {"levels": ["kernels_neon"]}],
+    ],
   },
   "target_defaults": {
     "include_dirs": ["native"],
@@ -26,13 +33,26 @@
   "targets": [
     {
       "target_name": "birkhoff",
-      "sources": ["native/addon.cc", "<!@(node native/flags.mjs sources)"],
-      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "sources": ["native/addon.cc", "<@(sources)"],
+      "include_dirs": ["<(napi)"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
-      "conditions": [
-        ["target_arch=='x64'", {"dependencies": ["kernels_portable", "kernels_avx2", "kernels_avx512"]}],
-        ["target_arch=='arm64'", {"dependencies": ["kernels_neon"]}],
-      ],
+      "dependencies": ["<@(levels)"],
+    },
+    {
+      # The same with the tests' kernels.
+      "target_name": "birkhoff_test",
+      "sources": ["native/addon.cc", "<@(sources)"],
+      "include_dirs": ["<(napi)"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "BIRKHOFF_TEST"],
+      "dependencies": ["<@(levels)"],
+    },
+    {
+      # Tests without Node.
+      "target_name": "driver",
+      "type": "executable",
+      "sources": ["<@(sources)", "<!@(node native/flags.mjs driver)"],
+      "defines": ["BIRKHOFF_TEST"],
+      "dependencies": ["<@(levels)"],
     },
   ],
   "conditions": [
@@ -41,13 +61,13 @@
         {
           "target_name": "kernels_portable",
           "type": "static_library",
-          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "sources": ["<@(kernels)"],
           "defines": ["BIRKHOFF_ISA=portable"],
         },
         {
           "target_name": "kernels_avx2",
           "type": "static_library",
-          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "sources": ["<@(kernels)"],
           "defines": ["BIRKHOFF_ISA=avx2"],
           "cflags": ["<!@(node native/flags.mjs level avx2)"],
           "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx2)"]},
@@ -55,7 +75,7 @@
         {
           "target_name": "kernels_avx512",
           "type": "static_library",
-          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "sources": ["<@(kernels)"],
           "defines": ["BIRKHOFF_ISA=avx512"],
           "cflags": ["<!@(node native/flags.mjs level avx512)"],
           "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx512)"]},
@@ -67,7 +87,7 @@
         {
           "target_name": "kernels_neon",
           "type": "static_library",
-          "sources": ["<!@(node native/flags.mjs kernels)"],
+          "sources": ["<@(kernels)"],
           "defines": ["BIRKHOFF_ISA=neon"],
         },
       ],

@@ -93,7 +93,7 @@ class Device : public Napi::ObjectWrap<Device> {
     for (const Level& level : availableLevels()) {
       if (wanted == level.name) level_ = level;
     }
-    if (!level_.kernels) throw std::invalid_argument("this processor or build has no level " + wanted);
+    if (level_.tables.empty()) throw std::invalid_argument("this processor or build has no level " + wanted);
     const int threads = std::clamp(info[1].ToNumber().Int32Value(), 1, 1024);
     channel_ = Channel::New(info.Env(), "birkhoff", 0, 1, nullptr);
     // An idle device does not keep the process alive; a pending answer does.
@@ -157,14 +157,14 @@ class Device : public Napi::ObjectWrap<Device> {
 
   // has(op): whether this level has a kernel of that name
   Napi::Value has(const Napi::CallbackInfo& info) {
-    return Napi::Boolean::New(info.Env(), findKernel(level_, info[0].ToString().Utf8Value()) != nullptr);
+    return Napi::Boolean::New(info.Env(), level_.find(info[0].ToString().Utf8Value()) != nullptr);
   }
 
   // prepare(op, inputs, outputs, attrs, scalar names, fault message) -> what run() wants
   Napi::Value prepare(const Napi::CallbackInfo& info) {
     auto prepared = std::make_shared<Prepared>();
     prepared->op = info[0].ToString();
-    prepared->kernel = findKernel(level_, prepared->op);
+    prepared->kernel = level_.find(prepared->op);
     if (!prepared->kernel) throw std::invalid_argument("no kernel named " + prepared->op);
     prepared->call.inputs = parseSpecs(info[1]);
     prepared->call.outputs = parseSpecs(info[2]);
@@ -327,7 +327,7 @@ class Device : public Napi::ObjectWrap<Device> {
     };
   }
 
-  Level level_{"", nullptr};
+  Level level_;
   MemoryPool memory_;
   Channel channel_;
   std::unique_ptr<Queue> queue_;

@@ -9,6 +9,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Plain C++, compiled once for the baseline processor. */
 export const sources = ["kernel.cc", "parallel.cc", "memory.cc", "queue.cc", "levels.cc", "platform.cc"].map((file) => `native/${file}`);
 
+/** Tests without Node. */
+export const driver = ["native/test/driver.cc", "native/test/math.cc", "native/test/replay.cc"];
+
 /** Compiled once per level. */
 export const kernels = [
   "native/kernels.cc",
@@ -16,6 +19,8 @@ export const kernels = [
     .filter((file) => file.endsWith(".cc"))
     .sort()
     .map((file) => `native/ops/${file}`),
+  // In the same libraries, but nothing links it that does not ask for it: see levels.cc.
+  "native/test/kernels.cc",
 ];
 
 export const common = ["-std=gnu++20", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"];
@@ -35,6 +40,6 @@ export const levels = {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [what, name] = process.argv.slice(2);
-  const lists = { sources, kernels, common, level: levels.x64[name] ?? levels.arm64[name] };
+  const lists = { sources, driver, kernels, common, level: levels.x64[name] ?? levels.arm64[name] };
   console.log(lists[what].join(" "));
 }

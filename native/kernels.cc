@@ -2,8 +2,6 @@
 // A room adds one block of declarations and one line per op.
 #include "kernels.h"
 
-#include <initializer_list>
-
 namespace birkhoff::BIRKHOFF_ISA {
 
 #define KERNEL(function) void function(const Call& call, Context& context)
@@ -17,7 +15,7 @@ KERNEL(elementwiseBinaryBackward);
 #undef KERNEL
 
 namespace {
-constexpr std::initializer_list<KernelEntry> table = {
+constexpr KernelEntry table[] = {
     {"elementwise.unary", elementwiseUnary},
     {"elementwise.unaryBackward", elementwiseUnaryBackward},
     {"elementwise.affine", elementwiseAffine},
@@ -26,6 +24,6 @@ constexpr std::initializer_list<KernelEntry> table = {
 };
 }  // namespace
 
-std::span<const KernelEntry> kernels() { return {table.begin(), table.size()}; }
+std::span<const KernelEntry> kernels() { return table; }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

@@ -1,44 +1,41 @@
 // The kernels of each instruction-set level that this build holds.
 #pragma once
 
-#include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernel.h"
 
 namespace birkhoff {
 
-#if defined(__x86_64__) || defined(_M_X64)
-namespace portable {
-std::span<const KernelEntry> kernels();
-}
-namespace avx2 {
-std::span<const KernelEntry> kernels();
-}
-namespace avx512 {
-std::span<const KernelEntry> kernels();
-}
+using KernelTable = std::span<const KernelEntry> (*)();
+
+#define BIRKHOFF_LEVEL(name)              \
+  namespace name {                        \
+  std::span<const KernelEntry> kernels(); \
+  std::span<const KernelEntry> testKernels(); \
+  }
+#if defined(__x86_64__)
+BIRKHOFF_LEVEL(portable)
+BIRKHOFF_LEVEL(avx2)
+BIRKHOFF_LEVEL(avx512)
 #elif defined(__aarch64__)
-namespace neon {
-std::span<const KernelEntry> kernels();
-}
+BIRKHOFF_LEVEL(neon)
 #else
-namespace portable {
-std::span<const KernelEntry> kernels();
-}
+BIRKHOFF_LEVEL(portable)
 #endif
+#undef BIRKHOFF_LEVEL
 
 struct Level {
-  const char* name;
-  std::span<const KernelEntry> (*kernels)();
+  const char* name = "";
+  std::vector<KernelTable> tables;
+
+  // Null when the level has no kernel of that name.
+  Kernel find(std::string_view op) const;
 };
 
 // Levels that this processor can run, best first; never empty.
 std::vector<Level> availableLevels();
-
-// Null when the level has no kernel of that name.
-Kernel findKernel(const Level& level, std::string_view op);
 
 }  // namespace birkhoff

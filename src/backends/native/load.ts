@@ -86,6 +86,6 @@ export const loadAddon = (): LoadedAddon => {
   }
   throw new DeviceError(
     `openDevice: the native addon could not be loaded; tried ${tried.join("; ") || "nothing, because the package's own folder was not found"}. ` +
-      "Build it with `node scripts/build-native.mjs --required` in the package's folder (needs a C++20 compiler, make and Python 3), or use the webgpu or reference device",
+      "Build it with `npm run build` in a clone of the repository (needs a C++20 compiler, make and Python 3), or use the webgpu or reference device",
   );
 };

@@ -1,0 +1,38 @@
+/** Matrices as compact text: a byte per entry, differences between snapshots, zlib, base64. `client.ts` undoes it. */
+import { deflateSync } from "node:zlib";
+import type { KernelImages, Snapshot } from "./types.ts";
+
+const MAX_SNAPSHOTS = 25;
+
+/** At most 25 snapshots, evenly chosen, the first and the last among them. */
+export const thin = (snapshots: readonly Snapshot[]): readonly Snapshot[] => {
+  if (snapshots.length <= MAX_SNAPSHOTS) return snapshots;
+  return Array.from({ length: MAX_SNAPSHOTS }, (_, i) => snapshots[Math.round((i * (snapshots.length - 1)) / (MAX_SNAPSHOTS - 1))]);
+};
+
+const base64 = (bytes: Uint8Array): string => deflateSync(bytes, { level: 9 }).toString("base64");
+
+/** Byte b stands for the probability (b/255)²: the root keeps the small entries of early training apart. */
+export const encodeSnapshots = (snapshots: readonly Snapshot[]): string => {
+  const size = snapshots[0].matrices.length;
+  const bytes = new Uint8Array(snapshots.length * size);
+  let before = new Uint8Array(size);
+  for (const [s, { matrices }] of snapshots.entries()) {
+    const now = Uint8Array.from(matrices, (value) => Math.round(255 * Math.sqrt(Math.min(1, Math.max(0, value)))));
+    for (let i = 0; i < size; i++) bytes[s * size + i] = now[i] - before[i];
+    before = now;
+  }
+  return base64(bytes);
+};
+
+/** Byte b stands for (b − 128)/127 of the largest absolute value of its row of kernels, so that every row fills the colours. */
+export const encodeKernels = ({ values, shape: [o, ...rest] }: KernelImages, rows: number): string => {
+  const size = rest.reduce((product, length) => product * length, 1);
+  const bytes = new Uint8Array(Math.min(o, rows) * size);
+  for (let row = 0; row < Math.min(o, rows); row++) {
+    const kernel = values.subarray(row * size, (row + 1) * size);
+    const most = kernel.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
+    for (let i = 0; i < size; i++) bytes[row * size + i] = Math.round(128 + (127 * kernel[i]) / most);
+  }
+  return base64(bytes);
+};

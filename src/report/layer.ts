@@ -1,0 +1,166 @@
+/** The part of the page about one layer: its matrices over training, what each became, closure, kernels. */
+import { relativeRowEntropy, rowAgreement } from "../analysis/assignment.ts";
+import { type ElementResult, splitStack } from "../analysis/elements.ts";
+import { equalPermutations } from "../data/permutations.ts";
+import { MAX_SERIES, renderPanel } from "./curves.ts";
+import { encodeKernels, encodeSnapshots, thin } from "./encode.ts";
+import { cycleType, number, percent } from "./format.ts";
+import { type Html, html } from "./html.ts";
+import type { Curve, LayerReport, Snapshot } from "./types.ts";
+
+const MAX_KERNEL_ROWS = 12;
+
+const isFixed = (layer: LayerReport, index: number): boolean => index === 0 && (layer.fixedIdentity ?? true);
+
+/** What to call a learned element: its planted partner's label when it has one. */
+export const elementLabel = (layer: LayerReport, { index, planted }: ElementResult): string => {
+  if (planted !== undefined && layer.planted !== undefined) return layer.planted.labels[planted];
+  return isFixed(layer, index) ? "identity" : `element ${index}`;
+};
+
+const verdict = (layer: LayerReport, element: ElementResult): Html => {
+  if (isFixed(layer, element.index)) return html`<span class="badge">fixed</span>`;
+  if (element.planted === undefined) return html`<span class="badge">nothing planted</span>`;
+  return element.correct ? html`<span class="badge good">✓ found</span>` : html`<span class="badge bad">✗ not found</span>`;
+};
+
+/** The nearest permutation in words: a planted element's label, or how it moves the positions. */
+const nearestName = (layer: LayerReport, { nearest }: ElementResult): string => {
+  const known = layer.planted?.elements.findIndex((element) => equalPermutations(element, nearest)) ?? -1;
+  return known >= 0 && layer.planted !== undefined ? layer.planted.labels[known] : cycleType(nearest);
+};
+
+/** Per snapshot and element: agreement with the planted partner (else with the final nearest permutation) and certainty. */
+const history = (layer: LayerReport, snapshots: readonly Snapshot[]): { readonly agreement: number[][]; readonly certainty: number[][] } => {
+  const targets = layer.result.elements.map(({ planted, nearest }) =>
+    planted === undefined ? nearest : (layer.planted?.elements[planted] ?? nearest),
+  );
+  const stacks = snapshots.map(({ matrices }) => splitStack("renderReport", matrices, layer.d));
+  return {
+    agreement: stacks.map((stack) => stack.map((matrix, i) => rowAgreement(matrix, targets[i]))),
+    certainty: stacks.map((stack) => stack.map((matrix) => Math.min(1, Math.max(0, 1 - relativeRowEntropy(matrix, layer.d))))),
+  };
+};
+
+/** Curves of a quantity per learned element; of many elements only the mean and the lowest. */
+const elementCurves = (layer: LayerReport, panel: string, steps: readonly number[], values: readonly number[][]): Curve[] => {
+  const learned = layer.result.elements.filter(({ index }) => !isFixed(layer, index));
+  const curve = (name: string, pick: (row: readonly number[]) => number): Curve => ({
+    panel,
+    name,
+    steps,
+    values: values.map((row) => pick(learned.map(({ index }) => row[index]))),
+    scale: "share",
+  });
+  if (learned.length > MAX_SERIES) {
+    return [curve("mean", (row) => row.reduce((a, b) => a + b, 0) / row.length), curve("lowest", (row) => Math.min(...row))];
+  }
+  return learned.map((element, i) => curve(elementLabel(layer, element), (row) => row[i]));
+};
+
+const bar = (name: string, key: string, hint: string): Html =>
+  html`<div class="bar" data-bar="${key}" title="${hint}"><span>${name}</span><b><i></i></b><output></output></div>`;
+
+const card = (layer: LayerReport, element: ElementResult): Html => {
+  const probe =
+    layer.layout === undefined
+      ? undefined
+      : html`<canvas class="probe" data-probe="${element.index}" title="A test pattern pushed through this matrix"></canvas>`;
+  const planted =
+    element.planted === undefined
+      ? undefined
+      : html`<figure><canvas data-planted="${element.planted}" role="img" aria-label="planted permutation"></canvas><figcaption>planted</figcaption></figure>`;
+  return html`<article class="card" data-element="${element.index}">
+<header><h4>${elementLabel(layer, element)}</h4>${verdict(layer, element)}${probe}</header>
+<div class="pair"><figure><canvas data-learned="${element.index}" role="img" aria-label="learned matrix"></canvas><figcaption>learned</figcaption></figure>${planted}</div>
+${bar(element.planted === undefined ? "stability" : "agreement", "agreement", element.planted === undefined ? "Share of rows whose largest entry is where the final nearest permutation has its 1" : "Share of rows whose largest entry is where the planted permutation has its 1")}
+${bar("certainty", "certainty", "1 − row entropy / log d: 0 % is the uniform matrix, 100 % is a permutation")}
+</article>`;
+};
+
+const resultsTable = (layer: LayerReport): Html => html`<div class="scroll"><table>
+<caption>What each matrix became</caption>
+<thead><tr><th>Matrix</th><th>Nearest permutation</th><th>Planted?</th><th class="n">Agreement</th><th class="n">Entropy</th><th class="n">of log d</th><th class="n">Distance</th></tr></thead>
+<tbody>${layer.result.elements.map(
+  (element) => html`<tr><th>${element.index}${isFixed(layer, element.index) ? html` <small>fixed</small>` : undefined}</th>
+<td>${nearestName(layer, element)}</td>
+<td>${element.planted === undefined ? "–" : element.correct ? html`<span class="good">✓</span> ${elementLabel(layer, element)}` : html`<span class="bad">✗</span> ${elementLabel(layer, element)}`}</td>
+<td class="n">${percent(element.agreement)}</td><td class="n">${number(element.entropy)}</td><td class="n">${percent(element.relativeEntropy)}</td><td class="n">${number(element.distance)}</td></tr>`,
+)}</tbody></table></div>`;
+
+const closureTable = (layer: LayerReport): Html => {
+  const { g, errors, products, mean, max, table } = layer.closure;
+  const labels = layer.result.elements.map((element) => elementLabel(layer, element));
+  const rows = Array.from({ length: g }, (_, i) => i);
+  return html`<div class="scroll"><table class="closure">
+<caption>Products: row times column, and how far the result is from the nearest matrix of the set</caption>
+<thead><tr><td></td>${labels.map((label) => html`<th>${label}</th>`)}</tr></thead>
+<tbody>${rows.map(
+    (i) =>
+      html`<tr><th>${labels[i]}</th>${rows.map((j) => {
+        const error = errors[i * g + j];
+        return html`<td style="--miss:${Math.min(1, error).toFixed(3)}">${labels[products[i * g + j]]}<small>${number(Number(error.toFixed(3)))}</small></td>`;
+      })}</tr>`,
+  )}</tbody></table></div>
+<p class="small">Relative error: mean ${number(mean)}, largest ${number(max)}. ${table === undefined ? "The nearest permutations are not closed under multiplication." : "The nearest permutations are closed under multiplication: they form a group."}</p>`;
+};
+
+const kernelsView = (layer: LayerReport): Html | undefined => {
+  if (layer.kernels === undefined) return undefined;
+  const [o, g, h, w] = layer.kernels.shape;
+  const shown = Math.min(o, MAX_KERNEL_ROWS);
+  const labels = layer.result.elements.map((element) => elementLabel(layer, element));
+  return html`<div class="block"><h3>Learned kernels, as each matrix turns them</h3>
+<div class="kernels" style="--g:${g};--cell:${Math.max(28, Math.min(64, 8 * Math.max(h, w)))}px"><div class="heads">${labels.map((label) => html`<span>${label}</span>`)}</div>
+<canvas data-kernels role="img" aria-label="${shown} kernels by ${g} elements"></canvas></div>
+<p class="small">${shown < o ? `The first ${shown} of ${o} kernels` : `${o} kernels`}, one per row; each row has its own colour range. <span class="scale diverging"></span> negative to positive.</p></div>`;
+};
+
+/** What the page's script needs to know of a layer. */
+const layerData = (layer: LayerReport, snapshots: readonly Snapshot[], shares: ReturnType<typeof history>): unknown => ({
+  d: layer.d,
+  g: layer.result.elements.length,
+  layout: layer.layout,
+  steps: snapshots.map(({ step }) => step),
+  bytes: encodeSnapshots(snapshots),
+  planted: layer.planted?.elements.map((element) => Array.from(element)),
+  agreement: shares.agreement.map((row) => row.map((value) => Number(value.toFixed(4)))),
+  certainty: shares.certainty.map((row) => row.map((value) => Number(value.toFixed(4)))),
+  kernels: layer.kernels && {
+    bytes: encodeKernels(layer.kernels, MAX_KERNEL_ROWS),
+    shape: [Math.min(layer.kernels.shape[0], MAX_KERNEL_ROWS), ...layer.kernels.shape.slice(1)],
+  },
+});
+
+/** One layer's section, and the data that the page's script draws it from. */
+export const renderLayer = (
+  layer: LayerReport,
+  position: number,
+): { readonly view: Html; readonly data: unknown; readonly panels: Readonly<Record<string, unknown>> } => {
+  const snapshots = thin(layer.snapshots);
+  const shares = history(layer, snapshots);
+  const steps = snapshots.map(({ step }) => step);
+  const hasLearned = layer.result.elements.some(({ index }) => !isFixed(layer, index));
+  const panels =
+    snapshots.length < 2 || !hasLearned
+      ? []
+      : [
+          [
+            `layer${position}a`,
+            layer.planted ? "Agreement with the planted permutation" : "Agreement with the final permutation",
+            shares.agreement,
+          ] as const,
+          [`layer${position}c`, "Certainty", shares.certainty] as const,
+        ].map(([id, title, values]) => ({ id, ...renderPanel(id, title, elementCurves(layer, title, steps, values)) }));
+  const view = html`<section class="layer" data-layer="${position}">
+<h2>${layer.name}</h2>
+<p class="lead">${layer.description ?? `${layer.result.elements.length} matrices of ${layer.d} × ${layer.d}.`}</p>
+<div class="cards${layer.d > 40 ? " large" : ""}">${layer.result.elements.map((element) => card(layer, element))}</div>
+<p class="small">Row n shows from which input position output position n takes its value. <span class="scale"></span> 0 to 1, on a square-root scale.</p>
+<div class="panels">${panels.map((panel) => panel.view)}</div>
+<div class="block">${resultsTable(layer)}</div>
+<div class="block">${closureTable(layer)}</div>
+${kernelsView(layer)}
+</section>`;
+  return { view, data: layerData(layer, snapshots, shares), panels: Object.fromEntries(panels.map(({ id, data }) => [id, data])) };
+};

@@ -73,29 +73,48 @@ export class BufferPool {
   /** At least `bytes` of memory with undefined contents. */
   take(bytes: number): Allocation {
     const size = sizeClass(bytes, this.#limit);
-    const list = this.#free.get(size);
-    let allocation = list?.pop();
+    const allocation = this.#touch(size).pop();
     if (allocation) this.#pooledBytes -= size;
-    else allocation = this.#create(size);
-    this.#live.add(allocation);
+    const taken = allocation ?? this.#create(size);
+    this.#live.add(taken);
     this.#liveBytes += size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
-    return allocation;
+    return taken;
   }
 
-  /** Hands memory back: kept for reuse, or dropped when the pool would grow past what the program once held at a time. */
+  /** Hands memory back for reuse. What the pool keeps never exceeds what the program once held at a time. */
   release(allocation: Allocation): void {
     const { bytes } = allocation;
     if (!this.#live.delete(allocation)) return;
     this.#liveBytes -= bytes;
-    if (allocation.broken || this.#pooledBytes + bytes > this.#peakBytes) {
+    if (allocation.broken) {
       this.#onDrop(allocation);
       return;
     }
-    const list = this.#free.get(bytes);
-    if (list) list.push(allocation);
-    else this.#free.set(bytes, [allocation]);
+    this.#touch(bytes).push(allocation);
     this.#pooledBytes += bytes;
+    while (this.#pooledBytes > this.#peakBytes) this.#evict();
+  }
+
+  /** The free list of a size class, which becomes the most recently used: the map's order is the order of use. */
+  #touch(size: number): Allocation[] {
+    const list = this.#free.get(size) ?? [];
+    this.#free.delete(size);
+    this.#free.set(size, list);
+    return list;
+  }
+
+  /** Drops a buffer of the class that was not used for longest. */
+  #evict(): void {
+    for (const [size, list] of this.#free) {
+      const allocation = list.shift();
+      if (allocation) {
+        this.#pooledBytes -= size;
+        this.#onDrop(allocation);
+        return;
+      }
+      this.#free.delete(size);
+    }
   }
 
   /** Drops everything kept for reuse. */

@@ -1,0 +1,8 @@
+import { openWebGPU } from "../src/backends/webgpu/index.ts";
+import { conformance } from "./support/suite.ts";
+
+/** A software GPU is thousands of times slower than a real one: large cases run on native and reference. */
+conformance(
+  () => openWebGPU({ allowSoftware: true }),
+  (entry) => !entry.large,
+);

@@ -280,8 +280,7 @@ describe("memory", () => {
 
   test("the pool lets go of sizes that are no longer used, not of those in use", async () => {
     const backend = await openBackend();
-    backend.free(backend.alloc("float32", 1_000_000));
-    backend.free(backend.alloc("float32", 60_000_000));
+    for (const buffer of [backend.alloc("float32", 1_000_000), backend.alloc("float32", 60_000_000)].reverse()) backend.free(buffer);
     const before = backend.counters.allocations;
     let classes = 0;
     for (let length = 2_000_000; length < 25_000_000; length *= 1.3) {

@@ -1,10 +1,11 @@
 /** The built package as a user gets it: its entries exist and load, and it imports nothing that it does not declare. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { init, parse } from "es-module-lexer";
-import { main, root } from "./run.mjs";
+import { main, root, tsc } from "./run.mjs";
 
 const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
 
@@ -26,6 +27,21 @@ const importProblems = (file, declared) => {
     }
   }
   return problems;
+};
+
+/** A user's program must compile with strict settings, the compiler's default libraries and the declarations looked at. */
+const consumerProblems = (names) => {
+  const folder = join(root, "build", "consumer");
+  mkdirSync(folder, { recursive: true });
+  const imports = names.map((name, i) => `import * as entry${i} from ${JSON.stringify(name)};\n`);
+  writeFileSync(join(folder, "index.mts"), `${imports.join("")}export const entries: unknown[] = [${names.map((_, i) => `entry${i}`)}];\n`);
+  const compilerOptions = { module: "nodenext", target: "es2022", strict: true, skipLibCheck: false, noEmit: true, types: ["node"] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["index.mts"] }));
+  const [node, ...args] = tsc("-p", folder, "--listFiles");
+  const { status, stdout } = spawnSync(node, args, { cwd: root, encoding: "utf8" });
+  if (!stdout.includes("dist/index.d.ts")) return ["the declarations in dist were not looked at"];
+  const errors = stdout.split("\n").filter((line) => line.includes("error TS"));
+  return status === 0 ? [] : [`a program that imports the package has ${errors.length} type errors`, ...errors.slice(0, 8)];
 };
 
 /** Where Node would find `name` from the package at `path`. */
@@ -73,6 +89,8 @@ await main(import.meta, async () => {
   }
   if (process.platform !== "win32" && (statSync(join(root, manifest.bin.birkhoff)).mode & 0o111) === 0)
     problems.push("the command line tool is not executable");
+  const names = Object.keys(manifest.exports).filter((name) => typeof manifest.exports[name] !== "string");
+  problems.push(...consumerProblems(names.map((name) => join(manifest.name, name))));
   problems.push(...lockProblems(json("package-lock.json").packages));
 
   for (const problem of problems) console.error(problem);

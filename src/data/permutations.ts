@@ -155,7 +155,7 @@ export const dihedralGroup = (k: number): PermutationSet => {
   return {
     name: "D4",
     elements: [...rotations.elements, ...rotations.elements.map((rotation) => compose(rotation, flip))],
-    labels: [...rotations.labels, "flip", "flip, 90°", "flip, 180°", "flip, 270°"],
+    labels: [...rotations.labels, "flip", "flip + 90°", "flip + 180°", "flip + 270°"],
   };
 };
 

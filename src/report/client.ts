@@ -78,7 +78,15 @@ export const CLIENT = `"use strict";
         paint(canvas, layout[1], layout[0], out);
       }
     }
+    const last = layer.shown === layer.steps.length - 1;
     for (const card of all(root, ".card")) {
+      const badge = card.querySelector("[data-verdict]");
+      if (badge) {
+        badge.dataset.verdict ||= badge.className + "|" + badge.textContent;
+        // All rows right means that the nearest permutation is the planted one.
+        const right = layer.agreement[layer.shown][card.dataset.element] === 1;
+        [badge.className, badge.textContent] = last ? badge.dataset.verdict.split("|") : right ? ["badge good", "✓ found"] : ["badge", "not yet"];
+      }
       for (const bar of all(card, "[data-bar]")) {
         const share = layer[bar.dataset.bar][layer.shown][card.dataset.element];
         bar.querySelector("i").style.width = 100 * share + "%";

@@ -10,7 +10,8 @@ import type { Curve, LayerReport, Snapshot } from "./types.ts";
 
 const MAX_KERNEL_ROWS = 12;
 
-const isFixed = (layer: LayerReport, index: number): boolean => index === 0 && (layer.fixedIdentity ?? true);
+/** Whether an element is the identity by construction. */
+export const isFixed = (layer: LayerReport, index: number): boolean => index === 0 && (layer.fixedIdentity ?? true);
 
 /** What to call a learned element: its planted partner's label when it has one. */
 export const elementLabel = (layer: LayerReport, { index, planted }: ElementResult): string => {
@@ -18,10 +19,11 @@ export const elementLabel = (layer: LayerReport, { index, planted }: ElementResu
   return isFixed(layer, index) ? "identity" : `element ${index}`;
 };
 
+/** The verdict on the last snapshot; the page's script says "not yet" for earlier ones that disagree. */
 const verdict = (layer: LayerReport, element: ElementResult): Html => {
   if (isFixed(layer, element.index)) return html`<span class="badge">fixed</span>`;
   if (element.planted === undefined) return html`<span class="badge">nothing planted</span>`;
-  return element.correct ? html`<span class="badge good">✓ found</span>` : html`<span class="badge bad">✗ not found</span>`;
+  return element.correct ? html`<span class="badge good" data-verdict>✓ found</span>` : html`<span class="badge bad" data-verdict>✗ not found</span>`;
 };
 
 /** The nearest permutation in words: a planted element's label, or how it moves the positions. */
@@ -62,18 +64,17 @@ const bar = (name: string, key: string, hint: string): Html =>
   html`<div class="bar" data-bar="${key}" title="${hint}"><span>${name}</span><b><i></i></b><output></output></div>`;
 
 const card = (layer: LayerReport, element: ElementResult): Html => {
-  const probe =
-    layer.layout === undefined
-      ? undefined
-      : html`<canvas class="probe" data-probe="${element.index}" title="A test pattern pushed through this matrix"></canvas>`;
-  const planted =
+  const shape = layer.layout !== undefined && Math.min(...layer.layout) === 1 ? "strip" : "probe";
+  const probe = html`<canvas class="${shape}" data-probe="${element.index}" title="A test pattern pushed through this matrix"></canvas>`;
+  const planted = html`<figure><canvas data-planted="${element.planted}" role="img" aria-label="planted permutation"></canvas><figcaption>planted</figcaption></figure>`;
+  const [agreement, hint] =
     element.planted === undefined
-      ? undefined
-      : html`<figure><canvas data-planted="${element.planted}" role="img" aria-label="planted permutation"></canvas><figcaption>planted</figcaption></figure>`;
+      ? ["stability", "Share of rows whose largest entry is where the final nearest permutation has its 1"]
+      : ["agreement", "Share of rows whose largest entry is where the planted permutation has its 1"];
   return html`<article class="card" data-element="${element.index}">
-<header><h4>${elementLabel(layer, element)}</h4>${verdict(layer, element)}${probe}</header>
-<div class="pair"><figure><canvas data-learned="${element.index}" role="img" aria-label="learned matrix"></canvas><figcaption>learned</figcaption></figure>${planted}</div>
-${bar(element.planted === undefined ? "stability" : "agreement", "agreement", element.planted === undefined ? "Share of rows whose largest entry is where the final nearest permutation has its 1" : "Share of rows whose largest entry is where the planted permutation has its 1")}
+<header><div><h4>${elementLabel(layer, element)}</h4>${verdict(layer, element)}</div>${layer.layout && probe}</header>
+<div class="pair"><figure><canvas data-learned="${element.index}" role="img" aria-label="learned matrix"></canvas><figcaption>learned</figcaption></figure>${element.planted === undefined ? undefined : planted}</div>
+${bar(agreement, "agreement", hint)}
 ${bar("certainty", "certainty", "1 − row entropy / log d: 0 % is the uniform matrix, 100 % is a permutation")}
 </article>`;
 };
@@ -111,7 +112,7 @@ const kernelsView = (layer: LayerReport): Html | undefined => {
   const shown = Math.min(o, MAX_KERNEL_ROWS);
   const labels = layer.result.elements.map((element) => elementLabel(layer, element));
   return html`<div class="block"><h3>Learned kernels, as each matrix turns them</h3>
-<div class="kernels" style="--g:${g};--cell:${Math.max(28, Math.min(64, 8 * Math.max(h, w)))}px"><div class="heads">${labels.map((label) => html`<span>${label}</span>`)}</div>
+<div class="kernels" style="--g:${g};--cell:${Math.max(64, Math.min(72, 8 * Math.max(h, w)))}px"><div class="heads">${labels.map((label) => html`<span>${label}</span>`)}</div>
 <canvas data-kernels role="img" aria-label="${shown} kernels by ${g} elements"></canvas></div>
 <p class="small">${shown < o ? `The first ${shown} of ${o} kernels` : `${o} kernels`}, one per row; each row has its own colour range. <span class="scale diverging"></span> negative to positive.</p></div>`;
 };

@@ -6,29 +6,34 @@ import { CLIENT } from "./client.ts";
 import { groupCurves, renderPanel } from "./curves.ts";
 import { integer, number, percent } from "./format.ts";
 import { type Html, html, jsonScript, trusted } from "./html.ts";
-import { renderLayer } from "./layer.ts";
+import { elementLabel, isFixed, renderLayer } from "./layer.ts";
 import { STYLE } from "./style.ts";
 import type { DiscoverReport, LayerReport, NetworkReport } from "./types.ts";
 
 /** The layer that the headline speaks of: the first with something planted. */
 const leadLayer = (report: DiscoverReport): LayerReport | undefined => report.layers.find((layer) => layer.planted !== undefined) ?? report.layers[0];
 
+/** Speaks of learned matrices only: a fixed identity is right and certain from the start. */
 const headline = (layer: LayerReport | undefined): { readonly state: string; readonly text: string; readonly detail: string } => {
-  if (layer === undefined) return { state: "open", text: "No matrices were learned", detail: "" };
-  const { elements, recovered } = layer.result;
-  const certainty = 1 - elements.reduce((sum, element) => sum + element.relativeEntropy, 0) / elements.length;
+  const learned = layer?.result.elements.filter(({ index }) => !isFixed(layer, index)) ?? [];
+  if (layer === undefined || learned.length === 0) return { state: "open", text: "No matrices were learned", detail: "" };
+  const certainty = 1 - learned.reduce((sum, element) => sum + element.relativeEntropy, 0) / learned.length;
   const sure = `On average a row is ${percent(Math.max(0, certainty))} certain.`;
-  if (layer.planted === undefined)
+  if (layer.planted === undefined) {
     return { state: "open", text: "What the matrices became", detail: `Nothing was planted that they could be compared with. ${sure}` };
-  const right = elements.filter((element) => element.correct).length;
-  if (recovered)
+  }
+  const { name } = layer.planted;
+  const right = learned.filter((element) => element.correct).length;
+  if (layer.result.recovered) {
+    const which = learned.length > 8 ? "" : `: ${learned.map((element) => elementLabel(layer, element)).join(", ")}`;
     return {
       state: "good",
-      text: `${layer.planted.name} recovered`,
-      detail: `All ${elements.length} matrices became the planted permutations. ${sure}`,
+      text: `${name} recovered`,
+      detail: `All ${learned.length} learned matrices became the planted permutations${which}. ${sure}`,
     };
-  const text = right > 1 ? `${layer.planted.name} partly recovered` : `${layer.planted.name} not recovered`;
-  return { state: "bad", text, detail: `${right} of ${elements.length} matrices became the planted permutations. ${sure}` };
+  }
+  const text = right > 0 ? `${name} partly recovered` : `${name} not recovered`;
+  return { state: "bad", text, detail: `${right} of ${learned.length} learned matrices became the planted permutations. ${sure}` };
 };
 
 const tile = (name: string, value: string, hint: string): Html => html`<div class="tile" title="${hint}"><b>${value}</b><span>${name}</span></div>`;

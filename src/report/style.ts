@@ -26,17 +26,19 @@ h1.good{color:var(--good)}h1.bad{color:var(--bad)}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
 .tile b{display:block;font-size:1.6rem;font-weight:620;letter-spacing:-.01em;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:.85rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,236px),1fr));gap:16px;margin-top:24px}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,248px),1fr));gap:16px;margin-top:24px}
 .cards.large{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
 .card{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:16px}
-.card header{display:flex;align-items:center;gap:10px;min-height:44px;margin-bottom:12px}
+.card header{display:flex;flex-wrap:wrap;justify-content:space-between;align-items:center;gap:10px;margin-bottom:14px}
 h4{font-size:1.15rem;font-weight:620}
-.badge{font-size:.8rem;padding:2px 9px;border-radius:99px;background:var(--heat0);color:var(--soft);white-space:nowrap}
+.badge{display:inline-block;margin-top:2px;font-size:.8rem;padding:2px 9px;border-radius:99px;background:var(--heat0);color:var(--soft);white-space:nowrap}
 .badge.good{background:var(--good-bg);color:var(--good)}.badge.bad{background:var(--bad-bg);color:var(--bad)}
 span.good{color:var(--good)}span.bad{color:var(--bad)}
-canvas{display:block;image-rendering:pixelated;background:var(--heat0);border-radius:4px}
-.probe{margin-left:auto;height:44px;width:auto;max-width:120px;border-radius:3px}
+canvas{display:block;image-rendering:pixelated;background:var(--heat0);border-radius:2px}
+.probe{height:52px;width:auto;max-width:120px;border-radius:3px}
+.strip{width:100%;height:18px;border-radius:3px}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:12px}
+.pair:has(figure:only-child){grid-template-columns:1fr}
 .pair canvas{width:100%;aspect-ratio:1}
 .pair figcaption{color:var(--soft);font-size:.8rem;margin-top:4px}
 .bar{display:grid;grid-template-columns:5.2em 1fr 4em;align-items:center;gap:10px;font-size:.85rem;color:var(--soft);margin-top:8px}

@@ -50,7 +50,8 @@ Attr parseAttr(const std::string& name, const Napi::Value& value) {
   std::vector<int64_t> integers;
   for (uint32_t i = 0; i < array.Length(); i++) {
     const double item = array.Get(i).ToNumber();
-    if (item != std::trunc(item)) throw std::invalid_argument("attribute `" + name + "` holds a number that is no integer");
+    if (item != std::trunc(item))
+      throw std::invalid_argument("attribute `" + name + "` holds a number that is no integer");
     integers.push_back(static_cast<int64_t>(item));
   }
   return integers;
@@ -178,8 +179,8 @@ class Device : public Napi::ObjectWrap<Device> {
     for (uint32_t i = 0; i < scalars.Length(); i++) prepared->call.scalarNames.push_back(scalars.Get(i).ToString());
     prepared->faultMessage = info[5].ToString();
     using Handle = std::shared_ptr<Prepared>;
-    const auto external =
-        Napi::External<Handle>::New(info.Env(), new Handle(std::move(prepared)), [](Napi::Env, Handle* handle) { delete handle; });
+    const auto external = Napi::External<Handle>::New(info.Env(), new Handle(std::move(prepared)),
+                                                      [](Napi::Env, Handle* handle) { delete handle; });
     external.TypeTag(&preparedTag);
     return external;
   }
@@ -188,7 +189,8 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value run(const Napi::CallbackInfo& info) {
     assertOpen();
     const auto external = info[0].As<Napi::External<std::shared_ptr<Prepared>>>();
-    if (!info[0].IsExternal() || !external.CheckTypeTag(&preparedTag)) throw std::invalid_argument("not a prepared call");
+    if (!info[0].IsExternal() || !external.CheckTypeTag(&preparedTag))
+      throw std::invalid_argument("not a prepared call");
     std::shared_ptr<Prepared> prepared = *external.Data();
     if (!info[1].IsTypedArray()) throw std::invalid_argument("not a Float64Array");
     const auto frame = info[1].As<Napi::Float64Array>();
@@ -203,10 +205,12 @@ class Device : public Napi::ObjectWrap<Device> {
     for (size_t i = 0; i < operands; i++) {
       const Tensor& tensor = i < call.inputs.size() ? call.inputs[i] : call.outputs[i - call.inputs.size()];
       const Slot& operand = slot(values[i]);
-      if (operand.bytes < static_cast<size_t>(tensor.size) * 4) throw std::invalid_argument("too small a buffer for " + prepared->op);
+      if (operand.bytes < static_cast<size_t>(tensor.size) * 4)
+        throw std::invalid_argument("too small a buffer for " + prepared->op);
       blocks.push_back(operand.block);
     }
-    queue_->run(std::move(prepared), std::move(blocks), std::vector<double>(values + operands, values + frame.ElementLength()));
+    queue_->run(std::move(prepared), std::move(blocks),
+                std::vector<double>(values + operands, values + frame.ElementLength()));
     dispatches_++;
     return info.Env().Undefined();
   }

@@ -33,6 +33,8 @@ double Call::scalar(const char* name) const {
   throw std::logic_error(std::string("scalar `") + name + "` is missing");
 }
 
-float* Context::scratch(int64_t floats) { return static_cast<float*>(scratch_.take(static_cast<size_t>(floats) * sizeof(float))); }
+float* Context::scratch(int64_t floats) {
+  return static_cast<float*>(scratch_.take(static_cast<size_t>(floats) * sizeof(float)));
+}
 
 }  // namespace birkhoff

@@ -69,8 +69,8 @@ class Context {
         static_cast<const void*>(&body));
   }
 
-  // A 64-byte aligned area with undefined contents, valid until the kernel returns. For the kernel's own thread, outside
-  // of `parallel`. Several calls give several areas.
+  // A 64-byte aligned area with undefined contents, valid until the kernel returns. For the kernel's own thread,
+  // outside of `parallel`. Several calls give several areas.
   float* scratch(int64_t floats);
 
   // The data broke the op's precondition; `value` is what came. The first fault wins. From any thread.

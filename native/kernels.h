@@ -11,9 +11,9 @@ namespace birkhoff {
 
 using KernelTable = std::span<const KernelEntry> (*)();
 
-#define BIRKHOFF_LEVEL(name)              \
-  namespace name {                        \
-  std::span<const KernelEntry> kernels(); \
+#define BIRKHOFF_LEVEL(name)                  \
+  namespace name {                            \
+  std::span<const KernelEntry> kernels();     \
   std::span<const KernelEntry> testKernels(); \
   }
 #if defined(__x86_64__)

@@ -2,9 +2,11 @@
 
 // The tests' own addon and driver have some kernels more. Nothing else refers to those, so nothing else links them.
 #if defined(BIRKHOFF_TEST)
-#define BIRKHOFF_TABLES(level) {level::kernels, level::testKernels}
+#define BIRKHOFF_TABLES(level) \
+  { level::kernels, level::testKernels }
 #else
-#define BIRKHOFF_TABLES(level) {level::kernels}
+#define BIRKHOFF_TABLES(level) \
+  { level::kernels }
 #endif
 
 namespace birkhoff {

@@ -29,7 +29,8 @@ class Block {
  public:
   // Null when the budget or the system has no more.
   static std::shared_ptr<Block> allocate(std::shared_ptr<Budget> budget, size_t bytes);
-  Block(std::shared_ptr<Budget> budget, void* data, size_t bytes) : budget_(std::move(budget)), data_(data), bytes_(bytes) {}
+  Block(std::shared_ptr<Budget> budget, void* data, size_t bytes)
+      : budget_(std::move(budget)), data_(data), bytes_(bytes) {}
   ~Block();
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
@@ -43,8 +44,8 @@ class Block {
   size_t bytes_;
 };
 
-// Recycles blocks. Calls run in the order given, so a block may be handed out again while calls on its former contents are
-// still queued: whatever is enqueued on it from now on runs after them. One thread only.
+// Recycles blocks. Calls run in the order given, so a block may be handed out again while calls on its former contents
+// are still queued: whatever is enqueued on it from now on runs after them. One thread only.
 class MemoryPool {
  public:
   explicit MemoryPool(size_t limit) : budget_(std::make_shared<Budget>(limit)) {}

@@ -20,7 +20,8 @@ Queue::Queue(int threads, std::shared_ptr<Budget> budget) : threads_(threads), s
 
 Queue::~Queue() { stop(); }
 
-void Queue::run(std::shared_ptr<Prepared> prepared, std::vector<std::shared_ptr<Block>> blocks, std::vector<double> scalars) {
+void Queue::run(std::shared_ptr<Prepared> prepared, std::vector<std::shared_ptr<Block>> blocks,
+                std::vector<double> scalars) {
   enqueue({[this, prepared = std::move(prepared), blocks = std::move(blocks), scalars = std::move(scalars)]() mutable {
              execute(*prepared, blocks, scalars);
            },
@@ -36,7 +37,8 @@ void Queue::write(std::shared_ptr<Block> block, const void* data, size_t bytes) 
   }
   std::shared_ptr<char[]> copy(new char[bytes]);
   std::memcpy(copy.get(), data, bytes);
-  enqueue({[block = std::move(block), copy = std::move(copy), bytes] { std::memcpy(block->data(), copy.get(), bytes); }, nullptr});
+  enqueue({[block = std::move(block), copy = std::move(copy), bytes] { std::memcpy(block->data(), copy.get(), bytes); },
+           nullptr});
 }
 
 void Queue::read(std::shared_ptr<Block> block, void* target, size_t bytes, Done done) {
@@ -123,7 +125,8 @@ void Queue::loop(int threads) {
   if (closed) closed();
 }
 
-void Queue::execute(Prepared& prepared, const std::vector<std::shared_ptr<Block>>& blocks, std::vector<double>& scalars) {
+void Queue::execute(Prepared& prepared, const std::vector<std::shared_ptr<Block>>& blocks,
+                    std::vector<double>& scalars) {
   Call& call = prepared.call;
   size_t next = 0;
   for (Tensor& tensor : call.inputs) tensor.data = blocks[next++]->data();

@@ -1,8 +1,8 @@
 // The vector type that kernels are written over, once for every instruction set.
 //
 // `vf` holds `lanes` floats: 16 with AVX-512, 8 with AVX2, 4 otherwise (SSE2 or NEON). + - * / and comparisons are the
-// compiler's own operators on it; a comparison gives a `vi` of 0 and -1. Everything lives in the namespace of the level,
-// so that code of two levels never shares a symbol.
+// compiler's own operators on it; a comparison gives a `vi` of 0 and -1. Everything lives in the namespace of the
+// level, so that code of two levels never shares a symbol.
 #pragma once
 
 #include <cstdint>

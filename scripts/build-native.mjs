@@ -11,7 +11,9 @@ import { setTimeout } from "node:timers/promises";
 import { local, main, root } from "./run.mjs";
 
 const folder = join(root, "build");
-const outputs = ["birkhoff.node", "birkhoff_test.node", "driver"].map((file) => join(folder, "Release", process.platform === "win32" ? `${file}.exe` : file));
+const outputs = ["birkhoff.node", "birkhoff_test.node", "driver"].map((file) =>
+  join(folder, "Release", process.platform === "win32" ? `${file}.exe` : file),
+);
 const stamp = join(folder, "birkhoff.stamp");
 
 /** Changes whenever the build must run again. */
@@ -45,6 +47,16 @@ const missing = () => {
   return undefined;
 };
 
+/** Whether the process that wrote the lock still runs. */
+const alive = (lock) => {
+  try {
+    const pid = Number(readFileSync(lock, "utf8"));
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+};
+
 /** One build at a time in this folder; a lock left by a process that is gone does not count. */
 const locked = async (body) => {
   const lock = join(folder, "birkhoff.lock");
@@ -56,13 +68,8 @@ const locked = async (body) => {
     } catch (error) {
       if (error.code !== "EEXIST") throw error;
     }
-    try {
-      process.kill(Number(readFileSync(lock, "utf8")) || -1, 0);
-      await setTimeout(200);
-    } catch (error) {
-      if (error.code === "ESRCH") rmSync(lock, { force: true });
-      else if (error.code !== "ENOENT") await setTimeout(200);
-    }
+    if (alive(lock)) await setTimeout(200);
+    else rmSync(lock, { force: true });
   }
   try {
     return await body();

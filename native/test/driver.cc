@@ -30,7 +30,8 @@ void testPool() {
             for (int64_t i = begin; i < end; i++) self.visits[static_cast<size_t>(i)]++;
           },
           &closure);
-      for (int64_t i = 0; i < 5000; i++) check(visits[static_cast<size_t>(i)] == (i < count ? 1 : 0), "every index is visited once");
+      for (int64_t i = 0; i < 5000; i++)
+        check(visits[static_cast<size_t>(i)] == (i < count ? 1 : 0), "every index is visited once");
       check(closure.ok, "pieces are not empty and threads are numbered");
       std::fill(visits.begin(), visits.end(), 0);
       // Lets the workers fall asleep now and then.
@@ -42,7 +43,8 @@ void testPool() {
 void testMemory() {
   for (size_t bytes = 1; bytes < 1 << 20; bytes += 1 + bytes / 7) {
     const size_t size = MemoryPool::sizeClass(bytes);
-    check(size >= bytes && size % 64 == 0 && size <= std::max<size_t>(bytes + bytes / 4 + 1, bytes + 64), "size classes");
+    check(size >= bytes && size % 64 == 0 && size <= std::max<size_t>(bytes + bytes / 4 + 1, bytes + 64),
+          "size classes");
     check(MemoryPool::sizeClass(size) == size, "a size class is its own");
   }
   MemoryPool pool(1 << 20);
@@ -65,7 +67,8 @@ std::shared_ptr<Prepared> filling(const Level& level, int64_t size, int64_t grai
   return prepared;
 }
 
-// A chain of calls in place gives the same as plain arithmetic, blocks being freed and taken again while calls are queued.
+// A chain of calls in place gives the same as plain arithmetic, blocks being freed and taken again while calls are
+// queued.
 void testQueue(const Level& level, int threads) {
   Device device(threads);
   constexpr int64_t size = 1003;
@@ -93,7 +96,8 @@ void testQueue(const Level& level, int threads) {
     check(device.read(y, got.data(), size * 4).kind == Outcome::Kind::ok, "read ends well");
     check(answered, "reads are answered in order");
     for (int64_t i = 0; i < size; i++) {
-      check(std::fabs(snapshot[i] - want[i]) <= 1e-5f * std::fabs(want[i]), "calls run in order, and a read sees what was before it");
+      check(std::fabs(snapshot[i] - want[i]) <= 1e-5f * std::fabs(want[i]),
+            "calls run in order, and a read sees what was before it");
       check(got[i] == 7.0f + static_cast<float>(round), "a block that is used again holds its new contents");
     }
     device.memory.put(std::move(y));
@@ -112,14 +116,16 @@ void testFailures(const Level& level, int threads) {
   device.queue.run(positive, {x, y}, {});
   device.queue.run(filling(level, size, 1), {y}, {3.0});
   const Outcome fault = device.synchronize();
-  check(fault.kind == Outcome::Kind::fault && fault.value == -2.5 && fault.message == "positive: expected", "a fault is reported");
+  check(fault.kind == Outcome::Kind::fault && fault.value == -2.5 && fault.message == "positive: expected",
+        "a fault is reported");
   check(device.synchronize().kind == Outcome::Kind::ok, "a fault is reported once");
   auto areas = prepare(level, "test.areas", {}, {tensor({3})});
   for (const int64_t floats : {10, 5000, 100000, 5000}) {
     areas->call.attrs = {{"floats", static_cast<double>(floats)}};
     device.queue.run(areas, {y}, {});
     const Outcome outcome = device.read(y, values.data(), 12);
-    check(outcome.kind == (floats == 100000 ? Outcome::Kind::outOfMemory : Outcome::Kind::ok), "work areas are limited");
+    check(outcome.kind == (floats == 100000 ? Outcome::Kind::outOfMemory : Outcome::Kind::ok),
+          "work areas are limited");
     if (floats != 100000) check(values[0] == 0 && values[1] == 0 && values[2] == 0, "work areas are aligned");
   }
   device.queue.run(prepare(level, "test.broken", {}, {}), {}, {});

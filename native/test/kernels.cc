@@ -1,9 +1,10 @@
 // Kernels that tests of the queue, the pool and the vector type need. In no addon but the tests' own.
-#include <chrono>
+#include "kernels.h"
+
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
-#include "kernels.h"
 #include "simd.h"
 
 namespace birkhoff::BIRKHOFF_ISA {

@@ -46,18 +46,22 @@ std::vector<float> grid(uint32_t step) {
     x.push_back(value);
   }
   // Where functions change their formula or leave float's range.
-  for (const float value : {88.7228f, 88.7229f, -87.3365f, -103.972f, -103.973f, -104.0f, 0.625f, 0.9277344f, 4.0f, 1.0f}) {
-    for (float near = value * (1 - 1e-5f); std::fabs(near - value) <= std::fabs(value) * 2e-5f; near = std::nextafter(near, value * 2)) {
+  for (const float value :
+       {88.7228f, 88.7229f, -87.3365f, -103.972f, -103.973f, -104.0f, 0.625f, 0.9277344f, 4.0f, 1.0f}) {
+    for (float near = value * (1 - 1e-5f); std::fabs(near - value) <= std::fabs(value) * 2e-5f;
+         near = std::nextafter(near, value * 2)) {
       x.push_back(near);
       x.push_back(-near);
     }
   }
   const float infinite = std::numeric_limits<float>::infinity();
-  for (const float value : {0.0f, -0.0f, infinite, -infinite, std::numeric_limits<float>::quiet_NaN()}) x.push_back(value);
+  for (const float value : {0.0f, -0.0f, infinite, -infinite, std::numeric_limits<float>::quiet_NaN()})
+    x.push_back(value);
   return x;
 }
 
-void testFunction(const Level& level, const char* name, double (*exact)(double), double bound, const std::vector<float>& x) {
+void testFunction(const Level& level, const char* name, double (*exact)(double), double bound,
+                  const std::vector<float>& x) {
   const std::vector<float> y = apply(level, std::string("test.") + name, x);
   double worst = 0;
   float where = 0;
@@ -67,7 +71,8 @@ void testFunction(const Level& level, const char* name, double (*exact)(double),
     worst = error;
     where = x[i];
   }
-  std::printf("%-8s %-5s at most %.2f ulp (at %.9g), %zu points\n", level.name, name, worst, static_cast<double>(where), x.size());
+  std::printf("%-8s %-5s at most %.2f ulp (at %.9g), %zu points\n", level.name, name, worst, static_cast<double>(where),
+              x.size());
   check(worst <= bound, std::string(name) + " keeps its bound");
 }
 

@@ -61,8 +61,9 @@ Operand parseOperand(std::istream& line) {
   line >> dtype >> operand.compared >> operand.values >> operand.expected >> rank;
   std::vector<int64_t> shape(rank);
   for (int64_t& size : shape) line >> size;
-  operand.tensor =
-      tensor(std::move(shape), dtype == "float32" ? DType::float32 : dtype == "int32" ? DType::int32 : DType::uint32);
+  operand.tensor = tensor(std::move(shape), dtype == "float32" ? DType::float32
+                                            : dtype == "int32" ? DType::int32
+                                                               : DType::uint32);
   return operand;
 }
 
@@ -95,7 +96,8 @@ double errorRatio(const Recorded& recorded, DType dtype, const uint32_t* got, co
     const double a = element(dtype, got[i]), b = element(dtype, want[i]);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     const double error = std::fabs(a - b);
-    worst = std::max(worst, std::isnan(error) || allowed == 0 ? std::numeric_limits<double>::infinity() : error / allowed);
+    worst =
+        std::max(worst, std::isnan(error) || allowed == 0 ? std::numeric_limits<double>::infinity() : error / allowed);
   }
   return worst;
 }
@@ -121,11 +123,14 @@ void runRecorded(Device& device, const Level& level, const Recorded& recorded, c
     const Outcome outcome = device.read(blocks[i], words.data(), words.size() * 4);
     // Cases with bad data on purpose raise faults; the tests of the rooms look at those.
     check(outcome.kind == Outcome::Kind::ok || outcome.kind == Outcome::Kind::fault, name + ": " + outcome.message);
-    check(std::all_of(words.begin() + static_cast<ptrdiff_t>(size), words.end(), [](uint32_t word) { return word == poison; }),
+    check(std::all_of(words.begin() + static_cast<ptrdiff_t>(size), words.end(),
+                      [](uint32_t word) { return word == poison; }),
           name + " writes nothing past the end");
     if (operand.compared && outcome.kind == Outcome::Kind::ok) {
-      const double ratio = errorRatio(recorded, operand.tensor.dtype, words.data(), data.data() + operand.expected, size);
-      check(ratio <= 1, name + ": error of operand " + std::to_string(i) + " is " + std::to_string(ratio) + " of what is allowed");
+      const double ratio =
+          errorRatio(recorded, operand.tensor.dtype, words.data(), data.data() + operand.expected, size);
+      check(ratio <= 1,
+            name + ": error of operand " + std::to_string(i) + " is " + std::to_string(ratio) + " of what is allowed");
     }
     device.memory.put(std::move(blocks[i]));
   }

@@ -64,7 +64,9 @@ class NativeBackend implements Backend {
     const id = this.#device.alloc(length * 4);
     if (id < 0) {
       const { liveBytes } = this.counters;
-      throw new DeviceError(`alloc: out of memory: the native device holds ${liveBytes} bytes and cannot get ${length * 4} more; dispose of tensors, or use \`scope\``);
+      throw new DeviceError(
+        `alloc: out of memory: the native device holds ${liveBytes} bytes and cannot get ${length * 4} more; dispose of tensors, or use \`scope\``,
+      );
     }
     return new NativeBuffer(this.#device, dtype, length, id);
   }

@@ -111,7 +111,7 @@ for (const path of shared) {
   if (named) problems.push(`${path} is shared code, and names the op ${named[1]}`);
 }
 
-// Sizes.
+// Suppressions and sizes. (The linter asks for a reason in its own.)
 const sources = expectSome(
   "source files",
   SOURCES.flatMap((folder) => files(folder, /\.(ts|mjs|cc|h|wgsl)$/)),

@@ -140,6 +140,13 @@ export type Gradient<A extends Attrs = Attrs> =
       vjp(context: VjpContext<A>): readonly (Tensor | undefined)[];
     };
 
+/** A kernel in a shared library of the user's own, with the C interface of native/birkhoff_kernel.h. */
+export interface NativeSymbol {
+  /** Path of the library. */
+  readonly library: string;
+  readonly symbol: string;
+}
+
 export interface Op<A extends Attrs = Attrs> {
   /** "<room>" or "<room>.<part>": the name in messages and of the native kernel. */
   readonly name: string;
@@ -147,12 +154,16 @@ export interface Op<A extends Attrs = Attrs> {
   readonly scalars?: readonly string[];
   /** Positions of inputs that the kernel changes in place (optimisers). */
   readonly mutates?: readonly number[];
+  /** Output 0 is input 0 under another shape: it shares the storage, and no kernel runs. */
+  readonly alias?: true;
   /** Checks the inputs' specs and gives the outputs'. Throws ArgumentError. */
   outputs(inputs: readonly Spec[], attrs: A): readonly Spec[];
   /** The definition, in plain float64 loops. */
   reference(run: ReferenceRun<A>): void;
   /** The GPU passes. Pure: depends on the call and the limits alone. */
   plan(call: Call<A>, limits: Limits): Plan;
+  /** Where the native device finds the kernel, when it is not one of its own. */
+  readonly native?: NativeSymbol;
   /** Why this call cannot run on a device of this kind, when it cannot for a reason the limits do not show. */
   unsupported?(call: Call<A>, device: "webgpu" | "native" | "reference"): string | undefined;
   /** The message of the DataError that device data can raise; states what was expected of which argument. */

@@ -1,18 +1,56 @@
-import type { DeviceKind } from "./backend.ts";
+import type { Backend, DeviceKind } from "./backend.ts";
+import { openNative } from "./backends/native/index.ts";
 import { openReference } from "./backends/reference/index.ts";
+import { openWebGPU } from "./backends/webgpu/index.ts";
 import { Device } from "./device.ts";
-import { expected } from "./errors.ts";
+import { DeviceError, expected } from "./errors.ts";
 import { add } from "./ops/elementwise/index.ts";
-import type { Backend } from "./backend.ts";
+
+export interface OpenDeviceOptions {
+  /** Which kind to open. Default: the first that works of a hardware GPU, `native`, `reference`. */
+  readonly device?: DeviceKind;
+  /** A WebGPU device of the caller's own: used as it is and never destroyed. Implies `webgpu`. */
+  readonly gpuDevice?: GPUDevice;
+  /** Threads of the native device. Default: all cores. */
+  readonly threads?: number;
+}
 
 /** Wraps any backend, also one of the caller's own, as a device. */
 export const deviceOf = (backend: Backend, rejected: readonly string[] = []): Device => new Device(backend, add, rejected);
 
-export interface OpenDeviceOptions {
-  readonly device?: DeviceKind;
-}
+const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
 
-export const openDevice = async ({ device = "reference" }: OpenDeviceOptions = {}): Promise<Device> => {
-  if (device !== "reference") throw expected("openDevice", "a known device", "device", device);
-  return deviceOf(openReference());
+const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, threads }: OpenDeviceOptions): Promise<Backend> => {
+  if (kind === "webgpu") return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }) });
+  if (kind === "native") return openNative(threads === undefined ? {} : { threads });
+  return openReference();
+};
+
+/**
+ * Opens a device. Without `device`, the rule is: a hardware GPU, else `native`, else `reference`; why the earlier ones were
+ * not picked stands in `device.rejected`. A software GPU is used only when `webgpu` is asked for by name. Nothing changes device later by itself.
+ *
+ * @throws DeviceError when the device that was asked for cannot be opened: says what was tried and what to do.
+ * @example
+ * ```ts
+ * await using device = await openDevice();
+ * console.log(device.kind, device.info.description);
+ * ```
+ */
+export const openDevice = async (options: OpenDeviceOptions = {}): Promise<Device> => {
+  const { device: asked, gpuDevice } = options;
+  if (asked !== undefined && !KINDS.includes(asked)) throw expected("openDevice", "webgpu, native or reference", "device", asked);
+  if (gpuDevice && asked !== undefined && asked !== "webgpu") throw expected("openDevice", "webgpu, since `gpuDevice` is given,", "device", asked);
+  const kind = gpuDevice ? "webgpu" : asked;
+  if (kind) return deviceOf(await open(kind, true, options));
+  const rejected: string[] = [];
+  for (const candidate of KINDS) {
+    try {
+      return deviceOf(await open(candidate, false, options), rejected);
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      rejected.push(`${candidate}: ${error.message}`);
+    }
+  }
+  throw new DeviceError(`openDevice: expected one device to open, but none did: ${rejected.join("; ")}`);
 };

@@ -1,0 +1,51 @@
+/** A progress bar on a terminal, a line now and then elsewhere; always on standard error. */
+import cliProgress from "cli-progress";
+import type { Progress } from "../discover/index.ts";
+
+export interface ProgressDisplay {
+  update(progress: Progress): void;
+  stop(): void;
+}
+
+const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)}%`);
+
+const seconds = (value: number): string => (value >= 90 ? `${Math.round(value / 60)} min` : `${Math.round(value)} s`);
+
+const facts = ({ network, loss, accuracy, agreement }: Progress): string =>
+  `${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
+
+/** Lines printed where there is no terminal. */
+const LINES = 10;
+
+export const progressDisplay = (stream: NodeJS.WriteStream = process.stderr): ProgressDisplay => {
+  const started = performance.now();
+  const left = ({ done, total }: Progress): string => (done === 0 ? "–" : seconds((((performance.now() - started) / 1000) * (total - done)) / done));
+  if (!stream.isTTY) {
+    let printed = -1;
+    return {
+      update(progress) {
+        const tenth = Math.floor((LINES * progress.done) / progress.total);
+        if (tenth === printed) return;
+        printed = tenth;
+        stream.write(`${percent(progress.done / progress.total).padStart(6)}  ${facts(progress)} · ${left(progress)} left\n`);
+      },
+      stop() {},
+    };
+  }
+  const bar = new cliProgress.SingleBar(
+    { stream, format: "{bar} {percentage}% · {facts} · {left} left", barsize: 24, hideCursor: true, clearOnComplete: false, etaBuffer: 50, fps: 8 },
+    cliProgress.Presets.shades_classic,
+  );
+  let running = false;
+  return {
+    update(progress) {
+      const payload = { facts: facts(progress), left: left(progress) };
+      if (!running) bar.start(progress.total, 0, payload);
+      running = true;
+      bar.update(progress.done, payload);
+    },
+    stop() {
+      if (running) bar.stop();
+    },
+  };
+};

@@ -1,0 +1,98 @@
+import { apply } from "./apply.ts";
+import { ArgumentError, expected } from "./errors.ts";
+import type { Attrs, Call, Gradient, Limits, NativeSymbol, Op, Pass, ReferenceRun, Scalars, Spec } from "./op.ts";
+import { reflect } from "./reflect.ts";
+import { refusePromise } from "./scope.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A GPU dispatch of a custom op: a `Pass` without its shader, which is the op's own text. */
+export type CustomPass = Omit<Pass, "shader">;
+
+export interface CustomOpDefinition<A extends Attrs> {
+  /** In messages; no other meaning. */
+  readonly name: string;
+  /** Names of the numbers that may change with every call; uniform fields of the same name receive them. */
+  readonly scalars?: readonly string[];
+  /** Specs of the outputs; throws ArgumentError for inputs it refuses. */
+  outputs(inputs: readonly Spec[], attrs: A): readonly Spec[];
+  /** WGSL text; what it may contain stands at `reflect`. Sizes come from `params`: buffers may be longer than the tensor. */
+  readonly wgsl: string;
+  /** The dispatches of a call, and the sizes of temporary buffers in elements. Pure. */
+  plan(call: Call<A>, limits: Limits): { readonly scratch?: readonly number[]; readonly passes: readonly CustomPass[] };
+  /** The definition in float64 loops; without it the op does not run on `reference` and cannot be checked against it. */
+  reference?(run: ReferenceRun<A>): void;
+  /** A compiled kernel for the `native` device: see native/birkhoff_kernel.h. */
+  readonly native?: NativeSymbol;
+  /** The backward rule, or the reason why there is none. */
+  readonly gradient: Gradient<A>;
+}
+
+/** A custom op: call it with tensors of one device. `op` is the value for `birkhoff/testing`. */
+export interface CustomOp<A extends Attrs> {
+  (inputs: readonly Tensor[], attrs: A, scalars?: Scalars): Tensor[];
+  readonly op: Op<A>;
+}
+
+/**
+ * Puts your own kernel on the tape. Its callbacks are synchronous.
+ *
+ * @throws ArgumentError for WGSL that does not parse, and for callbacks that return promises; DeviceError when called on a
+ * device for which no kernel was given.
+ * @example
+ * ```ts
+ * const scale = customOp<{}>({
+ *   name: "scale",
+ *   scalars: ["factor"],
+ *   outputs: ([x]) => [x],
+ *   wgsl: `
+ *     struct Params { count: u32, factor: f32 }
+ *     @group(0) @binding(0) var<uniform> params: Params;
+ *     @group(0) @binding(1) var<storage, read> x: array<f32>;
+ *     @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+ *     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+ *       if (id.x < params.count) { y[id.x] = params.factor * x[id.x]; }
+ *     }`,
+ *   plan: ({ outputs: [{ shape }] }) => {
+ *     const count = elements(shape);
+ *     return { passes: [{ entry: "main", params: { count }, bind: { x: input(0), y: output(0) }, workgroups: [Math.ceil(count / 64), 1, 1] }] };
+ *   },
+ *   reference: ({ scalars: { factor }, inputs: [x], outputs: [y] }) => x.forEach((value, i) => { y[i] = factor * value; }),
+ *   gradient: { saves: {}, vjp: ({ gradient, scalars }) => scale([gradient(0)], {}, scalars) },
+ * });
+ * const [y] = scale([x], {}, { factor: 3 });
+ * ```
+ */
+export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {
+  const { name, gradient, native, reference } = definition;
+  if (typeof name !== "string" || name === "") throw expected("customOp", "a non-empty string", "name", name);
+  if (!gradient || !("none" in gradient || typeof gradient.vjp === "function")) throw expected("customOp", "a rule, or { none: reason },", "gradient", gradient);
+  const shader = reflect(name, definition.wgsl);
+  const synchronous = <T>(callback: string, result: T): T => {
+    refusePromise(`${name}.${callback}`, result);
+    return result;
+  };
+  const op: Op<A> = {
+    name,
+    ...(definition.scalars && { scalars: definition.scalars }),
+    ...(native && { native }),
+    outputs: (inputs, attrs) => synchronous("outputs", definition.outputs(inputs, attrs)),
+    reference: (run) => {
+      if (!reference) throw new ArgumentError(`${name}: expected a \`reference\` to run on the reference device, but none was given`);
+      synchronous("reference", reference(run));
+    },
+    plan: (call, limits) => {
+      const { passes, ...rest } = synchronous("plan", definition.plan(call, limits));
+      return { ...rest, passes: passes.map((pass) => ({ ...pass, shader })) };
+    },
+    unsupported: (_, device) => {
+      if (device === "reference" && !reference) return "the custom op has no `reference`";
+      return device === "native" && !native ? "the custom op has no `native` kernel" : undefined;
+    },
+    gradient: "none" in gradient ? gradient : { saves: gradient.saves, vjp: (context) => synchronous("vjp", gradient.vjp(context)) },
+  };
+  const call = (inputs: readonly Tensor[], attrs: A, scalars: Scalars = {}): Tensor[] => {
+    if (!Array.isArray(inputs) || inputs.length === 0) throw expected(name, "at least one tensor", "inputs", inputs);
+    return apply(op, inputs, attrs, scalars);
+  };
+  return Object.assign(call, { op });
+};

@@ -1,0 +1,50 @@
+/** What the trainer and the report need to know of a task: both generated signals and real images provide it. */
+import type { PermutationSet } from "../data/permutations.ts";
+import type { Module } from "../nn/module.ts";
+import type { LearnedStack } from "../nn/weightSharing.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** One learned stack, and what was planted there. */
+export interface LearnedLayer {
+  readonly name: string;
+  readonly layer: LearnedStack;
+  /** Side of its matrices. */
+  readonly d: number;
+  /** How the d positions are laid out for people: [rows, columns]. */
+  readonly layout: readonly [number, number];
+  /**
+   * The planted elements, identity first, or undefined when none is known. `matched`: which planted element each learned
+   * element of the layer before stands for, since a group layer sees its input's elements in that order.
+   */
+  planted(matched: readonly (number | undefined)[]): PermutationSet | undefined;
+  /** Kernels of one input channel as each element turns them, [kernels·g, …] with the two axes of `layout` last; where people can read them. */
+  kernels?(): Tensor;
+  /** Whether the task says which element is which. */
+  readonly indexed: boolean;
+}
+
+/** A network to train, beside which role it plays. */
+export interface Contender {
+  readonly name: string;
+  /** "learned" is the one the job is about; the others are there to compare. */
+  readonly role: "learned" | "plain" | "fixed";
+  readonly network: Module;
+  readonly layers: readonly LearnedLayer[];
+}
+
+export interface Experiment {
+  readonly name: string;
+  /** One sentence for people. */
+  readonly description: string;
+  readonly stepsPerEpoch: number;
+  readonly contenders: readonly Contender[];
+  /** Puts the batch of a step on the device. The same step gives the same batch to every contender. */
+  feed(step: number): void;
+  /** Loss of a network on that batch: a scalar. Runs inside a scope. */
+  loss(network: Module): Tensor;
+  /** Share of held-out examples that the network gets right; `limit`: look at no more than so many. */
+  heldOutAccuracy(contender: Contender, limit?: number): Promise<number>;
+  /** Mean relative change of the output when the input is transformed and the output transformed back. */
+  equivarianceError(contender: Contender): Promise<number>;
+  dispose(): void;
+}

@@ -1,0 +1,164 @@
+/** Real images from a folder of IDX files, each transformed at random by a planted symmetry. */
+import { batches, type Examples, splitIndices } from "../data/batches.ts";
+import { loadIdxFolder } from "../data/idx.ts";
+import type { Permutation } from "../data/permutations.ts";
+import { createRandom } from "../data/random.ts";
+import { plantedSet, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
+import type { Device } from "../device.ts";
+import { expected } from "../errors.ts";
+import { shiftTwist } from "../nn/group.ts";
+import { initializer } from "../nn/init.ts";
+import type { Module } from "../nn/module.ts";
+import { WeightSharingLift2d } from "../nn/weightSharing.ts";
+import { DigitNetwork } from "../nn/networks.ts";
+import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
+import { scope } from "../scope.ts";
+import { noGrad } from "../tape.ts";
+import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
+
+export interface ImageExperimentOptions {
+  readonly folder: string;
+  readonly transform: TransformKind;
+  readonly seed: number;
+  readonly batchSize: number;
+  /** Channels per layer of the group networks. */
+  readonly width: number;
+  /** Group elements to learn; default: as many as are planted, else 4. */
+  readonly elements?: number;
+  readonly kernelSize: number;
+  readonly layers: number;
+  readonly train?: number;
+  /** Default: a fifth of the images, at most 2000. */
+  readonly heldOut?: number;
+  readonly iterations?: number;
+}
+
+/** MNIST's mean and deviation of the pixels, as the paper's code normalises. */
+const [MEAN, DEVIATION] = [0.1307, 0.3081];
+
+/** Examples per forward pass of an evaluation. */
+const EVALUATION_BATCH = 200;
+
+/** The group axis of a layer's input comes in the order in which the layer before matched the planted elements. */
+const reorder = (planted: readonly Permutation[], matched: readonly (number | undefined)[], pixels: number): readonly Permutation[] => {
+  const g = planted.length;
+  if (matched.length !== g || matched.includes(undefined)) return planted;
+  const order = matched as readonly number[];
+  return planted.map((element) =>
+    Int32Array.from({ length: g * pixels }, (_, at) => {
+      const source = element[order[Math.floor(at / pixels)] * pixels + (at % pixels)];
+      return order.indexOf(Math.floor(source / pixels)) * pixels + (source % pixels);
+    }),
+  );
+};
+
+export const imageExperiment = (device: Device, options: ImageExperimentOptions): Experiment => {
+  const { folder, transform, seed, batchSize, width, kernelSize, layers, iterations = 20 } = options;
+  const { images, labels, count, height, width: columns, classes } = loadIdxFolder(folder);
+  const heldOut = options.heldOut ?? Math.min(2000, Math.floor(count / 5));
+  const size = height * columns;
+  if (heldOut >= count) throw expected("discover", `fewer than the ${count} images of the folder`, "held-out", heldOut);
+  const random = createRandom(seed, 1000);
+  const split = splitIndices(count, heldOut, random, Math.min(options.train ?? count - heldOut, count - heldOut));
+  const normalised = transformImages(images, height, columns, transform, random.stream(1001)).images.map((pixel) => (pixel - MEAN) / DEVIATION);
+  const examples: Examples = { inputs: normalised, labels, size };
+  if (split.train.length < batchSize) throw expected("discover", `at most the ${split.train.length} training images`, "batch-size", batchSize);
+
+  const set = plantedSet(transform, kernelSize);
+  const elements = options.elements ?? set?.elements.length ?? 4;
+  const init = initializer(device, seed);
+  const common = { kernelSize, layers, classes, iterations };
+  const learned = new DigitNetwork(init, { kind: "learned", elements }, { ...common, width });
+  const pixels = kernelSize ** 2;
+  const known = set && set.elements.length === elements ? set : undefined;
+  const learnedLayers: LearnedLayer[] = learned.learnedStacks().map((layer, i) => ({
+    name: i === 0 ? "lifting" : `group convolution ${i}`,
+    layer,
+    d: i === 0 ? pixels : elements * pixels,
+    layout: i === 0 ? [kernelSize, kernelSize] : [elements * kernelSize, kernelSize],
+    indexed: false,
+    planted: (matched) => known && (i === 0 ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) }),
+    ...(layer instanceof WeightSharingLift2d && { kernels: () => layer.expandedKernel() }),
+  }));
+  const contenders: Contender[] = [
+    { name: "weight sharing, learned", role: "learned", network: learned, layers: learnedLayers },
+    // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
+    {
+      name: "plain CNN",
+      role: "plain",
+      network: new DigitNetwork(init, { kind: "none" }, { ...common, width: Math.max(1, Math.round(width * Math.sqrt(elements))) }),
+      layers: [],
+    },
+  ];
+  if (known) {
+    const network = new DigitNetwork(init, { kind: "fixed", group: known.elements }, { ...common, width });
+    contenders.push({ name: `${known.name}, given`, role: "fixed", network, layers: [] });
+  }
+
+  const x = device.zeros([batchSize, 1, height, columns]);
+  const y = device.zeros([batchSize], "int32");
+  const stepsPerEpoch = Math.floor(split.train.length / batchSize);
+  const epoch = (n: number): ReturnType<typeof batches> => batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
+  let pass = epoch(0);
+
+  const logits = async (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => {
+    const input = device.tensor(inputs, [rows, 1, height, columns]);
+    const output = noGrad(() => scope(() => network.forward(input)));
+    const values = (await output.read()) as Float32Array;
+    input.dispose();
+    output.dispose();
+    return values;
+  };
+
+  return {
+    name: `${transform} images`,
+    description: `${split.train.length} images to train on, ${heldOut} held out, ${height}×${columns}, each transformed at random (${transform})`,
+    stepsPerEpoch,
+    contenders,
+    feed(step) {
+      if (step % stepsPerEpoch === 0) pass = epoch(step / stepsPerEpoch);
+      const { value: batch } = pass.next();
+      if (!batch) throw expected("discover", "steps in order from 0", "step", step);
+      device.write(x, batch.inputs);
+      device.write(y, batch.labels);
+    },
+    loss: (network) => softmaxCrossEntropy(network.forward(x), y),
+    async heldOutAccuracy({ network }, limit = heldOut) {
+      const indices = split.heldOut.slice(0, Math.min(limit, heldOut));
+      let right = 0;
+      for (const batch of batches(examples, { batchSize: Math.min(EVALUATION_BATCH, indices.length), indices, last: "pad" })) {
+        const scores = await logits(network, batch.inputs, batch.labels.length);
+        for (let row = 0; row < batch.count; row++) {
+          const own = scores.subarray(row * classes, (row + 1) * classes);
+          if (own.indexOf(Math.max(...own)) === batch.labels[row]) right++;
+        }
+      }
+      return right / indices.length;
+    },
+    async equivarianceError({ network }) {
+      // The networks pool over group and positions: transformed images should give the same logits.
+      const rows = Math.min(64, heldOut);
+      const inputs = new Float32Array(rows * size);
+      for (let i = 0; i < rows; i++) inputs.set(normalised.subarray(split.heldOut[i] * size, (split.heldOut[i] + 1) * size), i * size);
+      const plain = await logits(network, inputs, rows);
+      const exact = transform === "flip" ? ([["flip", 1]] as const) : ([1, 2, 3].map((turns) => ["rot90", turns] as const));
+      let difference = 0;
+      let total = 0;
+      for (const [kind, parameter] of exact) {
+        const moved = new Float32Array(inputs.length);
+        for (let i = 0; i < rows; i++) transformImage(inputs.subarray(i * size, (i + 1) * size), height, columns, kind, parameter, moved.subarray(i * size, (i + 1) * size));
+        const turned = await logits(network, moved, rows);
+        for (let i = 0; i < plain.length; i++) {
+          difference += (turned[i] - plain[i]) ** 2;
+          total += plain[i] ** 2;
+        }
+      }
+      return Math.sqrt(difference / total);
+    },
+    dispose() {
+      x.dispose();
+      y.dispose();
+      for (const { network } of contenders) network.dispose();
+    },
+  };
+};

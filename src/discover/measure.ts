@@ -1,0 +1,68 @@
+/** Reads the learned matrices and says what they became. */
+import { closure } from "../analysis/closure.ts";
+import { compareElements, type StackResult } from "../analysis/elements.ts";
+import type { LayerReport, Snapshot } from "../report/types.ts";
+import { scope } from "../scope.ts";
+import { noGrad } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+import type { LearnedLayer } from "./experiment.ts";
+
+const readOnce = async (make: () => Tensor): Promise<Float32Array> => {
+  const tensor = noGrad(() => scope(make));
+  const values = (await tensor.read()) as Float32Array;
+  tensor.dispose();
+  return values;
+};
+
+/** All matrices of a layer, the identity first: [g, d, d]. */
+export const readStack = async ({ layer, d }: LearnedLayer): Promise<Float32Array> => {
+  const learned = layer.representations.size > 0 ? await readOnce(() => layer.stack()) : new Float32Array();
+  const stack = new Float32Array(d * d + learned.length);
+  for (let i = 0; i < d; i++) stack[i * d + i] = 1;
+  stack.set(learned, d * d);
+  return stack;
+};
+
+/** Compares the layers' stacks with what was planted, each with its elements in the order found in the layer before. */
+export const compareLayers = (layers: readonly LearnedLayer[], stacks: readonly Float32Array[]): StackResult[] => {
+  let matched: readonly (number | undefined)[] = [];
+  return layers.map((layer, i) => {
+    const result = compareElements(stacks[i], layer.d, layer.planted(matched)?.elements, { indexed: layer.indexed });
+    matched = result.elements.map(({ planted }) => planted);
+    return result;
+  });
+};
+
+/** Kernels shown in the report. */
+const SHOWN = 8;
+
+export const layerReports = async (layers: readonly LearnedLayer[], snapshots: readonly (readonly Snapshot[])[]): Promise<LayerReport[]> => {
+  const stacks = snapshots.map((series) => series[series.length - 1].matrices);
+  const results = compareLayers(layers, stacks);
+  let matched: readonly (number | undefined)[] = [];
+  const reports: LayerReport[] = [];
+  for (const [i, layer] of layers.entries()) {
+    const planted = layer.planted(matched);
+    matched = results[i].elements.map((element) => element.planted);
+    const g = results[i].elements.length;
+    const [h, w] = layer.layout;
+    let kernels: LayerReport["kernels"];
+    if (layer.kernels) {
+      const make = layer.kernels.bind(layer);
+      const all = await readOnce(make);
+      const shown = Math.min(SHOWN, Math.floor(all.length / (g * h * w)));
+      kernels = { values: all.slice(0, shown * g * h * w), shape: [shown, g, h, w] };
+    }
+    reports.push({
+      name: layer.name,
+      d: layer.d,
+      layout: layer.layout,
+      snapshots: snapshots[i],
+      result: results[i],
+      closure: closure(stacks[i], layer.d),
+      ...(planted && { planted }),
+      ...(kernels && { kernels }),
+    });
+  }
+  return reports;
+};

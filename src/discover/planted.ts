@@ -1,0 +1,130 @@
+/** Generated task: a student with learned matrices fits the responses of a teacher whose kernels are permuted prototypes. */
+import { compose, equalPermutations, inverse, permute } from "../data/permutations.ts";
+import { type PlantedName, type PlantedOptions, plantedTask } from "../data/planted.ts";
+import { createRandom } from "../data/random.ts";
+import type { Device } from "../device.ts";
+import { GroupLinear } from "../nn/group.ts";
+import { initializer } from "../nn/init.ts";
+import { Linear } from "../nn/layers.ts";
+import type { Module } from "../nn/module.ts";
+import { WeightSharingLinear } from "../nn/weightSharing.ts";
+import { square, sub } from "../ops/elementwise/index.ts";
+import { expandKernel } from "../ops/expandKernel/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import { mean } from "../ops/reduce/index.ts";
+import { noGrad } from "../tape.ts";
+import { scope } from "../scope.ts";
+import type { Contender, Experiment } from "./experiment.ts";
+
+export interface PlantedExperimentOptions extends Omit<PlantedOptions, "seed"> {
+  readonly seed: number;
+  readonly batchSize: number;
+  readonly iterations?: number;
+}
+
+const HELD_OUT = 1000;
+
+export const plantedExperiment = (device: Device, name: PlantedName, options: PlantedExperimentOptions): Experiment => {
+  const { seed, batchSize, iterations = 20 } = options;
+  const task = plantedTask(name, options);
+  const { d, prototypeCount: kernels, group } = task;
+  const elements = group.elements.length;
+  const init = initializer(device, seed);
+  const learned = new WeightSharingLinear(init, { features: d, kernels, elements, iterations });
+  const contenders: Contender[] = [
+    {
+      name: "weight sharing, learned",
+      role: "learned",
+      network: learned,
+      layers: [{ name: "matrices", layer: learned, d, layout: task.layout, planted: () => group, kernels: () => reshape(expandKernel(learned.stack(), learned.weight), [-1, ...task.layout]), indexed: task.indexed }],
+    },
+    { name: "no sharing", role: "plain", network: new Linear(init, d, kernels * elements), layers: [] },
+    { name: `${group.name}, given`, role: "fixed", network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] },
+  ];
+
+  const x = device.zeros([batchSize, d]);
+  const y = device.zeros([batchSize, kernels * elements]);
+  const first = task.batch(batchSize);
+  const buffers = { count: batchSize, x: first.x, y: first.y };
+  let source = task;
+  const heldOut = task.classification(HELD_OUT);
+
+  /** The kernels that the network answers with, [C·g, d]: its responses to the unit signals. */
+  const responses = async (network: Module, signals: Float32Array): Promise<Float32Array> => {
+    const input = device.tensor(signals, [signals.length / d, d]);
+    const output = noGrad(() => scope(() => network.forward(input)));
+    const values = (await output.read()) as Float32Array;
+    input.dispose();
+    output.dispose();
+    return values;
+  };
+
+  return {
+    name,
+    description: `${kernels} prototypes of ${d} values, each seen through ${elements} elements of ${group.name}`,
+    stepsPerEpoch: 100,
+    contenders,
+    feed(step) {
+      // The sequence starts afresh with every contender.
+      if (step === 0) source = plantedTask(name, options);
+      source.batch(batchSize, buffers);
+      device.write(x, buffers.x);
+      device.write(y, buffers.y);
+    },
+    loss: (network) => mean(square(sub(network.forward(x), y))),
+    async heldOutAccuracy({ network }, limit = HELD_OUT) {
+      // Nearest learned kernel: |x − k|² without the common |x|².
+      const unit = new Float32Array(d * d);
+      for (let i = 0; i < d; i++) unit[i * d + i] = 1;
+      const zero = await responses(network, new Float32Array(d));
+      const columns = await responses(network, unit);
+      const outputs = kernels * elements;
+      const norms = new Float64Array(outputs);
+      for (let i = 0; i < d; i++) for (let o = 0; o < outputs; o++) norms[o] += (columns[i * outputs + o] - zero[o]) ** 2;
+      const count = Math.min(limit, HELD_OUT);
+      const scores = await responses(network, heldOut.x.subarray(0, count * d));
+      let right = 0;
+      for (let row = 0; row < count; row++) {
+        let best = 0;
+        let bestScore = Number.NEGATIVE_INFINITY;
+        for (let o = 0; o < outputs; o++) {
+          const score = scores[row * outputs + o] - zero[o] - norms[o] / 2;
+          if (score > bestScore) [best, bestScore] = [o, score];
+        }
+        if (best === heldOut.labels[row]) right++;
+      }
+      return right / count;
+    },
+    async equivarianceError({ network }) {
+      // f(ρ_h x)[c, g] = f(x)[c, h⁻¹g] for every g whose partner is in the set.
+      const random = createRandom(seed, 99);
+      const count = 64;
+      const signals = Float32Array.from({ length: count * d }, () => random.normal());
+      const plain = await responses(network, signals);
+      let difference = 0;
+      let total = 0;
+      for (const [h, element] of group.elements.entries()) {
+        const back = inverse(element);
+        if (h === 0) continue;
+        const partners = group.elements.map((g) => group.elements.findIndex((other) => equalPermutations(other, compose(back, g))));
+        const moved = new Float32Array(signals.length);
+        for (let i = 0; i < count; i++) permute(signals.subarray(i * d, (i + 1) * d), element, moved.subarray(i * d, (i + 1) * d));
+        const turned = await responses(network, moved);
+        for (let i = 0; i < plain.length; i++) {
+          const g = i % elements;
+          const partner = partners[g];
+          if (partner < 0) continue;
+          const expectedValue = plain[i - g + partner];
+          difference += (turned[i] - expectedValue) ** 2;
+          total += expectedValue ** 2;
+        }
+      }
+      return total > 0 ? Math.sqrt(difference / total) : 0;
+    },
+    dispose() {
+      x.dispose();
+      y.dispose();
+      for (const { network } of contenders) network.dispose();
+    },
+  };
+};

@@ -1,0 +1,123 @@
+/** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
+import { cayleyTable, identityPermutation, inverse, equalPermutations, permutationMatrices, type Permutation } from "../data/permutations.ts";
+import { ArgumentError, expected } from "../errors.ts";
+import { expandKernel } from "../ops/expandKernel/index.ts";
+import { linear } from "../ops/matmul/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import { keep } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
+import { ExpandedConv2d, type Padding } from "./expanded.ts";
+import { gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
+import { checkCount } from "./layers.ts";
+import { Module } from "./module.ts";
+
+/** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
+export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
+  const [first] = group;
+  if (!first || group.some((element) => element.length !== length)) throw expected(where, `permutations of ${length} positions`, "group", group.map((element) => element.length));
+  if (!equalPermutations(first, identityPermutation(length))) throw expected(where, "the identity as first element", "group", first);
+  const table = cayleyTable(group);
+  if (table.includes(-1)) throw new ArgumentError(`${where}: expected permutations closed under composition for \`group\`, but a product of two of the ${group.length} is not among them`);
+  return table;
+};
+
+/** The regular representation on group axis and pixels: element b sends (a, n) to (b·a, ρ_b n), as permutations of g·k² positions. */
+export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
+  const length = group[0]?.length ?? 0;
+  const table = checkGroup("shiftTwist", group, length);
+  const g = group.length;
+  const inverses = group.map((element) => group.findIndex((other) => equalPermutations(other, inverse(element))));
+  return group.map((element, b) =>
+    Int32Array.from({ length: g * length }, (_, at) => {
+      const [a, n] = [Math.floor(at / length), at % length];
+      return table[inverses[b] * g + a] * length + element[n];
+    }),
+  );
+};
+
+const constantStack = (init: Initializer, elements: readonly Permutation[]): Tensor => {
+  const d = elements[0].length;
+  return keep(init.device.tensor(permutationMatrices(elements.slice(1)), [elements.length - 1, d, d]));
+};
+
+interface GroupOptions {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: number;
+  /** What each element does to the k² pixels of a kernel; identity first, closed under composition. */
+  readonly group: readonly Permutation[];
+  readonly padding?: Padding;
+}
+
+abstract class FixedConv2d extends ExpandedConv2d {
+  readonly #stack: Tensor;
+
+  constructor(stack: Tensor, padding: Padding) {
+    super(padding);
+    this.#stack = stack;
+  }
+
+  stack(): Tensor {
+    return this.#stack.detach();
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#stack.dispose();
+  }
+}
+
+/** Lifting convolution of a fixed group: x [B, Cin, H, W] → [B, Cout, g, H', W']. */
+export class GroupLift2d extends FixedConv2d {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+
+  constructor(init: Initializer, { inChannels, outChannels, kernelSize: k, group, padding = 0 }: GroupOptions) {
+    checkCount("GroupLift2d", "inChannels", inChannels);
+    checkCount("GroupLift2d", "outChannels", outChannels);
+    checkGroup("GroupLift2d", group, k * k);
+    super(constantStack(init, group), padding);
+    this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
+    this.bias = zeros(init, [outChannels]);
+  }
+}
+
+/** Group convolution of a fixed group: x [B, Cin, g, H, W] → [B, Cout, g, H', W']. */
+export class GroupConv2d extends FixedConv2d {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+
+  constructor(init: Initializer, { inChannels, outChannels, kernelSize: k, group, padding = 0 }: GroupOptions) {
+    checkCount("GroupConv2d", "inChannels", inChannels);
+    checkCount("GroupConv2d", "outChannels", outChannels);
+    checkGroup("GroupConv2d", group, k * k);
+    super(constantStack(init, shiftTwist(group)), padding);
+    this.weight = kaimingUniform(init, [outChannels, inChannels, group.length, k, k], inChannels * group.length * k * k);
+    this.bias = zeros(init, [outChannels]);
+  }
+}
+
+/** Responses of C kernels through known matrices: `WeightSharingLinear` with nothing to learn about the symmetry. */
+export class GroupLinear extends Module {
+  /** [C, 1, d] */
+  readonly weight: Tensor;
+  readonly #stack: Tensor;
+
+  /** @param options `set`: permutations of the d positions, identity first; need not be closed */
+  constructor(init: Initializer, { kernels, set, deviation = 0.3 }: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number }) {
+    super();
+    checkCount("GroupLinear", "kernels", kernels);
+    this.weight = gaussian(init, [kernels, 1, set[0].length], deviation);
+    this.#stack = constantStack(init, set);
+  }
+
+  forward(x: Tensor): Tensor {
+    const [, , features] = this.weight.shape;
+    return linear(x, reshape(expandKernel(this.#stack, this.weight), [-1, features]));
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#stack.dispose();
+  }
+}

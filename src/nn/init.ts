@@ -1,0 +1,52 @@
+/** Initial values, drawn on the host so that every device starts from the same numbers. */
+import { createRandom, type Random } from "../data/random.ts";
+import type { Device } from "../device.ts";
+import { expected } from "../errors.ts";
+import { elements, type Shape } from "../op.ts";
+import type { Tensor } from "../tensor.ts";
+import { parameter } from "./module.ts";
+
+/** Hands out one independent sequence of random numbers per parameter, in the order of creation. */
+export interface Initializer {
+  readonly device: Device;
+  readonly next: () => Random;
+}
+
+/** @param seed an integer in [0, 2³²); the same seed gives the same network on every device */
+export const initializer = (device: Device, seed: number): Initializer => {
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw expected("initializer", "an integer in [0, 2^32)", "seed", seed);
+  let stream = 0;
+  return { device, next: () => createRandom(seed, stream++) };
+};
+
+const filled = ({ device, next }: Initializer, shape: Shape, draw: (random: Random) => number): Tensor => {
+  const random = next();
+  return parameter(
+    device.tensor(
+      Float32Array.from({ length: elements(shape) }, () => draw(random)),
+      shape,
+    ),
+  );
+};
+
+/** Gain of a leaky ReLU of slope √5, which PyTorch's layers use: √(2 / (1 + 5)). */
+const GAIN = Math.sqrt(1 / 3);
+
+/** U(−b, b) with b = gain·√(3 / fanIn): `kaiming_uniform_(a=√5)`, PyTorch's default for weights. */
+export const kaimingUniform = (init: Initializer, shape: Shape, fanIn: number): Tensor => {
+  const bound = GAIN * Math.sqrt(3 / fanIn);
+  return filled(init, shape, (random) => bound * (2 * random.uniform() - 1));
+};
+
+/** N(0, gain² / fanIn): `kaiming_normal_(a=√5)`. */
+export const kaimingNormal = (init: Initializer, shape: Shape, fanIn: number): Tensor => {
+  const deviation = GAIN / Math.sqrt(fanIn);
+  return filled(init, shape, (random) => deviation * random.normal());
+};
+
+/** U[0, 1): how the matrices' logits start in the paper's code. */
+export const unitUniform = (init: Initializer, shape: Shape): Tensor => filled(init, shape, (random) => random.uniform());
+
+export const gaussian = (init: Initializer, shape: Shape, deviation: number): Tensor => filled(init, shape, (random) => deviation * random.normal());
+
+export const zeros = ({ device }: Initializer, shape: Shape): Tensor => parameter(device.zeros(shape));

@@ -1,0 +1,46 @@
+import { keep } from "../scope.ts";
+import { Tensor } from "../tensor.ts";
+
+/**
+ * Something with parameters: a layer or a network. Parameters are its public fields that are tensors, and those of the
+ * modules among its fields, also in arrays, in the order of the fields. Constants live in private fields.
+ */
+export abstract class Module implements Disposable {
+  abstract forward(x: Tensor): Tensor;
+
+  /** Every parameter with its path, such as `blocks.0.weight`. */
+  namedParameters(): Map<string, Tensor> {
+    const found = new Map<string, Tensor>();
+    const collect = (value: unknown, path: string): void => {
+      if (value instanceof Tensor) found.set(path, value);
+      else if (value instanceof Module) for (const [name, tensor] of value.namedParameters()) found.set(`${path}.${name}`, tensor);
+      else if (Array.isArray(value)) for (const [i, item] of value.entries()) collect(item, `${path}.${i}`);
+    };
+    for (const [name, value] of Object.entries(this)) collect(value, name);
+    return found;
+  }
+
+  parameters(): Tensor[] {
+    return [...this.namedParameters().values()];
+  }
+
+  /** Number of values in all parameters. */
+  get parameterCount(): number {
+    return this.parameters().reduce((count, { size }) => count + size, 0);
+  }
+
+  /** Frees the parameters. */
+  dispose(): void {
+    for (const parameter of this.parameters()) parameter.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Marks a leaf as trainable and takes it out of the current scope: the module owns it. */
+export const parameter = (tensor: Tensor): Tensor => {
+  tensor.requiresGrad = true;
+  return keep(tensor);
+};

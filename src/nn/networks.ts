@@ -1,0 +1,82 @@
+/** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
+import type { Permutation } from "../data/permutations.ts";
+import { relu } from "../ops/elementwise/index.ts";
+import { layerNorm } from "../ops/norm/index.ts";
+import { mean } from "../ops/reduce/index.ts";
+import type { Tensor } from "../tensor.ts";
+import { expected } from "../errors.ts";
+import { GroupConv2d, GroupLift2d } from "./group.ts";
+import type { Initializer } from "./init.ts";
+import { checkCount, Conv2d, Linear } from "./layers.ts";
+import { Module } from "./module.ts";
+import { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
+
+/** Mean over group elements and positions: x [B, C, g, H, W] or [B, C, H, W] → [B, C]. Invariant when the layers before are equivariant. */
+export const groupPool = (x: Tensor): Tensor =>
+  mean(
+    x,
+    x.shape.map((_, axis) => axis).slice(2),
+  );
+
+export interface DigitNetworkOptions extends SinkhornSettings {
+  /** Channels of every layer (times the group elements in a group network). */
+  readonly width: number;
+  readonly kernelSize?: number;
+  /** Convolutions in all, the lifting one included. Default 5. */
+  readonly layers?: number;
+  readonly classes?: number;
+  readonly inChannels?: number;
+}
+
+/** Which symmetry the layers have: none, learned with so many elements, or fixed. */
+export type Symmetry = { readonly kind: "none" } | { readonly kind: "learned"; readonly elements: number } | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
+
+/**
+ * x [B, inChannels, H, W] → logits [B, classes]. Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
+ *
+ * Parameter counts with 5×5 kernels, 5 layers and 10 classes: 412,170 at width 64 without symmetry; 410,890 at width 32
+ * with 4 fixed elements (103,050 at width 16); the same and 121,875 for the matrices when they are learned.
+ */
+export class DigitNetwork extends Module {
+  readonly blocks: readonly Module[];
+  readonly head: Linear;
+  readonly #minimum: number;
+
+  constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
+    super();
+    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1 } = options;
+    checkCount("DigitNetwork", "width", width);
+    checkCount("DigitNetwork", "layers", layers);
+    checkCount("DigitNetwork", "classes", classes);
+    const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({ inChannels: layer === 0 ? inChannels : width, outChannels: width, kernelSize });
+    this.blocks = Array.from({ length: layers }, (_, layer) => {
+      if (symmetry.kind === "none") return new Conv2d(init, shape(layer));
+      if (symmetry.kind === "fixed") {
+        const fixed = { ...shape(layer), group: symmetry.group };
+        return layer === 0 ? new GroupLift2d(init, fixed) : new GroupConv2d(init, fixed);
+      }
+      const learned = { ...options, ...shape(layer), elements: symmetry.elements };
+      return layer === 0 ? new WeightSharingLift2d(init, learned) : new WeightSharingConv2d(init, learned);
+    });
+    this.head = new Linear(init, width, classes);
+    this.#minimum = layers * (kernelSize - 1) + 1;
+  }
+
+  /** The layers whose matrices are learned; empty in the other networks. */
+  learnedStacks(): LearnedStack[] {
+    return this.blocks.filter((block): block is Module & LearnedStack => "representations" in block);
+  }
+
+  forward(x: Tensor): Tensor {
+    const [height, width] = x.shape.slice(-2);
+    if (x.shape.length !== 4 || Math.min(height, width) < this.#minimum) {
+      throw expected("DigitNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
+    }
+    let h = x;
+    for (const block of this.blocks) {
+      const y = block.forward(h);
+      h = relu(layerNorm(y, y.shape.slice(1)));
+    }
+    return this.head.forward(groupPool(h));
+  }
+}

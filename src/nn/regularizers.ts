@@ -1,0 +1,31 @@
+import { add, log, maximum, mul, neg, square } from "../ops/elementwise/index.ts";
+import { logsumexp, mean, sum } from "../ops/reduce/index.ts";
+import { expected } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import type { LearnedStack } from "./weightSharing.ts";
+
+const total = (where: string, layers: readonly LearnedStack[], term: (layer: LearnedStack) => Tensor): Tensor => {
+  const terms = layers.filter(({ representations }) => representations.size > 0).map(term);
+  if (terms.length === 0) throw expected(where, "at least one layer with learned matrices", "layers", `${layers.length} without`);
+  return terms.reduce((a, b) => add(a, b));
+};
+
+/**
+ * Σ_layers mean(LSE_rows(Θ)² + LSE_columns(Θ)²): keeps exp(Θ) near doubly stochastic, so that few Sinkhorn iterations
+ * suffice. The paper's code uses weight 0.1; its printed formula would be smallest for matrices of zeros.
+ *
+ * @returns a scalar
+ */
+export const normRegularizer = (layers: readonly LearnedStack[]): Tensor =>
+  total("normRegularizer", layers, ({ representations }) => add(mean(square(logsumexp(representations, -1))), mean(square(logsumexp(representations, -2)))));
+
+/**
+ * −Σ R log R over all entries of all learned matrices: 0 for permutations.
+ *
+ * @returns a scalar
+ */
+export const entropyRegularizer = (layers: readonly LearnedStack[]): Tensor =>
+  total("entropyRegularizer", layers, (layer) => {
+    const matrices = layer.stack();
+    return neg(sum(mul(matrices, log(maximum(matrices, 1e-16)))));
+  });

@@ -1,0 +1,123 @@
+/** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
+import { expandKernel } from "../ops/expandKernel/index.ts";
+import { linear } from "../ops/matmul/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import { sinkhorn } from "../ops/sinkhorn/index.ts";
+import type { Tensor } from "../tensor.ts";
+import { ExpandedConv2d, type Padding } from "./expanded.ts";
+import { gaussian, type Initializer, kaimingNormal, kaimingUniform, unitUniform, zeros } from "./init.ts";
+import { checkCount } from "./layers.ts";
+import { Module } from "./module.ts";
+
+export interface SinkhornSettings {
+  /** Row and column normalisations per forward pass. Default 20. */
+  readonly iterations?: number;
+  /** The logits are divided by it. Default 1. */
+  readonly temperature?: number;
+}
+
+/** What a layer with learned matrices shows to regularisers and reports. */
+export interface LearnedStack {
+  /** Logits of the matrices of the elements after the identity: [g − 1, d, d]. */
+  readonly representations: Tensor;
+  /** The doubly stochastic matrices, [g − 1, d, d]. */
+  stack(): Tensor;
+}
+
+interface SharedOptions extends SinkhornSettings {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: number;
+  /** Number of group elements g, the identity included. */
+  readonly elements: number;
+  readonly padding?: Padding;
+}
+
+const checkShared = (where: string, { inChannels, outChannels, kernelSize, elements }: SharedOptions): void => {
+  for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, elements })) checkCount(where, name, value);
+};
+
+const sinkhornSettings = ({ iterations = 20, temperature = 1 }: SinkhornSettings): Required<SinkhornSettings> => ({ iterations, temperature });
+
+/**
+ * Lifting convolution, x [B, Cin, H, W] → [B, Cout, g, H', W']: every kernel is applied as it is and through g − 1
+ * learned doubly stochastic k² × k² matrices, shared by all channels (§3.3 of the paper's code: kaiming-normal kernels,
+ * logits U[0, 1), zero biases).
+ */
+export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly representations: Tensor;
+  readonly #sinkhorn: Required<SinkhornSettings>;
+
+  constructor(init: Initializer, options: SharedOptions) {
+    super(options.padding ?? 0);
+    checkShared("WeightSharingLift2d", options);
+    const { inChannels, outChannels, kernelSize: k, elements } = options;
+    this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
+    this.bias = zeros(init, [outChannels]);
+    this.representations = unitUniform(init, [elements - 1, k * k, k * k]);
+    this.#sinkhorn = sinkhornSettings(options);
+  }
+
+  stack(): Tensor {
+    return sinkhorn(this.representations, this.#sinkhorn);
+  }
+}
+
+/**
+ * Group convolution, x [B, Cin, g_in, H, W] → [B, Cout, g, H', W'], whose g − 1 learned matrices act on group axis and
+ * pixels at once (d = g_in·k², group axis outermost).
+ */
+export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly representations: Tensor;
+  readonly #sinkhorn: Required<SinkhornSettings>;
+
+  /** @param options `inElements`: size of the incoming group axis; default `elements` */
+  constructor(init: Initializer, options: SharedOptions & { readonly inElements?: number }) {
+    super(options.padding ?? 0);
+    checkShared("WeightSharingConv2d", options);
+    const { inChannels, outChannels, kernelSize: k, elements, inElements = elements } = options;
+    checkCount("WeightSharingConv2d", "inElements", inElements);
+    const d = inElements * k * k;
+    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * d);
+    this.bias = zeros(init, [outChannels]);
+    this.representations = unitUniform(init, [elements - 1, d, d]);
+    this.#sinkhorn = sinkhornSettings(options);
+  }
+
+  stack(): Tensor {
+    return sinkhorn(this.representations, this.#sinkhorn);
+  }
+}
+
+/**
+ * The lifting layer without sliding, for signals as long as the kernel: x [B, d] → [B, C·g], responses of C kernels
+ * through g − 1 learned matrices and the identity (the paper's toy problems, appendix B). No bias.
+ */
+export class WeightSharingLinear extends Module implements LearnedStack {
+  /** [C, 1, d] */
+  readonly weight: Tensor;
+  readonly representations: Tensor;
+  readonly #sinkhorn: Required<SinkhornSettings>;
+
+  constructor(init: Initializer, options: SinkhornSettings & { readonly features: number; readonly kernels: number; readonly elements: number; readonly deviation?: number }) {
+    super();
+    const { features, kernels, elements, deviation = 0.3 } = options;
+    for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount("WeightSharingLinear", name, value);
+    this.weight = gaussian(init, [kernels, 1, features], deviation);
+    this.representations = unitUniform(init, [elements - 1, features, features]);
+    this.#sinkhorn = sinkhornSettings(options);
+  }
+
+  stack(): Tensor {
+    return sinkhorn(this.representations, this.#sinkhorn);
+  }
+
+  forward(x: Tensor): Tensor {
+    const [, , features] = this.weight.shape;
+    return linear(x, reshape(expandKernel(this.stack(), this.weight), [-1, features]));
+  }
+}

@@ -12,6 +12,12 @@ KERNEL(elementwiseAffine);
 KERNEL(elementwiseBinary);
 KERNEL(elementwiseBinaryBackward);
 
+KERNEL(normForward);
+KERNEL(normFixed);
+KERNEL(normBackward);
+KERNEL(normParameters);
+KERNEL(normTrack);
+
 #undef KERNEL
 
 namespace {
@@ -21,6 +27,11 @@ constexpr KernelEntry table[] = {
     {"elementwise.affine", elementwiseAffine},
     {"elementwise.binary", elementwiseBinary},
     {"elementwise.binaryBackward", elementwiseBinaryBackward},
+    {"norm.forward", normForward},
+    {"norm.fixed", normFixed},
+    {"norm.backward", normBackward},
+    {"norm.parameters", normParameters},
+    {"norm.track", normTrack},
 };
 }  // namespace
 

@@ -1,7 +1,7 @@
 /** From tensors to a device call and back: the one way in which any op runs. */
 import { ArgumentError, expected } from "./errors.ts";
 import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
-import { GraphNode, isGradEnabled } from "./tape.ts";
+import { GraphNode, isGradEnabled, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
 const INTERNED_PER_OP = 1024;
@@ -46,6 +46,7 @@ export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], att
     }
   }
   const { device } = first;
+  const rule = isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad) ? ruleOf(op as Op) : undefined;
   const call = intern(op, inputs, attrs);
   const storages = device.run(
     call as Call,
@@ -53,11 +54,12 @@ export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], att
     inputs.map((tensor) => tensor.storage),
   );
   for (const i of op.mutates ?? []) inputs[i].storage.version++;
-  const rule = op.gradient;
-  let node: GraphNode | undefined;
-  if (isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad)) {
-    if ("none" in rule) throw new ArgumentError(`${op.name}: expected inputs without requiresGrad, because ${rule.none}; use detach() or noGrad()`);
-    node = new GraphNode(call as Call, rule as never, scalars, inputs, storages);
-  }
+  const node = rule && new GraphNode(call as Call, rule, scalars, inputs, storages);
   return storages.map((storage, i) => new Tensor(storage, call.outputs[i], call.outputs[i].dtype === "float32" ? node : undefined, i));
+};
+
+const ruleOf = ({ name, gradient }: Op): Rule => {
+  if ("none" in gradient)
+    throw new ArgumentError(`${name}: expected inputs without requiresGrad, because ${gradient.none}; use detach() or noGrad()`);
+  return gradient;
 };

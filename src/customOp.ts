@@ -65,7 +65,8 @@ export interface CustomOp<A extends Attrs> {
 export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {
   const { name, gradient, native, reference } = definition;
   if (typeof name !== "string" || name === "") throw expected("customOp", "a non-empty string", "name", name);
-  if (!gradient || !("none" in gradient || typeof gradient.vjp === "function")) throw expected("customOp", "a rule, or { none: reason },", "gradient", gradient);
+  if (!gradient || !("none" in gradient || typeof gradient.vjp === "function"))
+    throw expected("customOp", "a rule, or { none: reason },", "gradient", gradient);
   const shader = reflect(name, definition.wgsl);
   const synchronous = <T>(callback: string, result: T): T => {
     refusePromise(`${name}.${callback}`, result);

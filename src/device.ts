@@ -1,7 +1,7 @@
 import type { Backend, BackendInfo, Counters, DeviceKind, HostArray } from "./backend.ts";
 import { ArgumentError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, type Limits, type Scalars, type Shape } from "./op.ts";
-import { showShape, Storage, Tensor } from "./tensor.ts";
+import { Storage, showShape, Tensor } from "./tensor.ts";
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
 
@@ -61,7 +61,8 @@ export class Device implements AsyncDisposable {
     if (!Object.hasOwn(ARRAYS, kind)) throw expected("tensor", "float32, int32 or uint32", "dtype", dtype);
     const values = hostValues(data, kind);
     const full = completeShape(nested, values.length);
-    if (elements(full) !== values.length) throw expected("tensor", `${elements(full)} values to fill shape ${showShape(full)}`, "data", `${values.length} values`);
+    if (elements(full) !== values.length)
+      throw expected("tensor", `${elements(full)} values to fill shape ${showShape(full)}`, "data", `${values.length} values`);
     const tensor = this.#empty(full, kind);
     this.backend.write(tensor.storage.buffer, values);
     return tensor;
@@ -92,7 +93,8 @@ export class Device implements AsyncDisposable {
     if (tensor.device !== this) throw new ArgumentError("write: expected a tensor of this device, but received one of another");
     if (tensor.node) throw new StateError("write: expected a leaf tensor, but received the result of an operation");
     const values = hostValues(data, tensor.dtype);
-    if (values.length !== tensor.size) throw expected("write", `${tensor.size} values to fill shape ${showShape(tensor.shape)}`, "data", `${values.length} values`);
+    if (values.length !== tensor.size)
+      throw expected("write", `${tensor.size} values to fill shape ${showShape(tensor.shape)}`, "data", `${values.length} values`);
     tensor.storage.version++;
     this.backend.write(tensor.storage.buffer, values);
   }
@@ -100,6 +102,7 @@ export class Device implements AsyncDisposable {
   /** Internal, for `apply`: allocates the outputs and enqueues the call. */
   run(call: Call, scalars: Scalars, inputs: readonly Storage[]): Storage[] {
     this.#assertOpen(call.op.name);
+    if (call.op.alias) return [inputs[0].retain()];
     for (const name of call.op.scalars ?? []) {
       if (typeof scalars[name] !== "number") throw expected(call.op.name, "a number", name, scalars[name]);
     }

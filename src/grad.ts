@@ -25,7 +25,8 @@ export interface ValueAndGrad {
 export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): ValueAndGrad =>
   scope(() => {
     for (const [i, parameter] of parameters.entries()) {
-      if (!parameter.requiresGrad || parameter.node) throw expected("valueAndGrad", "a leaf tensor with requiresGrad", `parameters[${i}]`, "one without");
+      if (!parameter.requiresGrad || parameter.node)
+        throw expected("valueAndGrad", "a leaf tensor with requiresGrad", `parameters[${i}]`, "one without");
     }
     const loss = fn();
     if (typeof loss?.backward !== "function") throw expected("valueAndGrad", "a function that gives a scalar tensor", "fn", loss);
@@ -35,7 +36,9 @@ export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): V
     const gradients = parameters.map((parameter, i) => {
       const gradient = all.get(parameter);
       if (!gradient) {
-        throw new StateError(`valueAndGrad: expected the loss to depend on \`parameters[${i}]\` (shape ${showShape(parameter.shape)}), but no gradient reached it`);
+        throw new StateError(
+          `valueAndGrad: expected the loss to depend on \`parameters[${i}]\` (shape ${showShape(parameter.shape)}), but no gradient reached it`,
+        );
       }
       return gradient;
     });
@@ -49,4 +52,3 @@ export const zeroGrad = (parameters: readonly Tensor[]): void => {
     parameter.grad = undefined;
   }
 };
-

@@ -68,7 +68,9 @@ export interface ShaderBinding {
 }
 export interface ParamsLayout {
   readonly size: number;
-  readonly fields: Readonly<Record<string, { readonly offset: number; readonly type: "f32" | "i32" | "u32"; readonly count: number; readonly stride: number }>>;
+  readonly fields: Readonly<
+    Record<string, { readonly offset: number; readonly type: "f32" | "i32" | "u32"; readonly count: number; readonly stride: number }>
+  >;
 }
 
 /**

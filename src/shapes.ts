@@ -75,7 +75,8 @@ export const padAxes = (list: readonly number[], filler = 0): number[] => [...li
 export const normalizeAxes = (where: string, axes: number | readonly number[] | undefined, rank: number, argument = "axis"): number[] => {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof axes === "number" ? [axes] : [...axes]).map((axis) => {
-    if (!Number.isInteger(axis) || axis < -rank || axis >= rank) throw expected(where, `an axis in [${-rank}, ${rank}) of a tensor of rank ${rank}`, argument, axis);
+    if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
+      throw expected(where, `an axis in [${-rank}, ${rank}) of a tensor of rank ${rank}`, argument, axis);
     return axis < 0 ? axis + rank : axis;
   });
   if (new Set(list).size !== list.length) throw expected(where, "distinct axes", argument, axes);

@@ -5,7 +5,7 @@
 import { ArgumentError, StateError } from "./errors.ts";
 import type { Call, Gradient, Scalars, VjpContext } from "./op.ts";
 import { keep, refusePromise, scope } from "./scope.ts";
-import { showShape, type Storage, Tensor } from "./tensor.ts";
+import { type Storage, showShape, Tensor } from "./tensor.ts";
 
 let enabled = true;
 let created = 0;
@@ -37,7 +37,7 @@ interface Saved {
   readonly version: number;
 }
 
-type Rule = Exclude<Gradient, { none: string }>;
+export type Rule = Exclude<Gradient, { none: string }>;
 
 /** One recorded call. */
 export class GraphNode {
@@ -161,7 +161,10 @@ export const differentiate = (roots: readonly Root[], where: string): Map<Tensor
   });
   const nodes = reachable(rootNodes);
   for (const node of nodes) {
-    if (node.spent) throw new StateError(`${where}: expected a fresh graph, but ${node.call.op.name} was already differentiated and freed by an earlier backward()`);
+    if (node.spent)
+      throw new StateError(
+        `${where}: expected a fresh graph, but ${node.call.op.name} was already differentiated and freed by an earlier backward()`,
+      );
   }
   const cotangents = new Map<GraphNode, (Tensor | undefined)[]>();
   const leaves = new Map<Tensor, Tensor>();
@@ -181,7 +184,9 @@ export const differentiate = (roots: readonly Root[], where: string): Map<Tensor
       if (!gradient || !source) return;
       const shape = node.call.inputs[i].shape;
       if (showShape(gradient.shape) !== showShape(shape)) {
-        throw new StateError(`${node.call.op.name}: its backward rule gave shape ${showShape(gradient.shape)} for input ${i} of shape ${showShape(shape)}`);
+        throw new StateError(
+          `${node.call.op.name}: its backward rule gave shape ${showShape(gradient.shape)} for input ${i} of shape ${showShape(shape)}`,
+        );
       }
       // A rule may give one tensor for two inputs; each place needs its own.
       const own = gradients.indexOf(gradient) === i ? gradient : gradient.detach();
@@ -202,7 +207,8 @@ export const differentiate = (roots: readonly Root[], where: string): Map<Tensor
 /** See `Tensor.backward`. */
 export const backward = (loss: Tensor, gradient?: Tensor): void => {
   const where = "backward";
-  if (!gradient && loss.size !== 1) throw new ArgumentError(`${where}: expected a tensor with one element, but received shape ${showShape(loss.shape)}; pass a gradient`);
+  if (!gradient && loss.size !== 1)
+    throw new ArgumentError(`${where}: expected a tensor with one element, but received shape ${showShape(loss.shape)}; pass a gradient`);
   const leaves = scope(() => {
     const roots = [{ output: loss, cotangent: gradient ?? loss.device.full(loss.shape, 1) }];
     return [...differentiate(roots, where)].map(([leaf, value]) => ({ leaf, value: keep(value) }));

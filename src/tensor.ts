@@ -136,7 +136,8 @@ export class Tensor implements Disposable {
 
   /** Throws StateError when disposed; `where` names the caller. */
   assertLive(where: string): void {
-    if (this.#disposed) throw new StateError(`${where}: expected a live tensor, but received one of shape ${showShape(this.shape)} that was disposed`);
+    if (this.#disposed)
+      throw new StateError(`${where}: expected a live tensor, but received one of shape ${showShape(this.shape)} that was disposed`);
   }
 
   #values(where: string): Promise<HostArray> {

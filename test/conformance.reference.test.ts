@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { apply } from "../src/apply.ts";
 import { openReference } from "../src/backends/reference/index.ts";
 import type { Device } from "../src/device.ts";
+import { elements } from "../src/op.ts";
 import { deviceOf } from "../src/open.ts";
 import { rooms } from "../src/ops/index.ts";
 import { caseInputs, compareCase, runCase, wantsGradient } from "../src/testing/conformance.ts";
 import { gradcheck } from "../src/testing/gradcheck.ts";
 import { guarded } from "../src/testing/guarded.ts";
-import { elements } from "../src/op.ts";
 
 let device: Device;
 const backend = guarded(openReference());

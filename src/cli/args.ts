@@ -38,8 +38,17 @@ export const parseFlags = (command: string, flags: readonly Flag[], args: readon
     if (type === "text" && choices && !choices.includes(value)) throw expected(where, `one of ${choices.join(", ")}`, `--${name}`, value);
     if (type === "integer" || type === "number") {
       const number = Number(value);
-      const fits = value.trim() !== "" && (type === "integer" ? Number.isSafeInteger(number) : Number.isFinite(number)) && number >= (least ?? Number.NEGATIVE_INFINITY);
-      if (!fits) throw expected(where, `${type === "integer" ? "an integer" : "a number"}${least === undefined ? "" : ` of at least ${least}`}`, `--${name}`, value);
+      const fits =
+        value.trim() !== "" &&
+        (type === "integer" ? Number.isSafeInteger(number) : Number.isFinite(number)) &&
+        number >= (least ?? Number.NEGATIVE_INFINITY);
+      if (!fits)
+        throw expected(
+          where,
+          `${type === "integer" ? "an integer" : "a number"}${least === undefined ? "" : ` of at least ${least}`}`,
+          `--${name}`,
+          value,
+        );
     }
   }
   return {
@@ -58,6 +67,11 @@ export const describeFlags = (flags: readonly Flag[]): string => {
 
 /** What every command that computes takes. */
 export const DEVICE_FLAGS: readonly Flag[] = [
-  { name: "device", type: "text", choices: ["webgpu", "native", "reference"], help: "device; default: a hardware GPU, else native, else reference. One of" },
+  {
+    name: "device",
+    type: "text",
+    choices: ["webgpu", "native", "reference"],
+    help: "device; default: a hardware GPU, else native, else reference. One of",
+  },
   { name: "threads", type: "integer", least: 1, help: "threads of the native device; default all cores" },
 ];

@@ -1,5 +1,5 @@
-import { openDevice, deviceOf } from "../open.ts";
 import { openReference } from "../backends/reference/index.ts";
+import { deviceOf, openDevice } from "../open.ts";
 import { rooms } from "../ops/index.ts";
 import { compareCase, runCase } from "../testing/conformance.ts";
 import { guarded } from "../testing/guarded.ts";
@@ -49,14 +49,19 @@ export const check = async (args: readonly string[]): Promise<number> => {
       }
       worst = Math.max(worst, ratio);
       if (problem !== undefined) failed++;
-      if (json) process.stdout.write(`${JSON.stringify({ room: name, case: entry.name, device: opened.kind, error: Number.isFinite(ratio) ? ratio : null, passed: problem === undefined, problem })}\n`);
+      if (json)
+        process.stdout.write(
+          `${JSON.stringify({ room: name, case: entry.name, device: opened.kind, error: Number.isFinite(ratio) ? ratio : null, passed: problem === undefined, problem })}\n`,
+        );
       else if (problem !== undefined) process.stdout.write(`  FAILED ${name}: ${entry.name}: ${problem}\n`);
     }
     total += chosen.length;
     failures += failed;
     if (!json) {
       const counts = `${chosen.length - failed} of ${chosen.length} cases`;
-      process.stdout.write(`${failed === 0 ? "ok    " : "FAILED"} ${name.padEnd(14)} ${counts.padStart(18)}   worst ${format(worst).padStart(6)}   ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
+      process.stdout.write(
+        `${failed === 0 ? "ok    " : "FAILED"} ${name.padEnd(14)} ${counts.padStart(18)}   worst ${format(worst).padStart(6)}   ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
+      );
     }
   }
   if (!json) process.stdout.write(`\n${total - failures} passed, ${failures} failed\n`);

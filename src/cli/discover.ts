@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { PLANTED_NAMES, type PlantedName } from "../data/planted.ts";
 import { TRANSFORM_KINDS, type TransformKind } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
-import { discover, type DiscoverResult, type DiscoverSettings } from "../discover/index.ts";
 import type { Experiment } from "../discover/experiment.ts";
 import { imageExperiment } from "../discover/images.ts";
+import { type DiscoverResult, type DiscoverSettings, discover } from "../discover/index.ts";
 import { plantedExperiment } from "../discover/planted.ts";
 import { ArgumentError } from "../errors.ts";
 import { openDevice } from "../open.ts";
@@ -44,13 +44,18 @@ const FLAGS: readonly Flag[] = [
 ];
 
 /** Options that mean something for one kind of data only. */
-const ONLY = { generated: ["task", "size", "prototypes", "noise"], images: ["transform", "train", "held-out", "width", "kernel-size", "layers"] } as const;
+const ONLY = {
+  generated: ["task", "size", "prototypes", "noise"],
+  images: ["transform", "train", "held-out", "width", "kernel-size", "layers"],
+} as const;
 
 const makeExperiment = (device: Device, flags: Flags): Experiment => {
   const folder = flags.text("data");
   for (const name of folder === undefined ? ONLY.images : ONLY.generated) {
     if (flags.text(name) !== undefined) {
-      throw new ArgumentError(`birkhoff discover: expected --${name} ${folder === undefined ? "together with" : "without"} \`--data\`, but received it ${folder === undefined ? "alone" : "with it"}`);
+      throw new ArgumentError(
+        `birkhoff discover: expected --${name} ${folder === undefined ? "together with" : "without"} \`--data\`, but received it ${folder === undefined ? "alone" : "with it"}`,
+      );
     }
   }
   const seed = flags.number("seed") ?? 0;
@@ -73,7 +78,13 @@ const makeExperiment = (device: Device, flags: Flags): Experiment => {
     });
   }
   const task = (flags.text("task") ?? "cyclic") as PlantedName;
-  return plantedExperiment(device, task, { seed, batchSize, iterations, noise: flags.number("noise") ?? 0.1, ...optional(["size", "prototypes", "elements"]) });
+  return plantedExperiment(device, task, {
+    seed,
+    batchSize,
+    iterations,
+    noise: flags.number("noise") ?? 0.1,
+    ...optional(["size", "prototypes", "elements"]),
+  });
 };
 
 const makeSettings = (experiment: Experiment, flags: Flags): DiscoverSettings => {
@@ -101,16 +112,24 @@ const summary = ({ report, recovered, agreement, interrupted }: DiscoverResult, 
     lines.push("", `${name}: closure error ${closure.mean.toFixed(3)}`);
     for (const { index, planted: partner, correct, agreement: share, relativeEntropy, distance } of result.elements) {
       const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
-      lines.push(`  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`);
+      lines.push(
+        `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`,
+      );
     }
   }
   lines.push("", `${"network".padEnd(26)} ${"parameters".padStart(10)} ${"held-out".padStart(9)} ${"equivariance error".padStart(19)}`);
   for (const { name, parameters, heldOutAccuracy, equivarianceError } of report.comparison) {
-    lines.push(`${name.padEnd(26)} ${String(parameters).padStart(10)} ${percent(heldOutAccuracy).padStart(9)} ${(equivarianceError ?? 0).toExponential(1).padStart(19)}`);
+    lines.push(
+      `${name.padEnd(26)} ${String(parameters).padStart(10)} ${percent(heldOutAccuracy).padStart(9)} ${(equivarianceError ?? 0).toExponential(1).padStart(19)}`,
+    );
   }
   lines.push("", ...report.notes);
   if (agreement !== undefined) {
-    lines.push(recovered ? "The planted symmetry was recovered exactly: every matrix's nearest permutation is the planted one." : `The planted symmetry was not recovered exactly; agreement ${percent(agreement)}.`);
+    lines.push(
+      recovered
+        ? "The planted symmetry was recovered exactly: every matrix's nearest permutation is the planted one."
+        : `The planted symmetry was not recovered exactly; agreement ${percent(agreement)}.`,
+    );
   }
   lines.push(`Report: ${path}${interrupted ? " (interrupted)" : ""}`);
   return `${lines.join("\n")}\n`;

@@ -1,7 +1,7 @@
 import type { DeviceKind } from "../backend.ts";
 import { BirkhoffError } from "../errors.ts";
 import { openDevice } from "../open.ts";
-import { type Flag, describeFlags, parseFlags } from "./args.ts";
+import { describeFlags, type Flag, parseFlags } from "./args.ts";
 
 const FLAGS: readonly Flag[] = [
   { name: "json", type: "switch", help: "one JSON object instead of text" },
@@ -30,7 +30,9 @@ export const info = async (args: readonly string[]): Promise<number> => {
   }
   await using picked = await openDevice();
   if (flags.has("json")) {
-    process.stdout.write(`${JSON.stringify({ node: process.version, platform: `${process.platform}-${process.arch}`, picked: picked.kind, rejected: picked.rejected, devices })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ node: process.version, platform: `${process.platform}-${process.arch}`, picked: picked.kind, rejected: picked.rejected, devices })}\n`,
+    );
     return 0;
   }
   const lines = [`node ${process.version}, ${process.platform}-${process.arch}`, "", RULE, `picked: ${picked.kind} (${picked.info.description})`];

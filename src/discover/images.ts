@@ -9,8 +9,8 @@ import { expected } from "../errors.ts";
 import { shiftTwist } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
-import { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { DigitNetwork } from "../nn/networks.ts";
+import { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
 import { scope } from "../scope.ts";
 import { noGrad } from "../tape.ts";
@@ -98,7 +98,8 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
   const x = device.zeros([batchSize, 1, height, columns]);
   const y = device.zeros([batchSize], "int32");
   const stepsPerEpoch = Math.floor(split.train.length / batchSize);
-  const epoch = (n: number): ReturnType<typeof batches> => batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
+  const epoch = (n: number): ReturnType<typeof batches> =>
+    batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
   let pass = epoch(0);
 
   const logits = async (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => {
@@ -141,12 +142,13 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
       const inputs = new Float32Array(rows * size);
       for (let i = 0; i < rows; i++) inputs.set(normalised.subarray(split.heldOut[i] * size, (split.heldOut[i] + 1) * size), i * size);
       const plain = await logits(network, inputs, rows);
-      const exact = transform === "flip" ? ([["flip", 1]] as const) : ([1, 2, 3].map((turns) => ["rot90", turns] as const));
+      const exact = transform === "flip" ? ([["flip", 1]] as const) : [1, 2, 3].map((turns) => ["rot90", turns] as const);
       let difference = 0;
       let total = 0;
       for (const [kind, parameter] of exact) {
         const moved = new Float32Array(inputs.length);
-        for (let i = 0; i < rows; i++) transformImage(inputs.subarray(i * size, (i + 1) * size), height, columns, kind, parameter, moved.subarray(i * size, (i + 1) * size));
+        for (let i = 0; i < rows; i++)
+          transformImage(inputs.subarray(i * size, (i + 1) * size), height, columns, kind, parameter, moved.subarray(i * size, (i + 1) * size));
         const turned = await logits(network, moved, rows);
         for (let i = 0; i < plain.length; i++) {
           difference += (turned[i] - plain[i]) ** 2;

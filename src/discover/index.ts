@@ -2,7 +2,7 @@
 import type { Curve, DiscoverReport, NetworkReport, Snapshot } from "../report/types.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 import { compareLayers, layerReports, readStack } from "./measure.ts";
-import { train, type TrainSettings } from "./train.ts";
+import { type TrainSettings, train } from "./train.ts";
 
 export interface Progress {
   readonly network: string;
@@ -75,7 +75,17 @@ const trainContender = async (
   const curves: Curve[] = [
     { panel: "Loss", name, steps: losses.map((_, i) => i + 1), values: losses, scale: "log" },
     { panel: "Held-out accuracy", name, steps: seen.steps, values: seen.accuracy, scale: "share" },
-    ...layers.filter(({ planted }) => planted([]) !== undefined).map((layer): Curve => ({ panel: "Agreement with the planted symmetry", name: layer.name, steps: seen.steps, values: seen.agreement[layers.indexOf(layer)], scale: "share" })),
+    ...layers
+      .filter(({ planted }) => planted([]) !== undefined)
+      .map(
+        (layer): Curve => ({
+          panel: "Agreement with the planted symmetry",
+          name: layer.name,
+          steps: seen.steps,
+          values: seen.agreement[layers.indexOf(layer)],
+          scale: "share",
+        }),
+      ),
   ];
   return { losses, curves, snapshots };
 };

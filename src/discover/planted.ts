@@ -10,10 +10,10 @@ import type { Module } from "../nn/module.ts";
 import { WeightSharingLinear } from "../nn/weightSharing.ts";
 import { square, sub } from "../ops/elementwise/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
-import { reshape } from "../ops/shape/index.ts";
 import { mean } from "../ops/reduce/index.ts";
-import { noGrad } from "../tape.ts";
+import { reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
+import { noGrad } from "../tape.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 
 export interface PlantedExperimentOptions extends Omit<PlantedOptions, "seed"> {
@@ -36,7 +36,17 @@ export const plantedExperiment = (device: Device, name: PlantedName, options: Pl
       name: "weight sharing, learned",
       role: "learned",
       network: learned,
-      layers: [{ name: "matrices", layer: learned, d, layout: task.layout, planted: () => group, kernels: () => reshape(expandKernel(learned.stack(), learned.weight), [-1, ...task.layout]), indexed: task.indexed }],
+      layers: [
+        {
+          name: "matrices",
+          layer: learned,
+          d,
+          layout: task.layout,
+          planted: () => group,
+          kernels: () => reshape(expandKernel(learned.stack(), learned.weight), [-1, ...task.layout]),
+          indexed: task.indexed,
+        },
+      ],
     },
     { name: "no sharing", role: "plain", network: new Linear(init, d, kernels * elements), layers: [] },
     { name: `${group.name}, given`, role: "fixed", network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] },

@@ -1,5 +1,5 @@
 /** The training loop: the same for every contender; in steady state it allocates nothing on the device. */
-import { normRegularizer, entropyRegularizer } from "../nn/regularizers.ts";
+import { entropyRegularizer, normRegularizer } from "../nn/regularizers.ts";
 import { add, mul } from "../ops/elementwise/index.ts";
 import { AdamW } from "../optim.ts";
 import { scope } from "../scope.ts";

@@ -1,5 +1,5 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
-import { cayleyTable, identityPermutation, inverse, equalPermutations, permutationMatrices, type Permutation } from "../data/permutations.ts";
+import { cayleyTable, equalPermutations, identityPermutation, inverse, type Permutation, permutationMatrices } from "../data/permutations.ts";
 import { ArgumentError, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
@@ -14,10 +14,19 @@ import { Module } from "./module.ts";
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
   const [first] = group;
-  if (!first || group.some((element) => element.length !== length)) throw expected(where, `permutations of ${length} positions`, "group", group.map((element) => element.length));
+  if (!first || group.some((element) => element.length !== length))
+    throw expected(
+      where,
+      `permutations of ${length} positions`,
+      "group",
+      group.map((element) => element.length),
+    );
   if (!equalPermutations(first, identityPermutation(length))) throw expected(where, "the identity as first element", "group", first);
   const table = cayleyTable(group);
-  if (table.includes(-1)) throw new ArgumentError(`${where}: expected permutations closed under composition for \`group\`, but a product of two of the ${group.length} is not among them`);
+  if (table.includes(-1))
+    throw new ArgumentError(
+      `${where}: expected permutations closed under composition for \`group\`, but a product of two of the ${group.length} is not among them`,
+    );
   return table;
 };
 
@@ -104,7 +113,10 @@ export class GroupLinear extends Module {
   readonly #stack: Tensor;
 
   /** @param options `set`: permutations of the d positions, identity first; need not be closed */
-  constructor(init: Initializer, { kernels, set, deviation = 0.3 }: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number }) {
+  constructor(
+    init: Initializer,
+    { kernels, set, deviation = 0.3 }: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number },
+  ) {
     super();
     checkCount("GroupLinear", "kernels", kernels);
     this.weight = gaussian(init, [kernels, 1, set[0].length], deviation);

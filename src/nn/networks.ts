@@ -1,22 +1,18 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
 import type { Permutation } from "../data/permutations.ts";
+import { expected } from "../errors.ts";
 import { relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import type { Tensor } from "../tensor.ts";
-import { expected } from "../errors.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
 import type { Initializer } from "./init.ts";
-import { checkCount, Conv2d, Linear } from "./layers.ts";
+import { Conv2d, checkCount, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
 
 /** Mean over group elements and positions: x [B, C, g, H, W] or [B, C, H, W] → [B, C]. Invariant when the layers before are equivariant. */
-export const groupPool = (x: Tensor): Tensor =>
-  mean(
-    x,
-    x.shape.map((_, axis) => axis).slice(2),
-  );
+export const groupPool = (x: Tensor): Tensor => mean(x, x.shape.map((_, axis) => axis).slice(2));
 
 export interface DigitNetworkOptions extends SinkhornSettings {
   /** Channels of every layer (times the group elements in a group network). */
@@ -29,7 +25,10 @@ export interface DigitNetworkOptions extends SinkhornSettings {
 }
 
 /** Which symmetry the layers have: none, learned with so many elements, or fixed. */
-export type Symmetry = { readonly kind: "none" } | { readonly kind: "learned"; readonly elements: number } | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
+export type Symmetry =
+  | { readonly kind: "none" }
+  | { readonly kind: "learned"; readonly elements: number }
+  | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
 
 /**
  * x [B, inChannels, H, W] → logits [B, classes]. Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
@@ -48,7 +47,11 @@ export class DigitNetwork extends Module {
     checkCount("DigitNetwork", "width", width);
     checkCount("DigitNetwork", "layers", layers);
     checkCount("DigitNetwork", "classes", classes);
-    const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({ inChannels: layer === 0 ? inChannels : width, outChannels: width, kernelSize });
+    const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({
+      inChannels: layer === 0 ? inChannels : width,
+      outChannels: width,
+      kernelSize,
+    });
     this.blocks = Array.from({ length: layers }, (_, layer) => {
       if (symmetry.kind === "none") return new Conv2d(init, shape(layer));
       if (symmetry.kind === "fixed") {

@@ -1,6 +1,6 @@
+import { expected } from "../errors.ts";
 import { add, log, maximum, mul, neg, square } from "../ops/elementwise/index.ts";
 import { logsumexp, mean, sum } from "../ops/reduce/index.ts";
-import { expected } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LearnedStack } from "./weightSharing.ts";
 
@@ -17,7 +17,9 @@ const total = (where: string, layers: readonly LearnedStack[], term: (layer: Lea
  * @returns a scalar
  */
 export const normRegularizer = (layers: readonly LearnedStack[]): Tensor =>
-  total("normRegularizer", layers, ({ representations }) => add(mean(square(logsumexp(representations, -1))), mean(square(logsumexp(representations, -2)))));
+  total("normRegularizer", layers, ({ representations }) =>
+    add(mean(square(logsumexp(representations, -1))), mean(square(logsumexp(representations, -2)))),
+  );
 
 /**
  * −Σ R log R over all entries of all learned matrices: 0 for permutations.

@@ -103,7 +103,10 @@ export class WeightSharingLinear extends Module implements LearnedStack {
   readonly representations: Tensor;
   readonly #sinkhorn: Required<SinkhornSettings>;
 
-  constructor(init: Initializer, options: SinkhornSettings & { readonly features: number; readonly kernels: number; readonly elements: number; readonly deviation?: number }) {
+  constructor(
+    init: Initializer,
+    options: SinkhornSettings & { readonly features: number; readonly kernels: number; readonly elements: number; readonly deviation?: number },
+  ) {
     super();
     const { features, kernels, elements, deviation = 0.3 } = options;
     for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount("WeightSharingLinear", name, value);

@@ -1,5 +1,11 @@
 /** The list of rooms, for tests, `birkhoff check` and benches to walk. The library itself never imports it. */
 import type { Room } from "../testing/cases.ts";
+import { room as conv2d } from "./conv2d/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
+import { room as matmul } from "./matmul/cases.ts";
+import { room as norm } from "./norm/cases.ts";
+import { room as pool } from "./pool/cases.ts";
+import { room as shape } from "./shape/cases.ts";
+import { room as sinkhorn } from "./sinkhorn/cases.ts";
 
-export const rooms: readonly Room[] = [elementwise];
+export const rooms: readonly Room[] = [conv2d, elementwise, matmul, norm, pool, shape, sinkhorn];

@@ -30,7 +30,8 @@ export const constant =
   () =>
     value;
 /** Values at least 0.05 apart in scrambled order: for ops with kinks or arg-max, where finite differences must not cross a tie. */
-export const distinct: Fill = (_, index, count) => 0.05 * (((index * 2654435761) % 4294967296) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
+export const distinct: Fill = (_, index, count) =>
+  0.05 * (((index * 2654435761) % 4294967296) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
 export const values =
   (list: readonly number[]): Fill =>
   (_, index) =>
@@ -77,7 +78,11 @@ export interface Case {
   /** Off where finite differences cannot be taken, with the reason; or its own step and tolerance. */
   readonly finiteDifferences?: { readonly off: string } | { readonly step?: number; readonly tolerance?: number };
   /** Facts about the result that do not come from the algorithm: throws when one does not hold. Values are those of the device under test. */
-  readonly invariants?: (run: { readonly inputs: readonly ArrayLike<number>[]; readonly outputs: readonly ArrayLike<number>[]; readonly call: Call }) => void;
+  readonly invariants?: (run: {
+    readonly inputs: readonly ArrayLike<number>[];
+    readonly outputs: readonly ArrayLike<number>[];
+    readonly call: Call;
+  }) => void;
   /** Too slow for a software GPU: run on native and reference only, unless the adapter is hardware. */
   readonly large?: boolean;
 }
@@ -92,7 +97,8 @@ export interface Room {
 }
 
 /** Types a case's attributes against its op; identity at run time. */
-export const defineCase = <A extends Attrs>(entry: Omit<Case, "op" | "attrs"> & { readonly op: Op<A>; readonly attrs: A }): Case => entry as unknown as Case;
+export const defineCase = <A extends Attrs>(entry: Omit<Case, "op" | "attrs"> & { readonly op: Op<A>; readonly attrs: A }): Case =>
+  entry as unknown as Case;
 
 /** Inputs and outputs once each, four bytes an element: the least any kernel can move. */
 export const minimalBytes = (call: Call): number =>

@@ -33,7 +33,8 @@ export const wantsGradient = (entry: Case, i: number): boolean => {
   return dtype === "float32" && gradient && !("none" in entry.op.gradient);
 };
 
-const readAll = (tensors: readonly Tensor[]): Promise<ArrayLike<number>[]> => Promise.all(tensors.map((tensor) => tensor.device.backend.read(tensor.storage.buffer)));
+const readAll = (tensors: readonly Tensor[]): Promise<ArrayLike<number>[]> =>
+  Promise.all(tensors.map((tensor) => tensor.device.backend.read(tensor.storage.buffer)));
 
 /** Runs the case's op, forward and, where it has gradients, backward with random cotangents. */
 export const runCase = async (device: Device, entry: Case, seed = 1): Promise<CaseResult> => {
@@ -55,7 +56,12 @@ export const runCase = async (device: Device, entry: Case, seed = 1): Promise<Ca
     const roots = compared.map((i) => outputs[i]).filter((output) => output.node);
     const gradients = scope(() => {
       if (roots.length === 0) return inputs.map(() => undefined);
-      const cotangents = roots.map((output) => device.tensor(Float64Array.from({ length: output.size }, () => Math.fround(random.normal())), output.shape));
+      const cotangents = roots.map((output) =>
+        device.tensor(
+          Float64Array.from({ length: output.size }, () => Math.fround(random.normal())),
+          output.shape,
+        ),
+      );
       const leaves = differentiate(
         roots.map((output, i) => ({ output, cotangent: cotangents[i] })),
         entry.name,

@@ -40,10 +40,15 @@ export interface GradcheckResult {
  * const { passed } = await gradcheck((x) => tanh(x), [x]);
  * ```
  */
-export const gradcheck = async (fn: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], options: GradcheckOptions = {}): Promise<GradcheckResult> => {
+export const gradcheck = async (
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  options: GradcheckOptions = {},
+): Promise<GradcheckResult> => {
   const { step = 1e-5, tolerance = 1e-6, samples = 64, seed = 7 } = options;
   const device: Device | undefined = inputs[0]?.device;
-  if (device?.kind !== "reference") throw new ArgumentError(`gradcheck: expected tensors of the reference device for \`inputs\`, but received ${device?.kind ?? "none"}`);
+  if (device?.kind !== "reference")
+    throw new ArgumentError(`gradcheck: expected tensors of the reference device for \`inputs\`, but received ${device?.kind ?? "none"}`);
   const checked = inputs.filter((input) => input.requiresGrad);
   if (checked.length === 0) throw new ArgumentError("gradcheck: expected at least one tensor with requiresGrad for `inputs`, but received none");
 
@@ -83,7 +88,15 @@ export const gradcheck = async (fn: (...inputs: Tensor[]) => Tensor, inputs: rea
       const numeric = ((await at(values[i] + h)) - (await at(values[i] - h))) / (2 * h);
       const error = Math.abs(numeric - gradient[i]) / scale;
       compared++;
-      if (!(error <= result.worst)) result = { passed: error <= tolerance && result.passed, worst: error, input: inputs.indexOf(input), element: i, analytic: gradient[i], numeric };
+      if (!(error <= result.worst))
+        result = {
+          passed: error <= tolerance && result.passed,
+          worst: error,
+          input: inputs.indexOf(input),
+          element: i,
+          analytic: gradient[i],
+          numeric,
+        };
     }
     device.write(input, values);
   }

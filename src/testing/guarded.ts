@@ -50,7 +50,8 @@ export const guarded = (backend: Backend): GuardedBackend => {
       freed.push(buffer as Guarded);
     },
     write(buffer, values) {
-      const padded = buffer.dtype === "float32" ? new Float64Array(buffer.length + GUARD).fill(Number.NaN) : poison(buffer.dtype, buffer.length + GUARD);
+      const padded =
+        buffer.dtype === "float32" ? new Float64Array(buffer.length + GUARD).fill(Number.NaN) : poison(buffer.dtype, buffer.length + GUARD);
       padded.set(values);
       backend.write(inner(buffer), padded);
     },

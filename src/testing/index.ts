@@ -2,6 +2,6 @@
 export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "../customOp.ts";
 export { deviceOf } from "../open.ts";
 export * from "./cases.ts";
-export { caseInputs, type CaseResult, compareCase, type Conformance, errorRatio, runCase } from "./conformance.ts";
-export { gradcheck, type GradcheckOptions, type GradcheckResult } from "./gradcheck.ts";
-export { guarded, type GuardedBackend } from "./guarded.ts";
+export { type CaseResult, type Conformance, caseInputs, compareCase, errorRatio, runCase } from "./conformance.ts";
+export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./gradcheck.ts";
+export { type GuardedBackend, guarded } from "./guarded.ts";

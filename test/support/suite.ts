@@ -7,7 +7,7 @@ import { deviceOf } from "../../src/open.ts";
 import { rooms } from "../../src/ops/index.ts";
 import type { Case } from "../../src/testing/cases.ts";
 import { compareCase, runCase } from "../../src/testing/conformance.ts";
-import { guarded, type GuardedBackend } from "../../src/testing/guarded.ts";
+import { type GuardedBackend, guarded } from "../../src/testing/guarded.ts";
 
 export const conformance = (open: () => Promise<Backend>, include: (entry: Case) => boolean = () => true): void => {
   let inner: Backend;

@@ -1,12 +1,31 @@
 import { elements, type Op, type Shape } from "../../op.ts";
-import { type Case, defineCase, distinct, EXACT, type Fill, minimalBytes, normal, type Room, ROUNDING, type Tolerance, uniform, values } from "../../testing/cases.ts";
+import {
+  type Case,
+  defineCase,
+  distinct,
+  EXACT,
+  type Fill,
+  minimalBytes,
+  normal,
+  ROUNDING,
+  type Room,
+  type Tolerance,
+  uniform,
+  values,
+} from "../../testing/cases.ts";
 import { affine, binary, ops, unary } from "./op.ts";
 import { GROUP_TERMS } from "./plan.ts";
 import { BINARY, type BinaryKind, UNARY, type UnaryKind } from "./reference.ts";
 
 const TRANSCENDENTAL: Tolerance = { relative: 2e-6, absolute: 1e-7, reason: "WGSL's exp has (3 + 2|x|) ulp and its log 2⁻²¹ absolute" };
 
-const fills: Partial<Record<UnaryKind, Fill>> = { log: uniform(0.1, 3), sqrt: uniform(0.1, 3), reciprocal: uniform(0.3, 3), abs: distinct, relu: distinct };
+const fills: Partial<Record<UnaryKind, Fill>> = {
+  log: uniform(0.1, 3),
+  sqrt: uniform(0.1, 3),
+  reciprocal: uniform(0.3, 3),
+  abs: distinct,
+  relu: distinct,
+};
 const exact = new Set<UnaryKind>(["neg", "abs", "relu"]);
 
 const unaryCases = (Object.keys(UNARY) as UnaryKind[]).flatMap((kind) =>

@@ -13,7 +13,16 @@ export const unary = ({ attrs: { kind }, outputs: [y] }: Call<{ kind: UnaryKind 
   const count = elements(y.shape);
   const constants = { KIND: kindCode(shaders.unary.consts, kind) };
   return {
-    passes: [{ shader: shaders.unary, entry: "forward", constants, params: { count }, bind: { x: input(0), y: output(0) }, workgroups: grid(Math.ceil(count / THREADS), limits) }],
+    passes: [
+      {
+        shader: shaders.unary,
+        entry: "forward",
+        constants,
+        params: { count },
+        bind: { x: input(0), y: output(0) },
+        workgroups: grid(Math.ceil(count / THREADS), limits),
+      },
+    ],
   };
 };
 
@@ -21,13 +30,23 @@ export const unaryBackward = ({ attrs: { kind }, outputs: [dx] }: Call<{ kind: U
   const count = elements(dx.shape);
   const constants = { KIND: kindCode(shaders.unary.consts, kind) };
   const bind = { g: input(0), x: input(1), y: output(0) };
-  return { passes: [{ shader: shaders.unary, entry: "backward", constants, params: { count }, bind, workgroups: grid(Math.ceil(count / THREADS), limits) }] };
+  return {
+    passes: [{ shader: shaders.unary, entry: "backward", constants, params: { count }, bind, workgroups: grid(Math.ceil(count / THREADS), limits) }],
+  };
 };
 
 export const affine = ({ outputs: [y] }: Call, limits: Limits): Plan => {
   const count = elements(y.shape);
   return {
-    passes: [{ shader: shaders.affine, entry: "main", params: { count }, bind: { x: input(0), y: output(0) }, workgroups: grid(Math.ceil(count / THREADS), limits) }],
+    passes: [
+      {
+        shader: shaders.affine,
+        entry: "main",
+        params: { count },
+        bind: { x: input(0), y: output(0) },
+        workgroups: grid(Math.ceil(count / THREADS), limits),
+      },
+    ],
   };
 };
 
@@ -76,7 +95,13 @@ export const binaryBackward = ({ attrs, inputs }: Call<BinaryBackwardAttrs>, lim
   return { passes: [pass] };
 };
 
-const tables = (count: number, terms: number, kept: readonly number[], summed: readonly number[], steps: readonly (readonly number[])[]): Record<string, number | readonly number[]> => {
+const tables = (
+  count: number,
+  terms: number,
+  kept: readonly number[],
+  summed: readonly number[],
+  steps: readonly (readonly number[])[],
+): Record<string, number | readonly number[]> => {
   const pad = (list: readonly number[]): number[] => [...list, ...new Array<number>(16 - list.length).fill(0)];
   return {
     count,

@@ -1,0 +1,180 @@
+//#include "lib/grid.wgsl"
+
+// c[p] = Σ_q a[p, q] · b[p, q] + bias for a batch p of matrices, with strides for everything that is read: transposes, repeated and
+// summed batch axes cost no copies.
+//   tile      one workgroup computes 64 × 64 elements of one c[p], one thread 4 × 4 of them, 16 apart; k goes by in steps of 16
+//   element   one thread computes one element: for matrices too slim for tiles
+//   combine   one thread adds up one element over the splits
+// The work along q and k can be split over workgroups: then c holds [splits, batches, m, n] and `combine` follows.
+// a, b: dense matrices behind each other, read by strides; bias: [n], read when `biased` is 1; c: [splits, batches, m, n]
+override A_ALONG_K: u32 = 0u;
+override B_ALONG_K: u32 = 0u;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  biased: u32,
+  a_row: u32,
+  a_k: u32,
+  b_k: u32,
+  b_column: u32,
+  batches: u32,
+  kept: u32,
+  summed: u32,
+  splits: u32,
+  // Steps of 16 along k in one product, in all products that are summed, and in one split.
+  k_steps: u32,
+  steps: u32,
+  split_steps: u32,
+  // First the axes of p, then, from entry 8 on, those of q.
+  sizes: array<vec4<u32>, 4>,
+  a_strides: array<vec4<u32>, 4>,
+  b_strides: array<vec4<u32>, 4>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(5) var<storage, read> parts: array<f32>;
+
+// Offsets into a and b of batch `number`, whose axes begin at `first`.
+fn offsets(number: u32, first: u32, count: u32) -> vec2u {
+  var rest = number;
+  var result = vec2u(0u);
+  for (var i = count; i > 0u; i--) {
+    let axis = first + i - 1u;
+    let size = params.sizes[axis / 4u][axis % 4u];
+    let step = rest % size;
+    rest = rest / size;
+    result += step * vec2u(params.a_strides[axis / 4u][axis % 4u], params.b_strides[axis / 4u][axis % 4u]);
+  }
+  return result;
+}
+
+// [step of k][16 quadruples: rows or columns 16 apart]; the seventeenth keeps writes along k on different banks.
+var<workgroup> a_tile: array<vec4f, 272>;
+var<workgroup> b_tile: array<vec4f, 272>;
+
+@compute @workgroup_size(256)
+fn tile(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row_tiles = (params.m + 63u) / 64u;
+  let column_tiles = (params.n + 63u) / 64u;
+  var number = linear_workgroup(group, groups);
+  let first_column = number % column_tiles * 64u;
+  number = number / column_tiles;
+  let first_row = number % row_tiles * 64u;
+  number = number / row_tiles;
+  let p = number % params.batches;
+  let split = number / params.batches;
+  if (split >= params.splits) { return; }
+  let base = offsets(p, 0u, params.kept);
+  let low = lane % 16u;
+  let high = lane / 16u;
+  // What this thread loads: neighbouring lanes go along memory.
+  let a_step = select(high, low, A_ALONG_K == 1u);
+  let a_quad = select(low, high, A_ALONG_K == 1u);
+  let b_step = select(high, low, B_ALONG_K == 1u);
+  let b_quad = select(low, high, B_ALONG_K == 1u);
+  var sum0 = vec4f(0.0);
+  var sum1 = vec4f(0.0);
+  var sum2 = vec4f(0.0);
+  var sum3 = vec4f(0.0);
+  let end = min(params.steps, (split + 1u) * params.split_steps);
+  for (var step = split * params.split_steps; step < end; step++) {
+    let at = base + offsets(step / params.k_steps, 8u, params.summed);
+    let first_k = step % params.k_steps * 16u;
+    var a_part = vec4f(0.0);
+    var b_part = vec4f(0.0);
+    if (first_k + a_step < params.k) {
+      let row = first_row + a_quad;
+      let from_a = at.x + (first_k + a_step) * params.a_k + row * params.a_row;
+      if (row < params.m) { a_part.x = a[from_a]; }
+      if (row + 16u < params.m) { a_part.y = a[from_a + 16u * params.a_row]; }
+      if (row + 32u < params.m) { a_part.z = a[from_a + 32u * params.a_row]; }
+      if (row + 48u < params.m) { a_part.w = a[from_a + 48u * params.a_row]; }
+    }
+    if (first_k + b_step < params.k) {
+      let column = first_column + b_quad;
+      let from_b = at.y + (first_k + b_step) * params.b_k + column * params.b_column;
+      if (column < params.n) { b_part.x = b[from_b]; }
+      if (column + 16u < params.n) { b_part.y = b[from_b + 16u * params.b_column]; }
+      if (column + 32u < params.n) { b_part.z = b[from_b + 32u * params.b_column]; }
+      if (column + 48u < params.n) { b_part.w = b[from_b + 48u * params.b_column]; }
+    }
+    a_tile[a_step * 17u + a_quad] = a_part;
+    b_tile[b_step * 17u + b_quad] = b_part;
+    workgroupBarrier();
+    for (var i = 0u; i < 16u; i++) {
+      let rows = a_tile[i * 17u + high];
+      let columns = b_tile[i * 17u + low];
+      sum0 += rows.x * columns;
+      sum1 += rows.y * columns;
+      sum2 += rows.z * columns;
+      sum3 += rows.w * columns;
+    }
+    workgroupBarrier();
+  }
+  let first = (split * params.batches + p) * params.m * params.n;
+  let row = first_row + high;
+  let column = first_column + low;
+  put_row(first, row, column, sum0);
+  put_row(first, row + 16u, column, sum1);
+  put_row(first, row + 32u, column, sum2);
+  put_row(first, row + 48u, column, sum3);
+}
+
+fn put_row(first: u32, row: u32, column: u32, values: vec4f) {
+  if (row >= params.m) { return; }
+  put(first, row, column, values.x);
+  put(first, row, column + 16u, values.y);
+  put(first, row, column + 32u, values.z);
+  put(first, row, column + 48u, values.w);
+}
+
+fn put(first: u32, row: u32, column: u32, value: f32) {
+  if (column >= params.n) { return; }
+  var total = value;
+  if (params.biased == 1u) { total += bias[column]; }
+  c[first + row * params.n + column] = total;
+}
+
+@compute @workgroup_size(256)
+fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = linear_workgroup(group, groups) * 256u + lane;
+  let size = params.m * params.n;
+  if (i >= params.splits * params.batches * size) { return; }
+  let row = i % size / params.n;
+  let column = i % params.n;
+  let split = i / size / params.batches;
+  let base = offsets(i / size % params.batches, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
+  var total = 0.0;
+  let end = min(params.steps, (split + 1u) * params.split_steps);
+  for (var step = split * params.split_steps; step < end; step++) {
+    var at = base + offsets(step / params.k_steps, 8u, params.summed);
+    let first_k = step % params.k_steps * 16u;
+    at += first_k * vec2u(params.a_k, params.b_k);
+    // Sixteen terms are summed on their own: long sums lose fewer digits.
+    var part = 0.0;
+    for (var k = min(16u, params.k - first_k); k > 0u; k--) {
+      part += a[at.x] * b[at.y];
+      at += vec2u(params.a_k, params.b_k);
+    }
+    total += part;
+  }
+  if (params.biased == 1u) { total += bias[column]; }
+  c[i] = total;
+}
+
+@compute @workgroup_size(256)
+fn combine(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = linear_workgroup(group, groups) * 256u + lane;
+  let count = params.batches * params.m * params.n;
+  if (i >= count) { return; }
+  var total = 0.0;
+  for (var split = 0u; split < params.splits; split++) { total += parts[split * count + i]; }
+  if (params.biased == 1u) { total += bias[i % params.n]; }
+  c[i] = total;
+}

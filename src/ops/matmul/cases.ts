@@ -1,0 +1,206 @@
+import { elements, type Op, type Shape } from "../../op.ts";
+import { type Case, defineCase, minimalBytes, normal, type Room, summed, values } from "../../testing/cases.ts";
+import { biasBackward, matmul, ops } from "./op.ts";
+import { BIAS_ROWS, BUSY_GROUPS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
+import { matmulSizes } from "./reference.ts";
+
+interface Variant {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  readonly bias?: boolean;
+  readonly large?: boolean;
+}
+
+const broadcast = (a: Shape, b: Shape): Shape => {
+  const rank = Math.max(a.length, b.length);
+  return Array.from(
+    { length: rank },
+    (_, i) => (a[i - rank + a.length] ?? 1) * (a[i - rank + a.length] === b[i - rank + b.length] ? 1 : (b[i - rank + b.length] ?? 1)),
+  );
+};
+
+/** Shapes as stored. Sums in the gradients run over the other sizes and the batches that are repeated. */
+const product = (name: string, a: Shape, b: Shape, variant: Variant = {}): Case => {
+  const { transposeA = false, transposeB = false, bias = false, large } = variant;
+  const attrs = { transposeA, transposeB, batch: broadcast(a.slice(0, -2), b.slice(0, -2)) };
+  const { m, n, k } = matmulSizes(a, b, attrs);
+  return defineCase({
+    name: `${name} ${a.join("x")}${transposeA ? "ᵀ" : ""} · ${b.join("x")}${transposeB ? "ᵀ" : ""}${bias ? " + bias" : ""}`,
+    op: matmul,
+    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: [n] }] : [])],
+    attrs,
+    forward: summed(k + 1),
+    backward: summed(Math.max(m, n) * elements(attrs.batch)),
+    finiteDifferences: { tolerance: 1e-5 },
+    ...(large ? { large } : {}),
+  });
+};
+
+const transposes: readonly Variant[] = [{}, { transposeA: true }, { transposeB: true }, { transposeA: true, transposeB: true }];
+/** [m, k] and [k, n] as they are stored. */
+const square = (name: string, m: number, k: number, n: number, variant: Variant = {}): Case =>
+  product(name, variant.transposeA ? [k, m] : [m, k], variant.transposeB ? [n, k] : [k, n], variant);
+
+const small = [
+  ...transposes.flatMap((variant) => [
+    square("tiny", 2, 3, 4, variant),
+    square("odd", 5, 7, 11, variant),
+    square("one tile and a bit", 33, 19, 18, variant),
+  ]),
+  square("one element", 1, 1, 1),
+  square("dot product", 1, 67, 1),
+  square("dot product", 1, 67, 1, { transposeB: true }),
+  square("outer product", 9, 1, 13),
+  square("no inner axis", 3, 0, 4, { bias: true }),
+  square("no rows", 0, 3, 4, { bias: true }),
+  square("no columns", 3, 4, 0),
+  ...transposes.map((variant) => square("one row", 1, 37, 50, variant)),
+  ...transposes.map((variant) => square("one column", 50, 37, 1, variant)),
+  ...transposes.map((variant) => square("three rows", 3, 40, 29, variant)),
+  ...transposes.map((variant) => square("three columns", 29, 40, 3, variant)),
+];
+
+/** Around the tile, the step of k, and every width of a vector of the CPU. */
+const edges = [
+  ...[TILE_LEAST - 1, TILE_LEAST, TILE_LEAST + 1].flatMap((size) => [
+    square("edge", size, 20, 40),
+    square("edge", 40, 20, size, { transposeB: true }),
+  ]),
+  ...[TILE - 1, TILE, TILE + 1].map((size) => square("edge", size, 17, size)),
+  ...[K_STEP - 1, K_STEP, K_STEP + 1, 2 * K_STEP].map((k) => square("edge", 20, k, 21)),
+  ...[1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 49, 65].map((n) => square("columns", 6, 5, n, { bias: true })),
+  ...[1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25].map((m) => square("rows", m, 6, 19, { transposeB: true })),
+];
+
+const batches = [
+  product("batch", [3, 4, 5], [3, 5, 6]),
+  product("batch", [3, 5, 4], [3, 6, 5], { transposeA: true, transposeB: true }),
+  product("batch of one", [1, 4, 5], [1, 5, 6]),
+  product("empty batch", [0, 4, 5], [5, 6]),
+  product("empty batch", [4, 5], [0, 5, 6], { transposeB: false }),
+  product("linear", [2, 3, 5], [7, 5], { transposeB: true, bias: true }),
+  product("batch of a", [3, 4, 5], [5, 6]),
+  product("transposed batch of a", [3, 5, 4], [5, 6], { transposeA: true }),
+  product("batch of b", [4, 5], [3, 5, 6]),
+  product("batch of b", [4, 5], [3, 6, 5], { transposeB: true }),
+  product("outer batches", [2, 1, 3, 4], [1, 5, 4, 2]),
+  product("batches inside each other", [2, 1, 2, 3, 4], [3, 1, 4, 2]),
+  product("batches inside each other", [2, 1, 2, 20, 18], [3, 1, 18, 17]),
+  product("many small", [70, 4, 4], [70, 4, 4], { transposeB: true }),
+  product("batch with tiles", [3, 20, 33], [3, 33, 18]),
+];
+
+/** Long sums are split when the result alone does not keep a GPU busy. */
+const STEPS = SPLIT_STEPS * K_STEP;
+const splits = [
+  square("below a split", 2, 2 * STEPS - K_STEP, 3),
+  square("two splits", 2, 2 * STEPS, 3, { bias: true }),
+  square("splits and a bit", 17, 3 * STEPS + 5, 18, { bias: true }),
+  square("splits", 18, 5 * STEPS + 1, 17, { transposeA: true }),
+  square("as many workgroups as keep a GPU busy", BUSY_GROUPS * 64, 2 * STEPS, 4, { large: true }),
+  product("weight gradient over a batch", [9, 100, 3], [9, 100, 20], { transposeA: true }),
+];
+
+/** Panels and blocks of the CPU: k beyond one block, more tiles than threads. */
+const blocked = [
+  square("blocks", 130, 300, 150, { bias: true, large: true }),
+  ...transposes.map((variant) => square("panels", 64, 64, 65, variant)),
+  square("long inner axis", 64, 520, 64, { transposeA: true, large: true }),
+  square("one block of k", 97, 256, 97, { large: true }),
+  square("slim and long", 7, 700, 300, { transposeB: true, large: true }),
+  product("batches of blocks", [2, 100, 90], [2, 90, 110], { large: true }),
+];
+
+const sums = [
+  defineCase({
+    name: "sum over the batch",
+    op: matmul,
+    inputs: [{ shape: [3, 4, 5] }, { shape: [3, 5, 6] }],
+    attrs: { transposeA: false, transposeB: false, batch: [] },
+    forward: summed(15),
+    backward: summed(15),
+  }),
+  defineCase({
+    name: "sum over an empty batch",
+    op: matmul,
+    inputs: [{ shape: [0, 4, 5] }, { shape: [0, 5, 6] }, { shape: [6] }],
+    attrs: { transposeA: false, transposeB: false, batch: [] },
+    forward: summed(1),
+    backward: summed(4),
+  }),
+  defineCase({
+    name: "sum over a batch between kept ones",
+    op: matmul,
+    inputs: [{ shape: [2, 3, 2, 20, 17] }, { shape: [2, 3, 2, 17, 18] }],
+    attrs: { transposeA: false, transposeB: false, batch: [2, 1, 2] },
+    forward: summed(51),
+    backward: summed(60),
+    finiteDifferences: { tolerance: 1e-5 },
+  }),
+];
+
+const identity = defineCase({
+  name: "identity",
+  op: matmul,
+  inputs: [{ shape: [3, 3], fill: values([1, 0, 0, 0, 1, 0, 0, 0, 1]) }, { shape: [3, 40] }],
+  attrs: { transposeA: false, transposeB: false, batch: [] },
+  forward: summed(3),
+  backward: summed(40),
+  invariants: ({ inputs, outputs }) => {
+    for (let i = 0; i < outputs[0].length; i++)
+      if (outputs[0][i] !== inputs[1][i]) throw new Error(`element ${i} is ${outputs[0][i]}, not ${inputs[1][i]}`);
+  },
+});
+
+/** The inner axis has no padding that could meet them, and rows and columns beyond the tile are never stored. */
+const infinite = defineCase({
+  name: "infinities stay in their row",
+  op: matmul,
+  inputs: [
+    { shape: [18, 5], fill: (random, i) => (i === 7 ? Number.POSITIVE_INFINITY : Math.abs(normal()(random, i, 90)) + 0.1) },
+    { shape: [5, 19], fill: (random) => random.uniform() + 0.1 },
+  ],
+  attrs: { transposeA: false, transposeB: false, batch: [] },
+  forward: summed(5),
+  backward: summed(19),
+  finiteDifferences: { off: "differences of infinities" },
+});
+
+const biasCases = [BIAS_ROWS - 1, BIAS_ROWS, BIAS_ROWS + 1, 3 * BIAS_ROWS + 7].map((rows) =>
+  defineCase({ name: `bias gradient of ${rows} rows`, op: biasBackward, inputs: [{ shape: [rows, 5] }], attrs: {}, forward: summed(rows) }),
+);
+const biasShapes = (
+  [
+    [0, 3],
+    [1, 1],
+    [2, 3, 31],
+    [7, 33],
+    [40, 70],
+  ] as readonly Shape[]
+).map((shape) =>
+  defineCase({ name: `bias gradient ${shape.join("x")}`, op: biasBackward, inputs: [{ shape }], attrs: {}, forward: summed(elements(shape)) }),
+);
+
+export const cases: readonly Case[] = [
+  ...small,
+  ...edges,
+  ...batches,
+  ...splits,
+  ...blocked,
+  ...sums,
+  identity,
+  infinite,
+  ...biasCases,
+  ...biasShapes,
+];
+
+export const room: Room = {
+  name: "matmul",
+  ops: ops as readonly Op[],
+  cases,
+  cost: (call) => {
+    if (call.inputs.length < 2) return { bytes: minimalBytes(call), operations: elements(call.inputs[0].shape) };
+    const { m, n, k, batch } = matmulSizes(call.inputs[0].shape, call.inputs[1].shape, call.attrs as never);
+    return { bytes: minimalBytes(call), operations: 2 * m * n * k * elements(batch) };
+  },
+};

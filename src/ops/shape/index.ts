@@ -1,0 +1,232 @@
+import { apply } from "../../apply.ts";
+import { checkShape, completeShape } from "../../device.ts";
+import { expected } from "../../errors.ts";
+import { elements, type Shape } from "../../op.ts";
+import { normalizeAxes } from "../../shapes.ts";
+import { showShape, type Tensor } from "../../tensor.ts";
+import * as op from "./op.ts";
+
+/** Indices: an integer tensor, checked on the device, or plain numbers (a flat list), checked at once. */
+export type Indices = Tensor | readonly number[] | Int32Array | Uint32Array;
+
+const oneAxis = (where: string, axis: number, rank: number, argument = "axis"): number => {
+  if (typeof axis !== "number") throw expected(where, "an axis", argument, axis);
+  return normalizeAxes(where, axis, rank, argument)[0];
+};
+
+/**
+ * The same elements under another shape. Nothing is copied: the result shares the memory of `x`.
+ *
+ * @param shape one size may be -1 and is then inferred
+ * @throws ArgumentError when the shape holds another number of elements.
+ * @example
+ * ```ts
+ * const rows = reshape(images, [-1, 28 * 28]);
+ * ```
+ */
+export const reshape = (x: Tensor, shape: Shape): Tensor => {
+  if (!Array.isArray(shape)) throw expected("reshape", "an array of integers", "shape", shape);
+  return apply(op.reshape, [x], { shape: completeShape(shape, x.size, "reshape") })[0];
+};
+
+/**
+ * Merges the axes from `startAxis` to `endAxis`, both included, without copying.
+ *
+ * @throws ArgumentError for axes that do not exist or are in the wrong order.
+ */
+export const flatten = (x: Tensor, startAxis = 0, endAxis = -1): Tensor => {
+  if (x.shape.length === 0) return reshape(x, [1]);
+  const start = oneAxis("flatten", startAxis, x.shape.length, "startAxis");
+  const end = oneAxis("flatten", endAxis, x.shape.length, "endAxis");
+  if (start > end) throw expected("flatten", `an axis from ${start} on`, "endAxis", endAxis);
+  return reshape(x, [...x.shape.slice(0, start), elements(x.shape.slice(start, end + 1)), ...x.shape.slice(end + 1)]);
+};
+
+/**
+ * Removes axes of size 1, without copying.
+ *
+ * @param axes one or several; default: all of size 1. Unlike PyTorch, naming an axis of another size is an error.
+ */
+export const squeeze = (x: Tensor, axes?: number | readonly number[]): Tensor => {
+  const gone =
+    axes === undefined ? [...x.shape.keys()].filter((axis) => x.shape[axis] === 1) : normalizeAxes("squeeze", axes, x.shape.length, "axes");
+  for (const axis of gone) if (x.shape[axis] !== 1) throw expected("squeeze", `axes of size 1 of shape ${showShape(x.shape)}`, "axes", axes);
+  return reshape(
+    x,
+    x.shape.filter((_, axis) => !gone.includes(axis)),
+  );
+};
+
+/** Inserts an axis of size 1 so that it becomes axis `axis` of the result, without copying. */
+export const unsqueeze = (x: Tensor, axis: number): Tensor => {
+  const at = oneAxis("unsqueeze", axis, x.shape.length + 1);
+  return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+};
+
+/**
+ * Axes in another order: axis i of the result is axis `axes[i]` of x. Copies.
+ *
+ * @throws ArgumentError unless `axes` names each axis once.
+ * @example
+ * ```ts
+ * const channelsLast = permute(images, [0, 2, 3, 1]); // [n, c, h, w] → [n, h, w, c]
+ * ```
+ */
+export const permute = (x: Tensor, axes: readonly number[]): Tensor => {
+  if (!Array.isArray(axes)) throw expected("permute", "an array of axes", "axes", axes);
+  return apply(op.permute, [x], { axes: axes.map((axis: number) => (axis < 0 ? axis + x.shape.length : axis)) })[0];
+};
+
+/** Two axes exchanged. Copies. */
+export const transpose = (x: Tensor, axis0: number, axis1: number): Tensor => {
+  const first = oneAxis("transpose", axis0, x.shape.length, "axis0");
+  const second = oneAxis("transpose", axis1, x.shape.length, "axis1");
+  return permute(
+    x,
+    x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis)),
+  );
+};
+
+/**
+ * Repeats axes of size 1, and adds axes in front, so that x has the given shape. Copies; the gradient sums over the repetitions.
+ *
+ * @param shape -1 keeps a size
+ * @throws ArgumentError when x does not broadcast to the shape.
+ */
+export const expand = (x: Tensor, shape: Shape): Tensor => {
+  if (!Array.isArray(shape)) throw expected("expand", "an array of integers", "shape", shape);
+  const full = shape.map((size: number, axis: number) => (size === -1 ? (x.shape[axis - shape.length + x.shape.length] ?? size) : size));
+  checkShape("expand", full);
+  return apply(op.expand, [x], { shape: full })[0];
+};
+
+/**
+ * Tensors one after the other along an existing axis; all other sizes and the dtype are equal.
+ *
+ * @throws ArgumentError for an empty list, or sizes or dtypes that differ.
+ * @example
+ * ```ts
+ * concat([a, b], 1); // [n, 2] and [n, 3] → [n, 5]
+ * ```
+ */
+export const concat = (tensors: readonly Tensor[], axis = 0): Tensor => {
+  if (!Array.isArray(tensors) || tensors.length === 0) throw expected("concat", "at least one tensor", "tensors", tensors);
+  return apply(op.concat, tensors, { axis: oneAxis("concat", axis, tensors[0].shape?.length ?? 0) })[0];
+};
+
+/** Tensors of one shape along a new axis, which becomes axis `axis` of the result. */
+export const stack = (tensors: readonly Tensor[], axis = 0): Tensor => {
+  if (!Array.isArray(tensors) || tensors.length === 0) throw expected("stack", "at least one tensor", "tensors", tensors);
+  const at = oneAxis("stack", axis, tensors[0].shape.length + 1);
+  const views: Tensor[] = [];
+  for (const [i, tensor] of (tensors as readonly Tensor[]).entries()) {
+    if (showShape(tensor.shape) !== showShape(tensors[0].shape))
+      throw expected("stack", `shape ${showShape(tensors[0].shape)}`, `tensors[${i}]`, showShape(tensor.shape));
+    views.push(unsqueeze(tensor, at));
+  }
+  const result = concat(views, at);
+  for (const view of views) view.dispose();
+  return result;
+};
+
+export interface SliceOptions {
+  /** Default 0. */
+  readonly axis?: number;
+  /** First index; negative counts from the end. Default 0. */
+  readonly start?: number;
+  /** One past the last index; negative counts from the end. Default: the size of the axis. */
+  readonly end?: number;
+  /** Distance of the indices taken, at least 1. Default 1. */
+  readonly step?: number;
+}
+
+/**
+ * Every `step`-th index of one axis from `start` up to, not including, `end`. Copies.
+ *
+ * @throws ArgumentError for bounds beyond the axis or out of order: nothing is clamped.
+ * @example
+ * ```ts
+ * const firstHalf = slice(x, { axis: 1, end: 8 });
+ * const lastRow = slice(x, { start: -1 });
+ * ```
+ */
+export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
+  const axis = oneAxis("slice", options.axis ?? 0, x.shape.length);
+  const size = x.shape[axis];
+  const bound = (argument: "start" | "end", low: number, value: number): number => {
+    const full = value < 0 ? value + size : value;
+    if (!Number.isInteger(full) || full < low || full > size)
+      throw expected("slice", `an integer in [${low}, ${size}], or negative to count from the end,`, argument, value);
+    return full;
+  };
+  const start = bound("start", 0, options.start ?? 0);
+  const end = bound("end", start, options.end ?? size);
+  const step = options.step ?? 1;
+  if (!Number.isInteger(step) || step < 1) throw expected("slice", "a positive integer", "step", step);
+  return apply(op.slice, [x], { axis, start, end, step })[0];
+};
+
+/** A tensor of the indices, checked here when they are plain numbers; tells whether it was made here. */
+const indexTensor = (
+  where: string,
+  argument: string,
+  x: Tensor,
+  indices: Indices,
+  axis: number,
+): { readonly index: Tensor; readonly made: boolean } => {
+  if (typeof indices === "object" && indices !== null && "storage" in indices) return { index: indices, made: false };
+  if (typeof indices !== "object" || indices === null || typeof indices.length !== "number")
+    throw expected(where, "an integer tensor or an array of integers", argument, indices);
+  const size = x.shape[axis];
+  for (let i = 0; i < indices.length; i++) {
+    const value = indices[i];
+    if (!Number.isInteger(value) || value < 0 || value >= size) throw expected(where, `an integer in [0, ${size})`, `${argument}[${i}]`, value);
+  }
+  return { index: x.device.tensor(Int32Array.from(indices)), made: true };
+};
+
+/**
+ * PyTorch's `gather`: y[i, j, k] = x[i, index[i, j, k], k] for axis 1, and likewise for the others.
+ *
+ * @param index int32 or uint32, as many axes as x, none longer than x's except `axis`. Plain numbers are laid out in the shape that
+ * x would have if `axis` had the size that uses them all.
+ * @throws ArgumentError for a plain number out of range; an index on the device that is out of range gives a DataError at the next `read()`.
+ * @example
+ * ```ts
+ * const ofLabel = gather(logits, unsqueeze(labels, 1), 1); // [n, classes], [n] → [n, 1]
+ * ```
+ */
+export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
+  const at = oneAxis("gather", axis, x.shape.length);
+  const { index: flat, made } = indexTensor("gather", "index", x, index, at);
+  if (!made) return apply(op.gather, [x, flat], { axis: at, rows: false })[0];
+  const lines = elements(x.shape.filter((_, k) => k !== at));
+  const terms = lines === 0 ? 0 : flat.size / lines;
+  if (!Number.isInteger(terms) || terms * lines !== flat.size) throw expected("gather", `a multiple of ${lines} indices`, "index", `${flat.size}`);
+  const full = reshape(
+    flat,
+    x.shape.map((size, k) => (k === at ? terms : size)),
+  );
+  const [result] = apply(op.gather, [x, full], { axis: at, rows: false });
+  full.dispose();
+  flat.dispose();
+  return result;
+};
+
+/**
+ * Whole rows by number (PyTorch's `index_select`, the look-up of an embedding): axis `axis` of x is replaced by the axes of `indices`.
+ *
+ * @param indices int32 or uint32 of any shape, or a list of numbers
+ * @throws ArgumentError for a plain number out of range; an index on the device that is out of range gives a DataError at the next `read()`.
+ * @example
+ * ```ts
+ * const embedded = take(table, tokens, 0); // [vocabulary, d], [n, t] → [n, t, d]
+ * ```
+ */
+export const take = (x: Tensor, indices: Indices, axis = 0): Tensor => {
+  const at = oneAxis("take", axis, x.shape.length);
+  const { index, made } = indexTensor("take", "indices", x, indices, at);
+  const [result] = apply(op.gather, [x, index], { axis: at, rows: true });
+  if (made) index.dispose();
+  return result;
+};

@@ -1,7 +1,8 @@
 /** From tensors to a device call and back: the one way in which any op runs. */
 import { ArgumentError, expected } from "./errors.ts";
+import { isGradEnabled } from "./gradMode.ts";
 import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
-import { GraphNode, isGradEnabled, type Rule } from "./tape.ts";
+import { GraphNode, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
 const INTERNED_PER_OP = 1024;

@@ -194,3 +194,6 @@ export const grid = (count: number, limits: Limits): readonly [number, number, n
   const x = Math.min(count, limits.workgroupsPerDimension);
   return [x, x === 0 ? 0 : Math.ceil(count / x), 1];
 };
+
+/** A shape in messages: `[2, 3]`. */
+export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;

@@ -3,32 +3,12 @@
  * A node lives while a tensor or a later node points at it, so dropping the last tensor frees the graph.
  */
 import { ArgumentError, StateError } from "./errors.ts";
-import type { Call, Gradient, Scalars, VjpContext } from "./op.ts";
-import { keep, refusePromise, scope } from "./scope.ts";
-import { type Storage, showShape, Tensor } from "./tensor.ts";
+import { noGrad } from "./gradMode.ts";
+import { type Call, type Gradient, type Scalars, showShape, type VjpContext } from "./op.ts";
+import { keep, scope } from "./scope.ts";
+import type { Storage, Tensor } from "./tensor.ts";
 
-let enabled = true;
 let created = 0;
-
-/** Whether operations are recorded now. */
-export const isGradEnabled = (): boolean => enabled;
-
-/**
- * Runs `fn` without recording: nothing in it can be differentiated and nothing is kept for a backward pass.
- *
- * @throws ArgumentError when `fn` returns a promise.
- */
-export const noGrad = <T>(fn: () => T): T => {
-  const before = enabled;
-  enabled = false;
-  try {
-    const result = fn();
-    refusePromise("noGrad", result);
-    return result;
-  } finally {
-    enabled = before;
-  }
-};
 
 /** A tensor's data held for the backward pass, independent of the tensor's own life. */
 interface Saved {
@@ -99,7 +79,7 @@ export class GraphNode {
       if (saved.version !== saved.storage.version) {
         throw new StateError(`backward: expected ${key} of ${name} as it was in the forward pass, but it was changed in place since`);
       }
-      return new Tensor(saved.storage.retain(), saved.spec);
+      return saved.storage.view(saved.spec);
     };
     const context: VjpContext = {
       call: this.call,

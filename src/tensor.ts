@@ -1,7 +1,7 @@
 import type { Buffer, HostArray } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { ArgumentError, StateError } from "./errors.ts";
-import { type DType, elements, type Shape, type Spec } from "./op.ts";
+import { type DType, elements, type Shape, type Spec, showShape } from "./op.ts";
 import { enroll, keep } from "./scope.ts";
 import { backward, type GraphNode, retainNode } from "./tape.ts";
 
@@ -20,6 +20,11 @@ export class Storage {
   retain(): this {
     this.#holders++;
     return this;
+  }
+
+  /** A tensor of this memory, outside of any graph. */
+  view(spec: Spec): Tensor {
+    return new Tensor(this.retain(), spec);
   }
 
   release(): void {
@@ -106,7 +111,7 @@ export class Tensor implements Disposable {
   /** The same data, cut off from the tape. */
   detach(): Tensor {
     this.assertLive("detach");
-    return new Tensor(this.storage.retain(), this);
+    return this.storage.view(this);
   }
 
   /**
@@ -146,5 +151,4 @@ export class Tensor implements Disposable {
   }
 }
 
-/** A shape in messages: `[2, 3]`. */
-export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;
+export { showShape };

@@ -4,11 +4,11 @@ import { apply } from "../src/apply.ts";
 import type { Device } from "../src/device.ts";
 import { ArgumentError, StateError } from "../src/errors.ts";
 import { valueAndGrad, zeroGrad } from "../src/grad.ts";
+import { noGrad } from "../src/gradMode.ts";
 import { defineOp } from "../src/op.ts";
 import { openDevice } from "../src/open.ts";
 import { add, exp, mul, relu, square } from "../src/ops/elementwise/index.ts";
 import { scope } from "../src/scope.ts";
-import { noGrad } from "../src/tape.ts";
 import type { Tensor } from "../src/tensor.ts";
 
 let device: Device;

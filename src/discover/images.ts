@@ -6,6 +6,7 @@ import { createRandom } from "../data/random.ts";
 import { plantedSet, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { expected } from "../errors.ts";
+import { noGrad } from "../gradMode.ts";
 import { shiftTwist } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
@@ -13,7 +14,6 @@ import { DigitNetwork } from "../nn/networks.ts";
 import { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
 import { scope } from "../scope.ts";
-import { noGrad } from "../tape.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 export interface ImageExperimentOptions {

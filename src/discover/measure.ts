@@ -1,9 +1,9 @@
 /** Reads the learned matrices and says what they became. */
 import { closure } from "../analysis/closure.ts";
 import { compareElements, type StackResult } from "../analysis/elements.ts";
+import { noGrad } from "../gradMode.ts";
 import type { LayerReport, Snapshot } from "../report/types.ts";
 import { scope } from "../scope.ts";
-import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LearnedLayer } from "./experiment.ts";
 

@@ -3,6 +3,7 @@ import { compose, equalPermutations, inverse, permute } from "../data/permutatio
 import { type PlantedName, type PlantedOptions, plantedTask } from "../data/planted.ts";
 import { createRandom } from "../data/random.ts";
 import type { Device } from "../device.ts";
+import { noGrad } from "../gradMode.ts";
 import { GroupLinear } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import { Linear } from "../nn/layers.ts";
@@ -13,7 +14,6 @@ import { expandKernel } from "../ops/expandKernel/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
-import { noGrad } from "../tape.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 
 export interface PlantedExperimentOptions extends Omit<PlantedOptions, "seed"> {

@@ -1,7 +1,8 @@
 import type { Device } from "../device.ts";
 import { ArgumentError } from "../errors.ts";
+import { noGrad } from "../gradMode.ts";
 import { scope } from "../scope.ts";
-import { differentiate, noGrad } from "../tape.ts";
+import { differentiate } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import { testRandom } from "./random.ts";
 

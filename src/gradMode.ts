@@ -1,0 +1,24 @@
+/** Whether the tape records now. */
+import { refusePromise } from "./scope.ts";
+
+let enabled = true;
+
+/** Whether operations are recorded now. */
+export const isGradEnabled = (): boolean => enabled;
+
+/**
+ * Runs `fn` without recording: nothing in it can be differentiated and nothing is kept for a backward pass.
+ *
+ * @throws ArgumentError when `fn` returns a promise.
+ */
+export const noGrad = <T>(fn: () => T): T => {
+  const before = enabled;
+  enabled = false;
+  try {
+    const result = fn();
+    refusePromise("noGrad", result);
+    return result;
+  } finally {
+    enabled = before;
+  }
+};

@@ -1,6 +1,6 @@
 /** Every room has all its pieces under one name, nothing is orphaned, and shared code knows no room. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FLOOR_LIMITS } from "../src/op.ts";
 import { rooms } from "../src/ops/index.ts";
@@ -73,6 +73,13 @@ const includes = new Set(
   shaderFiles.flatMap((path) => [...read(path).matchAll(/^\/\/#include\s+"([^"]+)"/gm)].map(([, name]) => join("shaders", name))),
 );
 for (const path of files(join("shaders", LIBRARY), /\.wgsl$/)) if (!includes.has(path)) problems.push(`${path} is included by no shader`);
+
+// The rooms' own headers likewise.
+const kernelText = files("native/ops", /\.(cc|h)$/)
+  .map(read)
+  .join("\n");
+for (const path of files("native/ops", /\.h$/))
+  if (!kernelText.includes(`/${basename(path)}"`) && !kernelText.includes(`"${basename(path)}"`)) problems.push(`${path} is included by no kernel`);
 
 // Ops: named after their room, listed in the native table, reached by a case. An alias is never launched.
 const table = [...read("native/kernels.cc").matchAll(/\{\s*"([^"]+)"\s*,/g)].map(([, name]) => name);

@@ -2,10 +2,11 @@
 import type { Room } from "../testing/cases.ts";
 import { room as conv2d } from "./conv2d/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
+import { room as expandKernel } from "./expandKernel/cases.ts";
 import { room as matmul } from "./matmul/cases.ts";
 import { room as norm } from "./norm/cases.ts";
 import { room as pool } from "./pool/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 
-export const rooms: readonly Room[] = [conv2d, elementwise, matmul, norm, pool, shape, sinkhorn];
+export const rooms: readonly Room[] = [conv2d, elementwise, expandKernel, matmul, norm, pool, shape, sinkhorn];

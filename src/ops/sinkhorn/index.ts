@@ -1,6 +1,6 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { isGradEnabled } from "../../tape.ts";
+import { isGradEnabled } from "../../gradMode.ts";
 import { Tensor } from "../../tensor.ts";
 import { plain, recorded } from "./op.ts";
 

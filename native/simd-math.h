@@ -26,9 +26,9 @@ BIRKHOFF_INLINE vf exp(vf x) {
   return _mm512_maskz_scalef_ps(0xffff, p, n);
 #else
   // 2^n in two factors: one alone cannot reach subnormal results or 2^128.
-  const vi whole = bits(shifted) - 0x4b400000;
+  const vi whole = (vi)((vu)shifted - 0x4b400000u);
   const vi half = whole >> 1;
-  return p * fromBits((half + 127) << 23) * fromBits((whole - half + 127) << 23);
+  return p * (vf)(((vu)half + 127u) << 23) * (vf)(((vu)whole - (vu)half + 127u) << 23);
 #endif
 }
 
@@ -37,9 +37,9 @@ BIRKHOFF_INLINE vf log(vf x) {
   const vi subnormal = x < 1.17549435e-38f;
   const vf scaled = select(subnormal, x * 8388608.0f, x);
   // x = 2^e m with m in [sqrt(1/2), sqrt(2)), found by moving the boundary 1 to sqrt(1/2) in the bit pattern.
-  const vi shifted = bits(scaled) - 0x3f3504f3;
-  const vi e = (shifted >> 23) - select(subnormal, broadcast(23), broadcast(0));
-  const vf m = fromBits((shifted & 0x007fffff) + 0x3f3504f3);
+  const vu shifted = (vu)scaled - 0x3f3504f3u;
+  const vi e = ((vi)shifted >> 23) - select(subnormal, broadcast(23), broadcast(0));
+  const vf m = (vf)((shifted & 0x007fffffu) + 0x3f3504f3u);
   // log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f / (2 + f).
   const vf f = m - 1.0f;
   const vf s = f / (f + 2.0f);

@@ -28,6 +28,8 @@ inline constexpr int lanes = 4;
 
 typedef float vf __attribute__((vector_size(lanes * 4)));
 typedef int32_t vi __attribute__((vector_size(lanes * 4)));
+// For arithmetic on bit patterns, which may wrap around.
+typedef uint32_t vu __attribute__((vector_size(lanes * 4)));
 
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
 

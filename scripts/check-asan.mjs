@@ -15,6 +15,8 @@ await main(import.meta, async () => {
   const prefix = headersPrefix();
   if (!prefix) throw new Error("check:asan needs Node's headers beside Node (include/node/node_api.h)");
   const napi = createRequire(import.meta.url)("node-addon-api").include_dir;
+  // Some of the tests look at the ordinary build.
+  run([process.execPath, "scripts/build-native.mjs", "--required"]);
   const flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g", "-fPIC"];
   const shared = { compiler, arch: process.arch, flags };
   const program = await compileNative({ ...shared, name: "asan", sources: [...sources, ...driver], link: [], output: "driver" });

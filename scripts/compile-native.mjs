@@ -62,6 +62,7 @@ export const compileNative = async ({ name, compiler, arch, sources, flags, link
 /** Records the rooms' cases for the driver, and resolves to the file. */
 export const recordCases = () => {
   const file = join(root, "build/recorded");
+  run(tsx("scripts/shaders.ts"), { stdio: ["ignore", "ignore", "inherit"] });
   run(tsx("scripts/record-native.ts", file));
   return file;
 };

@@ -1,0 +1,95 @@
+import { expected } from "../../errors.ts";
+import { defineOp, type Op, type Spec } from "../../op.ts";
+import { showShape } from "../../tensor.ts";
+import * as plan from "./plan.ts";
+import type { SgdAttrs, UpdateAttrs } from "./reference.ts";
+import * as reference from "./reference.ts";
+
+const noGradient = { none: "an optimiser's step is not differentiable" } as const;
+
+/** Checks (state, parameters, gradients, norm?) and gives no outputs: everything happens in place. */
+const checkUpdate =
+  (where: string, stateRows: (attrs: UpdateAttrs) => number) =>
+  (inputs: readonly Spec[], attrs: UpdateAttrs): readonly Spec[] => {
+    const { offsets, clip } = attrs;
+    const count = offsets.length;
+    for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected(where, "dtype float32", `inputs[${i}]`, dtype);
+    if (count === 0 || inputs.length !== 1 + 2 * count + (clip ? 1 : 0)) {
+      throw expected(
+        where,
+        "a state, parameters, as many gradients, and with `clip` a norm",
+        "inputs",
+        `${inputs.length} tensors for ${count} parameters`,
+      );
+    }
+    const rows = stateRows(attrs);
+    for (const [k, offset] of offsets.entries()) {
+      const [parameter, gradient] = [inputs[1 + k], inputs[1 + count + k]];
+      if (showShape(parameter.shape) !== showShape(gradient.shape))
+        throw expected(where, `shape ${showShape(parameter.shape)}`, `gradients[${k}]`, gradient.shape);
+      const end = offset + sizeOf(parameter);
+      if (rows > 0 && rows * end > sizeOf(inputs[0])) throw expected(where, `at least ${rows * end} elements`, "state", inputs[0].shape);
+    }
+    return [];
+  };
+
+const sizeOf = ({ shape }: Spec): number => shape.reduce((product, size) => product * size, 1);
+
+/** One op per number of parameters, since the positions that an op changes in place are part of the op. */
+const perCount = <A extends UpdateAttrs>(make: (mutates: readonly number[]) => Op<A>): ((count: number) => Op<A>) => {
+  const made = new Map<number, Op<A>>();
+  return (count) => {
+    const op = made.get(count) ?? make(Array.from({ length: count + 1 }, (_, i) => i));
+    made.set(count, op);
+    return op;
+  };
+};
+
+/** state, parameters…, gradients…, norm? changed in place by PyTorch's SGD. */
+export const sgd = perCount<SgdAttrs>((mutates) =>
+  defineOp<SgdAttrs>({
+    name: "optimizer.sgd",
+    scalars: ["lr", "momentum", "decay", "limit"],
+    mutates,
+    outputs: checkUpdate("SGD", (attrs) => ((attrs as SgdAttrs).velocity ? 1 : 0)),
+    reference: reference.sgd,
+    plan: plan.sgd,
+    gradient: noGradient,
+  }),
+);
+
+/** state [2, total], parameters…, gradients…, norm? changed in place by PyTorch's AdamW. */
+export const adamw = perCount<UpdateAttrs>((mutates) =>
+  defineOp<UpdateAttrs>({
+    name: "optimizer.adamw",
+    scalars: ["keep", "rate1", "beta2", "rate2", "step", "correction", "eps", "limit"],
+    mutates,
+    outputs: checkUpdate("AdamW", () => 2),
+    reference: reference.adamw,
+    plan: plan.adamw,
+    gradient: noGradient,
+  }),
+);
+
+/** Gradients… -> the Euclidean norm of them all, a scalar. */
+export const norm = defineOp<{ check: boolean }>({
+  name: "optimizer.norm",
+  outputs: (inputs) => {
+    for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected("gradNorm", "dtype float32", `gradients[${i}]`, dtype);
+    return [{ shape: [], dtype: "float32" }];
+  },
+  reference: reference.norm,
+  plan: plan.norm,
+  fault: () => "clipGradNorm: expected a finite norm for `gradients`",
+  gradient: { none: "gradient clipping is not differentiable" },
+});
+
+/** Gradients…, norm -> gradients of at most the given norm. */
+export const clip = defineOp({
+  name: "optimizer.clip",
+  scalars: ["limit"],
+  outputs: (inputs) => inputs.slice(0, -1),
+  reference: reference.clip,
+  plan: plan.clip,
+  gradient: { none: "gradient clipping is not differentiable" },
+});

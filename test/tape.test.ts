@@ -206,7 +206,7 @@ const sumOf = defineOp({
   name: "test.sum",
   outputs: () => [{ shape: [], dtype: "float32" as const }],
   reference: ({ inputs: [x], outputs: [y] }) => {
-    y[0] = x.reduce((a, b) => a + b, 0);
+    y[0] = Float64Array.from(x).reduce((a, b) => a + b, 0);
   },
   plan: () => ({ passes: [] }),
   gradient: {

@@ -63,9 +63,24 @@ const inNode = (): boolean => typeof process === "object" && process.versions?.n
 const findGpu = async (flags: readonly string[]): Promise<{ gpu: GPU; source: string }> => {
   const native = (globalThis as { readonly navigator?: { readonly gpu?: GPU } }).navigator?.gpu;
   if (native && flags.length === 0) return { gpu: native, source: "navigator.gpu" };
+  if (inNode() && flags.length === 0 && lacksVulkan()) throw noAdapter("Linux without the Vulkan loader libvulkan.so.1");
   if (inNode()) return { gpu: await openDawn(flags), source: `Dawn of the npm package \`webgpu\` with flags [${flags.join(", ")}]` };
   if (flags.length > 0) throw new ArgumentError(`webgpu: expected no \`dawnFlags\` outside of Node, but received [${flags.join(", ")}]`);
   throw new DeviceError("webgpu: expected `navigator.gpu`, but this runtime has none; use a browser with WebGPU in a secure context, or Node");
+};
+
+/**
+ * Whether Linux has no Vulkan loader. Asked first, because Dawn complains on standard error when it finds none, even where
+ * a device is only looked for and not needed. Opening the library is the linker's own test; Node then refuses it as an addon.
+ */
+const lacksVulkan = (): boolean => {
+  if (process.platform !== "linux") return false;
+  try {
+    process.dlopen({ exports: {} }, "libvulkan.so.1");
+  } catch (error) {
+    return /libvulkan\.so\.1: cannot open shared object file/.test((error as Error).message);
+  }
+  return false;
 };
 
 const noAdapter = (source: string): DeviceError => {

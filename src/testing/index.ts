@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** For people who write kernels: case tables, the conformance run, guarded devices and gradient checks. */
 export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "../customOp.ts";
 export { deviceOf } from "../open.ts";

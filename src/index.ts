@@ -1,0 +1,60 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/** birkhoff: compute kernels for machine learning, with a thin autograd. */
+export type { Backend, BackendInfo, Buffer, Counters, DeviceKind } from "./backend.ts";
+export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "./customOp.ts";
+export {
+  cyclicGroup,
+  dihedralGroup,
+  flipGroup,
+  generateGroup,
+  type Permutation,
+  type PermutationSet,
+  permutationMatrices,
+  rotationGroup,
+} from "./data/permutations.ts";
+export type { Device, TensorData } from "./device.ts";
+export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, StateError } from "./errors.ts";
+export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";
+export { isGradEnabled, noGrad } from "./gradMode.ts";
+export { GroupConv2d, GroupLift2d, GroupLinear, shiftTwist } from "./nn/group.ts";
+export { type Initializer, initializer } from "./nn/init.ts";
+export { Conv2d, Linear } from "./nn/layers.ts";
+export { Module, parameter } from "./nn/module.ts";
+export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
+export { entropyRegularizer, normRegularizer } from "./nn/regularizers.ts";
+export { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSharingLift2d, WeightSharingLinear } from "./nn/weightSharing.ts";
+export {
+  type Attrs,
+  type BufferRef,
+  type Call,
+  type DType,
+  elements,
+  type Gradient,
+  input,
+  type Limits,
+  type NativeSymbol,
+  type Op,
+  output,
+  type Pass,
+  type Plan,
+  type ReferenceRun,
+  type Scalars,
+  type Shape,
+  type Spec,
+  scratch,
+  type VjpContext,
+} from "./op.ts";
+export { type OpenDeviceOptions, openDevice } from "./open.ts";
+export * from "./ops/conv2d/index.ts";
+export * from "./ops/crossEntropy/index.ts";
+export * from "./ops/elementwise/index.ts";
+export * from "./ops/expandKernel/index.ts";
+export * from "./ops/matmul/index.ts";
+export * from "./ops/norm/index.ts";
+export * from "./ops/pool/index.ts";
+export * from "./ops/reduce/index.ts";
+export * from "./ops/shape/index.ts";
+export * from "./ops/sinkhorn/index.ts";
+export { scope } from "./scope.ts";
+export type { Tensor } from "./tensor.ts";
+export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./testing/gradcheck.ts";

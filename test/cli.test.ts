@@ -1,0 +1,163 @@
+/** The built command line, as a user runs it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const CLI = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "birkhoff-cli-"));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const start = (...args: readonly string[]): { child: ChildProcess; done: Promise<Outcome> } => {
+  const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name]?.setEncoding("utf8").on("data", (text: string) => {
+      output[name] += text;
+    });
+  }
+  return { child, done: once(child, "close").then(([code]) => ({ code: code as number | null, ...output })) };
+};
+const birkhoff = (...args: readonly string[]): Promise<Outcome> => start(...args).done;
+const lastLine = (text: string): Record<string, unknown> => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
+
+/** 120 images of 6×6: class c is a bright row at height 2c. */
+const writeDigits = (path: string): void => {
+  const count = 120;
+  const header = (magic: number, ...sizes: number[]): Buffer => {
+    const bytes = Buffer.alloc(4 + 4 * sizes.length);
+    bytes.writeUInt32BE(magic);
+    for (const [i, size] of sizes.entries()) bytes.writeUInt32BE(size, 4 + 4 * i);
+    return bytes;
+  };
+  const pixels = Buffer.alloc(count * 36);
+  for (let i = 0; i < count; i++) for (let c = 0; c < 6; c++) pixels[i * 36 + (i % 3) * 12 + c] = 150 + ((i * 37 + c * 11) % 100);
+  writeFileSync(join(path, "train-images-idx3-ubyte.gz"), gzipSync(Buffer.concat([header(0x803, count, 6, 6), pixels])));
+  writeFileSync(
+    join(path, "train-labels-idx1-ubyte"),
+    Buffer.concat([header(0x801, count), Buffer.from(Array.from({ length: count }, (_, i) => i % 3))]),
+  );
+};
+
+describe("birkhoff", () => {
+  test("without a command shows the commands", async () => {
+    const { code, stdout } = await birkhoff();
+    expect(code).toBe(2);
+    for (const name of ["info", "check", "discover"]) expect(stdout).toContain(name);
+  });
+
+  test.each([
+    [["frobnicate"], 'expected one of info, check, discover for the command, but received "frobnicate"'],
+    [["discover", "--frobnicate"], "Unknown option '--frobnicate'"],
+    [["discover", "--steps", "0"], 'expected an integer of at least 1 for `--steps`, but received "0"'],
+    [["discover", "--steps", "many"], 'expected an integer of at least 1 for `--steps`, but received "many"'],
+    [["discover", "--noise", "NaN"], 'expected a number of at least 0 for `--noise`, but received "NaN"'],
+    [["discover", "--seed", "-1"], "--seed"],
+    [["discover", "--seed", "4294967296"], "for `seed`, but received 4294967296"],
+    [["discover", "--task", "knots"], 'expected one of cyclic, rot90, dihedral, half for `--task`, but received "knots"'],
+    [["discover", "--device", "tpu"], 'expected one of webgpu, native, reference for `--device`, but received "tpu"'],
+    [["discover", "--width", "4"], "expected --width together with `--data`"],
+    [["check", "--op", "everything"], "for `--op`, but received"],
+  ])("%j is refused with exit code 2", async (args, message) => {
+    const { code, stdout, stderr } = await birkhoff(...args);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain("    at ");
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+  });
+});
+
+test("info says what is picked and why", async () => {
+  const { code, stdout } = await birkhoff("info", "--json");
+  expect(code).toBe(0);
+  const { picked, devices } = lastLine(stdout) as { picked: string; devices: { kind: string; available: boolean }[] };
+  expect(["native", "reference", "webgpu"]).toContain(picked);
+  expect(devices.map(({ kind }) => kind)).toEqual(["webgpu", "native", "reference"]);
+  expect((await birkhoff("info")).stdout).toContain(`picked: ${picked}`);
+});
+
+test("check prints a table and a count", async () => {
+  const { code, stdout } = await birkhoff("check", "--op", "elementwise", "--device", "native");
+  expect(stdout).toMatch(/ok +elementwise +(\d+) of \1 cases/);
+  expect(stdout).toMatch(/\n\d+ passed, 0 failed\n$/);
+  expect(code).toBe(0);
+});
+
+describe("discover", () => {
+  test("learns, reports, and ends with one line of JSON", async () => {
+    const { code, stdout, stderr } = await birkhoff(
+      "discover",
+      "--device",
+      "native",
+      "--size",
+      "4",
+      "--steps",
+      "30",
+      "--warmup",
+      "10",
+      "--json",
+      "--seed",
+      "3",
+    );
+    expect(stderr).toContain("cyclic on native");
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+    const result = lastLine(stdout) as { heldOutAccuracy: number; agreement: number; losses: number[]; networks: { name: string }[] };
+    expect(result.heldOutAccuracy).toBeGreaterThan(0);
+    expect(result.agreement).toBeGreaterThanOrEqual(0);
+    expect(result.losses).toHaveLength(30);
+    expect(result.networks).toHaveLength(3);
+    expect(readFileSync(join(folder, "report", "index.html"), "utf8")).toMatch(/^<!doctype html>/i);
+  });
+
+  test("images: the same losses on every device, from the same seed", async () => {
+    const data = mkdtempSync(join(folder, "digits-"));
+    writeDigits(data);
+    const losses = async (device: string): Promise<number[]> => {
+      const { code, stdout, stderr } = await birkhoff(
+        ...["discover", "--data", data, "--transform", "rot90", "--kernel-size", "3", "--layers", "2", "--width", "2", "--batch-size", "4"],
+        ...["--steps", "4", "--warmup", "1", "--held-out", "20", "--no-compare", "--device", device, "--json", "--report", join(data, "r.html")],
+      );
+      expect(stderr).toContain(`rot90 images on ${device}`);
+      expect(code).toBe(0);
+      return (lastLine(stdout) as { losses: number[] }).losses;
+    };
+    const [want, ...others] = [await losses("reference"), await losses("native"), await losses("webgpu")];
+    expect(want).toHaveLength(4);
+    for (const got of others) got.forEach((loss, i) => expect(Math.abs(loss - want[i])).toBeLessThan(1e-4));
+  });
+
+  test("a missing or broken folder is a file error", async () => {
+    const { code, stderr } = await birkhoff("discover", "--data", join(folder, "nowhere"));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/expected .*nowhere|nowhere.*expected/);
+    expect(stderr).not.toContain("    at ");
+  });
+
+  test("Ctrl-C stops cleanly and still reports", async () => {
+    const path = join(folder, "interrupted.html");
+    const { child, done } = start("discover", "--device", "native", "--steps", "1000000", "--report", path);
+    // The first line of progress: training is under way.
+    while (!/% {2}/.test(await new Promise<string>((resolve) => child.stderr?.once("data", resolve))));
+    child.kill("SIGINT");
+    const { code, stdout } = await done;
+    expect(code).toBe(0);
+    expect(stdout).toContain("Interrupted after");
+    expect(existsSync(path)).toBe(true);
+  });
+});

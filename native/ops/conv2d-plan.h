@@ -1,0 +1,133 @@
+// Which taps of the kernel reach which pixels, and how pixels and channels are cut into tiles and blocks.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "conv2d-tile.h"
+
+namespace birkhoff::BIRKHOFF_ISA {
+namespace {
+
+// Result pixels low to high - 1 of a phase read source pixel start + pixel·step through this tap.
+struct Tap {
+  int64_t index, start, low, high;
+};
+
+// Result pixels first, first + spacing, …, which share their taps. Taps that reach no pixel are left out.
+struct Phase {
+  int64_t first, count;
+  std::vector<Tap> taps;
+};
+
+struct Axis {
+  int64_t step, spacing;
+  std::vector<Phase> phases;
+};
+
+// Rounded up, for any sign of a.
+constexpr int64_t ceilDivide(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+inline void addTap(Phase& phase, int64_t index, int64_t start, int64_t step, int64_t size) {
+  const int64_t low = std::clamp<int64_t>(ceilDivide(-start, step), 0, phase.count);
+  const int64_t high = std::clamp<int64_t>(ceilDivide(size - start, step), 0, phase.count);
+  if (low < high) phase.taps.push_back({index, start, low, high});
+}
+
+// y[i] reads x[i·stride + u·dilation − padding].
+inline Axis forwardAxis(int64_t size, int64_t kernel, int64_t out, int64_t stride, int64_t padding, int64_t dilation) {
+  Axis axis{stride, 1, {{0, out, {}}}};
+  for (int64_t u = 0; u < kernel; u++) addTap(axis.phases[0], u, u * dilation - padding, stride, size);
+  return axis;
+}
+
+// dx[r + i·stride] reads dy[(r + padding − u·dilation) / stride + i] where that divides.
+inline Axis dataAxis(int64_t size, int64_t kernel, int64_t out, int64_t stride, int64_t padding, int64_t dilation) {
+  Axis axis{1, stride, {}};
+  for (int64_t r = 0; r < std::min(stride, size); r++) {
+    Phase phase{r, ceilDivide(size - r, stride), {}};
+    for (int64_t u = 0; u < kernel; u++) {
+      const int64_t distance = r + padding - u * dilation;
+      if (distance % stride == 0) addTap(phase, u, distance / stride, 1, out);
+    }
+    axis.phases.push_back(std::move(phase));
+  }
+  return axis;
+}
+
+// The taps of `phase` that reach `pixel`; returns where that set changes next, at most `end`.
+inline int64_t tapsAt(const Phase& phase, int64_t pixel, int64_t end, std::vector<const Tap*>& taps) {
+  taps.clear();
+  for (const Tap& tap : phase.taps) {
+    if (tap.low <= pixel && pixel < tap.high) {
+      taps.push_back(&tap);
+      end = std::min(end, tap.high);
+    } else if (tap.low > pixel) {
+      end = std::min(end, tap.low);
+    }
+  }
+  return end;
+}
+
+// Neighbouring pixels of one tile that share their taps.
+struct Run {
+  int64_t first, count;
+  std::vector<const Tap*> taps;
+};
+
+// `count` pixels are cut into tiles of nearly one size.
+constexpr int64_t tileCount(int64_t count, int64_t vectors) { return (count + maxTile(vectors) - 1) / maxTile(vectors); }
+
+// Where strip `index` of `strips` begins: strips are whole tiles.
+constexpr int64_t tileEdge(int64_t count, int64_t vectors, int64_t strips, int64_t index) {
+  const int64_t tiles = tileCount(count, vectors);
+  return count * (tiles * index / strips) / tiles;
+}
+
+// One run per tile and distinct range of pixels that some taps reach.
+inline std::vector<Run> columnRuns(const Phase& phase, int64_t vectors) {
+  std::vector<Run> runs;
+  const int64_t tiles = tileCount(phase.count, vectors);
+  for (int64_t t = 0; t < tiles; t++) {
+    const int64_t first = phase.count * t / tiles, end = phase.count * (t + 1) / tiles;
+    const size_t begin = runs.size();
+    for (const Tap& tap : phase.taps) {
+      const int64_t low = std::max(tap.low, first), count = std::min(tap.high, end) - low;
+      if (count <= 0) continue;
+      const auto same = std::find_if(runs.begin() + static_cast<int64_t>(begin), runs.end(), [&](const Run& run) { return run.first == low && run.count == count; });
+      if (same == runs.end()) {
+        runs.push_back({low, count, {&tap}});
+      } else {
+        same->taps.push_back(&tap);
+      }
+    }
+  }
+  return runs;
+}
+
+// Channels that are computed together, across the lanes of one or two vectors.
+struct Block {
+  int64_t channel, channels, vectors;
+};
+
+// With this few channels per group a block spans several groups, and each lane reads its own.
+constexpr bool packsGroups(int64_t groups, int64_t channels) { return groups > 1 && channels * 4 <= lanes; }
+
+// All blocks of `channels` channels per group; none spans two groups unless `packed`. All but the last of a group have the most
+// vectors, and a lone vector at the end has one.
+inline std::vector<Block> channelBlocks(int64_t groups, int64_t channels, bool packed) {
+  std::vector<Block> blocks;
+  const int64_t spans = packed ? 1 : groups, each = packed ? groups * channels : channels;
+  const int64_t most = packed ? lanes : maxVectors * lanes;
+  for (int64_t group = 0; group < spans; group++) {
+    for (int64_t c = 0; c < each; c += most) {
+      const int64_t count = std::min(most, each - c);
+      blocks.push_back({group * each + c, count, (count + lanes - 1) / lanes});
+    }
+  }
+  return blocks;
+}
+
+}  // namespace
+}  // namespace birkhoff::BIRKHOFF_ISA

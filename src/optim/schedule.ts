@@ -1,0 +1,83 @@
+/** Learning rates over time: plain functions from the step (0 for the first) to a factor of the initial learning rate. */
+import { expected } from "../errors.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+export type Schedule = (step: number) => number;
+
+const checkSteps = (where: string, argument: string, value: number): void => {
+  if (!Number.isInteger(value) || value < 1) throw expected(where, "a positive integer", argument, value);
+};
+
+const checkFactor = (where: string, argument: string, value: number): void => {
+  if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
+};
+
+/** The same factor at every step. Default 1. */
+export const constant = (factor = 1): Schedule => {
+  checkFactor("constant", "factor", factor);
+  return () => factor;
+};
+
+/** Multiplies by `factor` after every `every` steps (PyTorch's StepLR). Default factor 0.1. */
+export const stepDecay = (every: number, factor = 0.1): Schedule => {
+  checkSteps("stepDecay", "every", every);
+  checkFactor("stepDecay", "factor", factor);
+  return (step) => factor ** Math.floor(step / every);
+};
+
+/** From 1 to `floor` along half a cosine over `steps` steps, and `floor` from there on (Loshchilov and Hutter 2017, arXiv:1608.03983). */
+export const cosine = (steps: number, floor = 0): Schedule => {
+  checkSteps("cosine", "steps", steps);
+  checkFactor("cosine", "floor", floor);
+  return (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * Math.min(step, steps)) / steps))) / 2;
+};
+
+/** From `from` to 1 in a straight line over `steps` steps, and 1 from there on (PyTorch's LinearLR). Default from 1/3. */
+export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
+  checkSteps("linearWarmup", "steps", steps);
+  checkFactor("linearWarmup", "from", from);
+  return (step) => from + ((1 - from) * Math.min(step, steps)) / steps;
+};
+
+/**
+ * One schedule after the other, each counting from its own start (PyTorch's SequentialLR).
+ *
+ * @param milestones rising steps at which the next schedule takes over: one fewer than schedules
+ * @example
+ * ```ts
+ * const schedule = chained([linearWarmup(100, 0), cosine(900)], [100]);
+ * ```
+ */
+export const chained = (schedules: readonly Schedule[], milestones: readonly number[]): Schedule => {
+  const where = "chained";
+  if (schedules.length === 0) throw expected(where, "at least one schedule", "schedules", schedules);
+  if (milestones.length !== schedules.length - 1) throw expected(where, `${schedules.length - 1} steps`, "milestones", milestones);
+  for (const [i, milestone] of milestones.entries()) {
+    checkSteps(where, `milestones[${i}]`, milestone);
+    if (i > 0 && milestone <= milestones[i - 1]) throw expected(where, "rising steps", "milestones", milestones);
+  }
+  return (step) => {
+    const index = milestones.filter((milestone) => step >= milestone).length;
+    return schedules[index](step - (index === 0 ? 0 : milestones[index - 1]));
+  };
+};
+
+/**
+ * Remembers every group's learning rate of now and gives a function that sets each to its factor at a step.
+ *
+ * @example
+ * ```ts
+ * const setLr = scheduleLr(optimizer, cosine(1000));
+ * for (let step = 0; step < 1000; step++) {
+ *   setLr(step);
+ *   optimizer.step(gradients(step));
+ * }
+ * ```
+ */
+export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: number) => void) => {
+  const initial = optimizer.groups.map(({ lr }) => lr);
+  return (step) => {
+    const factor = schedule(step);
+    for (const [i, group] of optimizer.groups.entries()) group.lr = factor * initial[i];
+  };
+};

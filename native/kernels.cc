@@ -6,6 +6,11 @@ namespace birkhoff::BIRKHOFF_ISA {
 
 #define KERNEL(function) void function(const Call& call, Context& context)
 
+KERNEL(conv2d);
+KERNEL(conv2dBackwardData);
+KERNEL(conv2dBackwardWeight);
+KERNEL(conv2dBackwardBias);
+
 KERNEL(elementwiseUnary);
 KERNEL(elementwiseUnaryBackward);
 KERNEL(elementwiseAffine);
@@ -18,10 +23,40 @@ KERNEL(normBackward);
 KERNEL(normParameters);
 KERNEL(normTrack);
 
+KERNEL(poolMax);
+KERNEL(poolMaxBackward);
+KERNEL(poolAverage);
+KERNEL(poolAverageBackward);
+KERNEL(poolGlobalAverage);
+KERNEL(poolGlobalAverageBackward);
+
+KERNEL(matmul);
+KERNEL(matmulBiasBackward);
+
+KERNEL(shapePermute);
+KERNEL(shapeExpand);
+KERNEL(shapeConcat);
+KERNEL(shapeSlice);
+KERNEL(shapeSliceBackward);
+KERNEL(shapeGather);
+KERNEL(shapeGatherBackward);
+
+KERNEL(optimizerSgd);
+KERNEL(optimizerAdamw);
+KERNEL(optimizerNorm);
+KERNEL(optimizerClip);
+
+KERNEL(sinkhornForward);
+KERNEL(sinkhornBackward);
+
 #undef KERNEL
 
 namespace {
 constexpr KernelEntry table[] = {
+    {"conv2d", conv2d},
+    {"conv2d.backwardData", conv2dBackwardData},
+    {"conv2d.backwardWeight", conv2dBackwardWeight},
+    {"conv2d.backwardBias", conv2dBackwardBias},
     {"elementwise.unary", elementwiseUnary},
     {"elementwise.unaryBackward", elementwiseUnaryBackward},
     {"elementwise.affine", elementwiseAffine},
@@ -32,6 +67,27 @@ constexpr KernelEntry table[] = {
     {"norm.backward", normBackward},
     {"norm.parameters", normParameters},
     {"norm.track", normTrack},
+    {"pool.max", poolMax},
+    {"pool.maxBackward", poolMaxBackward},
+    {"pool.average", poolAverage},
+    {"pool.averageBackward", poolAverageBackward},
+    {"pool.globalAverage", poolGlobalAverage},
+    {"pool.globalAverageBackward", poolGlobalAverageBackward},
+    {"matmul", matmul},
+    {"matmul.biasBackward", matmulBiasBackward},
+    {"shape.permute", shapePermute},
+    {"shape.expand", shapeExpand},
+    {"shape.concat", shapeConcat},
+    {"shape.slice", shapeSlice},
+    {"shape.sliceBackward", shapeSliceBackward},
+    {"shape.gather", shapeGather},
+    {"shape.gatherBackward", shapeGatherBackward},
+    {"optimizer.sgd", optimizerSgd},
+    {"optimizer.adamw", optimizerAdamw},
+    {"optimizer.norm", optimizerNorm},
+    {"optimizer.clip", optimizerClip},
+    {"sinkhorn", sinkhornForward},
+    {"sinkhorn.backward", sinkhornBackward},
 };
 }  // namespace
 

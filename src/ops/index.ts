@@ -1,12 +1,15 @@
 /** The list of rooms, for tests, `birkhoff check` and benches to walk. The library itself never imports it. */
 import type { Room } from "../testing/cases.ts";
 import { room as conv2d } from "./conv2d/cases.ts";
+import { room as crossEntropy } from "./crossEntropy/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
 import { room as expandKernel } from "./expandKernel/cases.ts";
 import { room as matmul } from "./matmul/cases.ts";
 import { room as norm } from "./norm/cases.ts";
 import { room as pool } from "./pool/cases.ts";
+import { room as optimizer } from "./optimizer/cases.ts";
+import { room as reduce } from "./reduce/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 
-export const rooms: readonly Room[] = [conv2d, elementwise, expandKernel, matmul, norm, pool, shape, sinkhorn];
+export const rooms: readonly Room[] = [conv2d, crossEntropy, elementwise, expandKernel, matmul, norm, optimizer, pool, reduce, shape, sinkhorn];

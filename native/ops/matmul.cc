@@ -1,0 +1,148 @@
+// Products of matrices with transposes, repeated and summed batches; the maths is that of src/ops/matmul/reference.ts.
+#include <cstring>
+#include <vector>
+
+#include "gemm.h"
+#include "kernel.h"
+#include "simd.h"
+
+namespace birkhoff::BIRKHOFF_ISA {
+namespace {
+
+using gemm::Product, gemm::product, gemm::productWork, gemm::taskOperations;
+
+// One batch axis: strides in elements.
+struct Axis {
+  int64_t size, a, b, c;
+};
+
+// Below this many multiplications per matrix, threads take whole matrices of a batch.
+constexpr int64_t batchOperations = 1 << 21;
+
+// Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and those summed.
+void batchAxes(const Call& call, int64_t matrixA, int64_t matrixB, int64_t matrixC, std::vector<Axis>& kept, std::vector<Axis>& summed) {
+  const std::vector<int64_t>&a = call.inputs[0].shape, &b = call.inputs[1].shape, &c = call.outputs[0].shape;
+  const size_t rank = std::max(a.size(), b.size());
+  std::vector<Axis> axes;
+  Axis step{1, matrixA, matrixB, matrixC};
+  for (size_t fromEnd = 3; fromEnd <= rank; fromEnd++) {
+    const auto size = [&](const std::vector<int64_t>& shape) { return fromEnd <= shape.size() ? shape[shape.size() - fromEnd] : 1; };
+    const int64_t all = size(a) == 1 ? size(b) : size(a);
+    axes.insert(axes.begin(), {all, size(a) == 1 ? 0 : step.a, size(b) == 1 ? 0 : step.b, size(c) == 1 ? 0 : step.c});
+    step.a *= size(a);
+    step.b *= size(b);
+    step.c *= size(c);
+  }
+  std::vector<Axis> merged;
+  for (const Axis& axis : axes) {
+    if (axis.size == 1) continue;
+    if (!merged.empty()) {
+      Axis& last = merged.back();
+      if (last.a == axis.a * axis.size && last.b == axis.b * axis.size && last.c == axis.c * axis.size) {
+        last = {last.size * axis.size, axis.a, axis.b, axis.c};
+        continue;
+      }
+    }
+    merged.push_back(axis);
+  }
+  for (const Axis& axis : merged) (axis.c != 0 ? kept : summed).push_back(axis);
+}
+
+int64_t count(const std::vector<Axis>& axes) {
+  int64_t result = 1;
+  for (const Axis& axis : axes) result *= axis.size;
+  return result;
+}
+
+// Moves the operands to batch `number`.
+void seek(Product& p, const std::vector<Axis>& axes, int64_t number) {
+  for (size_t i = axes.size(); i-- > 0;) {
+    const int64_t at = number % axes[i].size;
+    number /= axes[i].size;
+    p.a += at * axes[i].a;
+    p.b += at * axes[i].b;
+    p.c += at * axes[i].c;
+  }
+}
+
+}  // namespace
+
+void matmul(const Call& call, Context& context) {
+  const Tensor &a = call.inputs[0], &b = call.inputs[1], &c = call.outputs[0];
+  const bool transposeA = call.flag("transposeA"), transposeB = call.flag("transposeB");
+  Product p{};
+  p.m = c.shape[c.shape.size() - 2];
+  p.n = p.cRow = c.shape[c.shape.size() - 1];
+  p.k = a.shape[a.shape.size() - (transposeA ? 2 : 1)];
+  p.a = a.f32();
+  p.b = b.f32();
+  p.c = c.f32();
+  p.bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr;
+  p.aRow = transposeA ? 1 : p.k;
+  p.aStep = transposeA ? p.m : 1;
+  p.bStep = transposeB ? 1 : p.n;
+  p.bColumn = transposeB ? p.k : 1;
+  std::vector<Axis> kept, summed;
+  batchAxes(call, p.m * p.k, p.k * p.n, p.m * p.n, kept, summed);
+  // A batch that shares b is more rows of a; a summed one whose matrices lie behind each other along k is a longer k.
+  while (!kept.empty() && kept.back().b == 0 && kept.back().a == p.m * p.aRow) {
+    p.m *= kept.back().size;
+    kept.pop_back();
+  }
+  while (!summed.empty() && summed.back().a == p.k * p.aStep && summed.back().b == p.k * p.bStep) {
+    p.k *= summed.back().size;
+    summed.pop_back();
+  }
+  const int64_t batches = count(kept), sums = count(summed);
+  if (p.k == 0 || sums == 0) {
+    for (int64_t row = 0; row < batches * p.m; row++) {
+      for (int64_t j = 0; j < p.n; j++) p.c[row * p.n + j] = p.bias ? p.bias[j] : 0.0f;
+    }
+    return;
+  }
+  const auto one = [&](int64_t batch, float* work, auto&& parallel) {
+    Product first = p;
+    seek(first, kept, batch);
+    for (int64_t q = 0; q < sums; q++) {
+      Product next = first;
+      seek(next, summed, q);
+      next.accumulate = q > 0;
+      product(next, work, parallel);
+    }
+  };
+  const int64_t operations = p.m * p.n * p.k;
+  if (batches == 1 || operations >= batchOperations) {
+    float* work = context.scratch(productWork(p.m, p.n, p.k, context.threads()));
+    const auto parallel = [&](int64_t size, int64_t grain, auto&& body) { context.parallel(size, grain, body); };
+    for (int64_t batch = 0; batch < batches; batch++) one(batch, work, parallel);
+    return;
+  }
+  const int64_t each = (productWork(p.m, p.n, p.k, 1) + 15) / 16 * 16;
+  float* work = context.scratch(each * context.threads());
+  context.parallel(batches, std::max<int64_t>(1, taskOperations / (operations * sums)), [&](int64_t begin, int64_t end, int thread) {
+    const auto inlined = [](int64_t size, int64_t, auto&& body) { body(0, size, 0); };
+    for (int64_t batch = begin; batch < end; batch++) one(batch, work + thread * each, inlined);
+  });
+}
+
+// Sums of columns. A thread owns columns; rows are added in blocks, so that long sums keep their digits.
+void matmulBiasBackward(const Call& call, Context& context) {
+  constexpr int64_t block = 64;
+  const int64_t n = call.outputs[0].size, rows = call.inputs[0].size / n;
+  const float* x = call.inputs[0].f32();
+  float* y = call.outputs[0].f32();
+  context.parallel((n + lanes - 1) / lanes, std::max<int64_t>(1, taskOperations / 4 / (lanes * std::max<int64_t>(rows, 1))), [&](int64_t begin, int64_t end, int) {
+    for (int64_t strip = begin; strip < end; strip++) {
+      const int64_t width = std::min<int64_t>(lanes, n - strip * lanes);
+      vf total{};
+      for (int64_t first = 0; first < rows; first += block) {
+        vf part{};
+        for (int64_t row = first; row < std::min(rows, first + block); row++) part += loadPartial(x + row * n + strip * lanes, width);
+        total += part;
+      }
+      storePartial(y + strip * lanes, width, total);
+    }
+  });
+}
+
+}  // namespace birkhoff::BIRKHOFF_ISA

@@ -32,6 +32,7 @@ Block::~Block() {
 }
 
 size_t MemoryPool::sizeClass(size_t bytes) {
+  if (exactSizes) return std::max<size_t>(bytes, 1);
   if (bytes <= 4 * alignment) return std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
   const size_t step = std::bit_floor(bytes - 1) / 4;
   return (bytes + step - 1) / step * step;
@@ -73,9 +74,10 @@ void MemoryPool::trim() {
 }
 
 void* Scratch::take(size_t bytes) {
-  bytes = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
+  bytes =
+      exactSizes ? std::max<size_t>(bytes, 1) : std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
   wanted_ += bytes;
-  if (blocks_.empty() || blocks_.back()->bytes() - filled_ < bytes) {
+  if (exactSizes || blocks_.empty() || blocks_.back()->bytes() - filled_ < bytes) {
     std::shared_ptr<Block> block = Block::allocate(budget_, bytes);
     if (!block) throw std::bad_alloc();
     blocks_.push_back(std::move(block));
@@ -87,7 +89,9 @@ void* Scratch::take(size_t bytes) {
 }
 
 void Scratch::reset() {
-  if (blocks_.size() > 1) {
+  if (exactSizes) {
+    blocks_.clear();
+  } else if (blocks_.size() > 1) {
     blocks_.clear();
     if (std::shared_ptr<Block> whole = Block::allocate(budget_, wanted_)) blocks_.push_back(std::move(whole));
   }

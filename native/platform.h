@@ -7,7 +7,20 @@ namespace birkhoff {
 
 inline constexpr size_t alignment = 64;
 
-// `bytes` is a multiple of `alignment`. Null when there is no memory.
+// The address sanitizer sees an access past the end only where nothing was rounded up.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool exactSizes = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+inline constexpr bool exactSizes = true;
+#else
+inline constexpr bool exactSizes = false;
+#endif
+#else
+inline constexpr bool exactSizes = false;
+#endif
+
+// Null when there is no memory.
 void* alignedAllocate(size_t bytes) noexcept;
 void alignedFree(void* memory) noexcept;
 

@@ -12,7 +12,15 @@ await main(import.meta, async () => {
     throw new Error(`check:neon needs ${lacking.join(" and ")}; on Debian: apt-get install ${here ? "g++" : "g++-aarch64-linux-gnu qemu-user"}`);
   }
   // Linked statically, so that the emulator needs no ARM libraries.
-  const file = await compileNative({ name: "neon", compiler, arch: "arm64", sources: [...sources, ...driver], flags: [], link: ["-static"], output: "driver" });
+  const file = await compileNative({
+    name: "neon",
+    compiler,
+    arch: "arm64",
+    sources: [...sources, ...driver],
+    flags: [],
+    link: ["-static"],
+    output: "driver",
+  });
   const recorded = recordCases();
   run(here ? [file, recorded] : [emulator, file, "--quick", recorded]);
   return 0;

@@ -28,7 +28,10 @@ const fresh = (output, command) => {
     .replace(/^[^:]*:/, "")
     .trim()
     .split(/\s+/);
-  return dependencies.every((file) => existsSync(join(root, file)) || existsSync(file)) && dependencies.every((file) => statSync(file.startsWith("/") ? file : join(root, file)).mtimeMs <= made);
+  return (
+    dependencies.every((file) => existsSync(join(root, file)) || existsSync(file)) &&
+    dependencies.every((file) => statSync(file.startsWith("/") ? file : join(root, file)).mtimeMs <= made)
+  );
 };
 
 /**

@@ -1,6 +1,6 @@
 /** Records every device call of the rooms' cases for native/test/replay.cc: `tsx scripts/record-native.ts <file>`, which says the format. */
 import { writeFileSync } from "node:fs";
-import type { Backend, Buffer as Memory, HostArray } from "../src/backend.ts";
+import type { Backend, HostArray, Buffer as Memory } from "../src/backend.ts";
 import { openReference } from "../src/backends/reference/index.ts";
 import { type Attrs, type Call, type DType, elements, type Numbers, type Scalars, type Spec } from "../src/op.ts";
 import { deviceOf } from "../src/open.ts";
@@ -13,7 +13,8 @@ const MOST_ELEMENTS = 40_000;
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
 const make = (dtype: DType, length: number): Numbers => (dtype === "float32" ? new Float64Array(length) : new ARRAYS[dtype](length));
-const rounded = (dtype: DType, values: ArrayLike<number>): Numbers => (dtype === "float32" ? Float64Array.from(values, Math.fround) : ARRAYS[dtype].from(values));
+const rounded = (dtype: DType, values: ArrayLike<number>): Numbers =>
+  dtype === "float32" ? Float64Array.from(values, Math.fround) : ARRAYS[dtype].from(values);
 
 const lines: string[] = [];
 const chunks: Uint8Array[] = [];

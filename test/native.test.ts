@@ -240,7 +240,7 @@ describe("opening", () => {
   });
 
   test("counters tell calls, allocations and what is alive", async () => {
-    const x = upload(backend, [1, 2, 3]);
+    const x = upload(backend, new Array<number>(16).fill(1));
     enqueue(backend, update, [x], {}, { factor: 1, term: 1 });
     expect(backend.counters).toEqual({ dispatches: 1, submits: 0, allocations: 1, liveBuffers: 1, liveBytes: 64, pooledBytes: 0 });
     backend.free(x);

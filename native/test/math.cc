@@ -47,7 +47,7 @@ std::vector<float> grid(uint32_t step) {
   }
   // Where functions change their formula or leave float's range.
   for (const float value :
-       {88.7228f, 88.7229f, -87.3365f, -103.972f, -103.973f, -104.0f, 0.625f, 0.9277344f, 4.0f, 1.0f}) {
+       {88.7228f, 88.7229f, -87.3365f, -103.972f, -103.973f, -104.0f, 0.625f, 0.9375f, 4.0f, 1.0f}) {
     for (float near = value * (1 - 1e-5f); std::fabs(near - value) <= std::fabs(value) * 2e-5f;
          near = std::nextafter(near, value * 2)) {
       x.push_back(near);

@@ -147,7 +147,7 @@ fn step_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
   var y = sum;
   if (params.t <= params.iterations) {
     let v = right[vector_at(matrix, 2u * params.t - 1u) + column];
-    y = -v * v * sum;
+    y = -v * (v * sum);
   }
   right[vector_at(matrix, 2u * (params.t - 2u)) + column] = y;
 }

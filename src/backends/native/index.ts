@@ -1,7 +1,7 @@
 /** The CPU behind the seam of `backend.ts`: marshals calls to the addon, which runs them on threads of its own. */
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
-import { DataError, DeviceError, expected, StateError } from "../../errors.ts";
+import { BirkhoffError, DataError, DeviceError, expected, StateError } from "../../errors.ts";
 import { type Call, type DType, FLOOR_LIMITS, type Limits, type Scalars } from "../../op.ts";
 import { type AddonDevice, type Answer, loadAddon, type Prepared } from "./load.ts";
 
@@ -73,7 +73,7 @@ class NativeBackend implements Backend {
 
   free(buffer: Buffer): void {
     // Closing freed everything; tensors that are disposed of afterwards have nothing left to give back.
-    if (this.#closing) return;
+    if (this.#closing !== undefined) return;
     const id = this.#id("free", buffer);
     (buffer as NativeBuffer).id = undefined;
     this.#device.free(id);
@@ -139,7 +139,7 @@ class NativeBackend implements Backend {
   }
 
   #assertOpen(where: string): void {
-    if (this.#closing) throw new StateError(`${where}: expected an open device, but the native device was closed`);
+    if (this.#closing !== undefined) throw new StateError(`${where}: expected an open device, but the native device was closed`);
   }
 }
 
@@ -182,6 +182,17 @@ const memoryLimit = (option: number | undefined): number => {
   return option;
 };
 
+const start = (make: () => AddonDevice): AddonDevice => {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof BirkhoffError) throw error;
+    throw new DeviceError(`openDevice: the native device could not start: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+};
+
 /**
  * Opens the CPU: threads and a command queue of its own, so that the event loop never waits for a kernel.
  *
@@ -193,7 +204,7 @@ export const openNative = async ({ threads, simd, memory }: NativeOptions = {}):
   const levels = addon.levels();
   const level = pickLevel(levels, simd);
   const count = countThreads(threads);
-  const device = new addon.Device(level, count, memoryLimit(memory));
+  const device = start(() => new addon.Device(level, count, memoryLimit(memory)));
   const processors = cpus();
   const model = processors[0]?.model.trim() || process.arch;
   return new NativeBackend(device, {

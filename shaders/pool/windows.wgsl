@@ -27,9 +27,9 @@ struct Span {
 
 // Rows and columns of the plane inside of window (i, j).
 fn pixels(i: u32, j: u32) -> Span {
-  let from = vec2u(i, j) * params.window.zw;
+  let corner = vec2u(i, j) * params.window.zw;
   let pad = params.padding.xy;
-  return Span(max(from, pad) - pad, min(from + params.window.xy, params.planes.xy + pad) - pad);
+  return Span(max(corner, pad) - pad, min(corner + params.window.xy, params.planes.xy + pad) - pad);
 }
 
 // Windows that hold the pixel (row, column).

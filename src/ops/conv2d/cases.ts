@@ -18,7 +18,12 @@ interface Sizes {
   readonly bias?: boolean;
 }
 
-const attrsOf = ({ stride = [1, 1], padding = [0, 0, 0, 0], dilation = [1, 1], groups = 1 }: Sizes): ConvAttrs => ({ stride, padding, dilation, groups });
+const attrsOf = ({ stride = [1, 1], padding = [0, 0, 0, 0], dilation = [1, 1], groups = 1 }: Sizes): ConvAttrs => ({
+  stride,
+  padding,
+  dilation,
+  groups,
+});
 
 const shapesOf = ({ batch = 2, channels = 1, features = 1, size, kernel, groups = 1, bias = false }: Sizes): number[][] => [
   [batch, channels, ...size],
@@ -55,7 +60,10 @@ const geometries: readonly (readonly [string, Sizes])[] = [
   ["stride 1 3, pixels that no tap reads", { channels: 4, features: 5, size: [5, 13], kernel: [2, 5], stride: [1, 3], padding: [0, 1, 0, 1] }],
   ["stride 2 with 5x5", { channels: 4, features: 4, size: [12, 15], kernel: [5, 5], stride: [2, 2], padding: [2, 2, 2, 2] }],
   ["dilation 2", { channels: 3, features: 4, size: [8, 9], kernel: [3, 3], dilation: [2, 2], bias: true }],
-  ["dilation 2 1, stride 1 2, padding 2 1", { channels: 2, features: 4, size: [9, 10], kernel: [3, 2], dilation: [2, 1], stride: [1, 2], padding: [2, 1, 2, 1] }],
+  [
+    "dilation 2 1, stride 1 2, padding 2 1",
+    { channels: 2, features: 4, size: [9, 10], kernel: [3, 2], dilation: [2, 1], stride: [1, 2], padding: [2, 1, 2, 1] },
+  ],
   ["dilation 2, stride 2", { channels: 4, features: 5, size: [11, 10], kernel: [3, 3], dilation: [2, 2], stride: [2, 2], padding: [1, 2, 1, 2] }],
   ["dilation 2, stride 3", { channels: 4, features: 4, size: [13, 12], kernel: [4, 3], dilation: [2, 2], stride: [3, 3], padding: [3, 1, 3, 1] }],
   ["dilation 3, stride 2, a row wide", { channels: 4, features: 4, size: [1, 40], kernel: [1, 4], dilation: [1, 3], stride: [1, 2] }],
@@ -63,10 +71,16 @@ const geometries: readonly (readonly [string, Sizes])[] = [
   ["groups 2", { channels: 6, features: 8, size: [6, 5], kernel: [3, 3], groups: 2, padding: [1, 1, 1, 1], bias: true }],
   ["groups 3 of 1 to 5", { channels: 3, features: 15, size: [6, 5], kernel: [2, 3], groups: 3 }],
   ["groups 2 of 5 to 1", { channels: 10, features: 2, size: [6, 5], kernel: [2, 3], groups: 2 }],
-  ["groups 2, stride 2, dilation 2", { channels: 8, features: 10, size: [9, 11], kernel: [3, 2], groups: 2, stride: [2, 2], dilation: [2, 2], padding: [2, 1, 2, 1] }],
+  [
+    "groups 2, stride 2, dilation 2",
+    { channels: 8, features: 10, size: [9, 11], kernel: [3, 2], groups: 2, stride: [2, 2], dilation: [2, 2], padding: [2, 1, 2, 1] },
+  ],
   ["depthwise", { channels: 5, features: 5, size: [7, 9], kernel: [3, 3], groups: 5, padding: [1, 1, 1, 1], bias: true }],
   ["depthwise of 17, stride 2", { channels: 17, features: 17, size: [9, 12], kernel: [3, 5], groups: 17, stride: [2, 2], padding: [1, 2, 1, 2] }],
-  ["depthwise times 2, dilation 2, stride 1 3", { channels: 9, features: 18, size: [9, 15], kernel: [3, 3], groups: 9, stride: [1, 3], dilation: [2, 2] }],
+  [
+    "depthwise times 2, dilation 2, stride 1 3",
+    { channels: 9, features: 18, size: [9, 15], kernel: [3, 3], groups: 9, stride: [1, 3], dilation: [2, 2] },
+  ],
   ["depthwise, taps that miss the image", { channels: 3, features: 3, size: [2, 2], kernel: [5, 5], groups: 3, padding: [3, 4, 3, 4] }],
   ["groups 2 of 33 to 17", { channels: 66, features: 34, size: [4, 5], kernel: [2, 2], groups: 2 }],
   ["one feature of many channels", { channels: 35, features: 1, size: [6, 7], kernel: [3, 3] }],
@@ -79,10 +93,14 @@ const widths = [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33].flatMap((count, i) => 
   sized(`${count} features`, { channels: 2, features: count, size: [4, 5 + i], kernel: [3, 2], bias: true }),
   sized(`${count} channels`, { channels: count, features: 3, size: [5, 12 + i], kernel: [2, 3], padding: [1, 1, 1, 1] }),
 ]);
-const tiles = [63, 64, 65].map((count) => sized(`${count} features and channels`, { batch: 1, channels: count, features: count, size: [4, 4], kernel: [2, 2] }));
+const tiles = [63, 64, 65].map((count) =>
+  sized(`${count} features and channels`, { batch: 1, channels: count, features: count, size: [4, 4], kernel: [2, 2] }),
+);
 
 /** One term below, at and above what one split of the weight gradient sums, and several splits. */
-const splits = [255, 256, 257, 512, 530].map((pixels) => sized(`${pixels} output pixels`, { batch: 1, channels: 2, features: 5, size: [1, pixels + 2], kernel: [1, 3] }));
+const splits = [255, 256, 257, 512, 530].map((pixels) =>
+  sized(`${pixels} output pixels`, { batch: 1, channels: 2, features: 5, size: [1, pixels + 2], kernel: [1, 3] }),
+);
 
 const empty = [
   sized("empty batch", { batch: 0, channels: 2, features: 5, size: [4, 5], kernel: [3, 3], bias: true }),
@@ -102,12 +120,19 @@ const counting = (name: string, sizes: Sizes, check: (value: number, index: numb
 
 /** Facts that do not come from the algorithm. */
 const invariants = [
-  counting("sums of small integers are exact", { channels: 4, features: 8, size: [9, 9], kernel: [3, 3] }, (value) => Number.isInteger(value) && value >= 0 && value <= 4 * 9 * 8),
+  counting(
+    "sums of small integers are exact",
+    { channels: 4, features: 8, size: [9, 9], kernel: [3, 3] },
+    (value) => Number.isInteger(value) && value >= 0 && value <= 4 * 9 * 8,
+  ),
   sized(
     "taps are counted at the border",
     { batch: 1, channels: 3, features: 5, size: [3, 3], kernel: [3, 3], padding: [1, 1, 1, 1] },
     {
-      inputs: [{ shape: [1, 3, 3, 3], fill: constant(1) }, { shape: [5, 3, 3, 3], fill: constant(1) }],
+      inputs: [
+        { shape: [1, 3, 3, 3], fill: constant(1) },
+        { shape: [5, 3, 3, 3], fill: constant(1) },
+      ],
       forward: EXACT,
       invariants: ({ outputs }) => {
         const want = [4, 6, 4, 6, 9, 6, 4, 6, 4];
@@ -128,7 +153,15 @@ const large = [
   sized("large image, depthwise", { batch: 2, channels: 40, features: 40, size: [80, 70], kernel: [5, 5], groups: 40, padding: [2, 2, 2, 2] }),
 ].map((entry) => ({ ...entry, large: true, finiteDifferences: { off: "the same loops as the small cases, and too many of them" } }));
 
-export const cases: readonly Case[] = [...geometries.map(([name, sizes]) => sized(name, sizes)), ...widths, ...tiles, ...splits, ...empty, ...invariants, ...large];
+export const cases: readonly Case[] = [
+  ...geometries.map(([name, sizes]) => sized(name, sizes)),
+  ...widths,
+  ...tiles,
+  ...splits,
+  ...empty,
+  ...invariants,
+  ...large,
+];
 
 export const room: Room = {
   name: "conv2d",

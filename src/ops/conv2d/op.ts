@@ -18,14 +18,20 @@ const checkSpecs = (inputs: readonly Spec[], attrs: ConvAttrs): void => {
     throw expected("conv2d", "shape [features, channels / groups, kernel height, kernel width] without zeros", "w", w.shape);
   }
   if (w.shape[0] % groups !== 0) throw expected("conv2d", `a first axis that ${groups} groups divide`, "w", w.shape);
-  if (w.shape[1] * groups !== x.shape[1]) throw expected("conv2d", `${w.shape[1] * groups} channels (${w.shape[1]} per group in \`w\`, ${groups} groups)`, "x", x.shape);
+  if (w.shape[1] * groups !== x.shape[1])
+    throw expected("conv2d", `${w.shape[1] * groups} channels (${w.shape[1]} per group in \`w\`, ${groups} groups)`, "x", x.shape);
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== w.shape[0])) throw expected("conv2d", `shape [${w.shape[0]}]`, "bias", bias.shape);
   const { padding, dilation } = attrs;
   for (const [axis, name] of ["height", "width"].entries()) {
     const padded = x.shape[axis + 2] + padding[axis] + padding[axis + 2];
     const span = dilation[axis] * (w.shape[axis + 2] - 1) + 1;
     if (span > padded) {
-      throw expected("conv2d", `a kernel whose dilated ${name} is at most the padded input's, ${padded}`, "w", `${span} from shape ${showShape(w.shape)}`);
+      throw expected(
+        "conv2d",
+        `a kernel whose dilated ${name} is at most the padded input's, ${padded}`,
+        "w",
+        `${span} from shape ${showShape(w.shape)}`,
+      );
     }
   }
 };

@@ -25,7 +25,10 @@ const tapStep = (stride: number, dilation: number): number => {
   return stride / a;
 };
 
-const shared = ({ stride, dilation, start }: Geometry): Record<string, readonly number[]> => ({ steps: [...stride, ...dilation], start: [...start, 0, 0] });
+const shared = ({ stride, dilation, start }: Geometry): Record<string, readonly number[]> => ({
+  steps: [...stride, ...dilation],
+  start: [...start, 0, 0],
+});
 
 export const forward = ({ attrs, inputs, outputs: [y] }: Call<ConvAttrs>, limits: Limits): Plan => {
   const g = geometry(inputs[0].shape, inputs[1].shape, attrs);
@@ -85,7 +88,14 @@ export const backwardWeight = ({ attrs, inputs: [, x], outputs: [dw] }: Call<Wei
   const count = elements(dw.shape);
   const planes = [...g.size, ...g.out];
   if (g.features < DIRECT_BELOW) {
-    const params = { ...shared(g), count, splits: 1, counts: [g.batch, g.groups * g.features, g.features, g.channels], planes, kernel: [...g.kernel, 0, 0] };
+    const params = {
+      ...shared(g),
+      count,
+      splits: 1,
+      counts: [g.batch, g.groups * g.features, g.features, g.channels],
+      planes,
+      kernel: [...g.kernel, 0, 0],
+    };
     const bind = { dy: input(0), x: input(1), result: output(0) };
     return { passes: [{ shader: shaders.reduce, entry: "weight", params, bind, workgroups: grid(count, limits) }] };
   }
@@ -99,17 +109,31 @@ export const backwardWeight = ({ attrs, inputs: [, x], outputs: [dw] }: Call<Wei
     shader: shaders.convolve,
     entry: "tiled",
     constants: { MODE: WEIGHT, TM: tm, THREADS: 4 * tm, BIAS: 0 },
-    params: { ...shared(g), counts: [g.batch, g.groups, g.features, g.channels], planes, kernel: [...g.kernel, 1, 1], tiles: [...tiles, splits, each] },
+    params: {
+      ...shared(g),
+      counts: [g.batch, g.groups, g.features, g.channels],
+      planes,
+      kernel: [...g.kernel, 1, 1],
+      tiles: [...tiles, splits, each],
+    },
     bind: { a: input(0), image: input(1), bias: input(0), result: splits > 1 ? scratch(0) : output(0) },
     workgroups: grid(tiles[0] * tiles[1] * g.groups * splits, limits),
   };
   if (splits === 1) return { passes: [product] };
-  const sum = { shader: shaders.reduce, entry: "splits", params: { ...NOTHING, count, splits }, bind: { partials: scratch(0), result: output(0) }, workgroups: grid(Math.ceil(count / THREADS), limits) };
+  const sum = {
+    shader: shaders.reduce,
+    entry: "splits",
+    params: { ...NOTHING, count, splits },
+    bind: { partials: scratch(0), result: output(0) },
+    workgroups: grid(Math.ceil(count / THREADS), limits),
+  };
   return { scratch: [splits * count], passes: [product, sum] };
 };
 
 export const backwardBias = ({ inputs: [dy], outputs: [db] }: Call, limits: Limits): Plan => {
   const [batch, features, ...plane] = dy.shape;
   const params = { ...NOTHING, count: elements(db.shape), counts: [batch, features, 0, 0], planes: [0, 0, ...plane] };
-  return { passes: [{ shader: shaders.reduce, entry: "bias", params, bind: { dy: input(0), result: output(0) }, workgroups: grid(features, limits) }] };
+  return {
+    passes: [{ shader: shaders.reduce, entry: "bias", params, bind: { dy: input(0), result: output(0) }, workgroups: grid(features, limits) }],
+  };
 };

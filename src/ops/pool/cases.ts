@@ -1,5 +1,5 @@
 import { elements, type Op, type Shape } from "../../op.ts";
-import { type Case, defineCase, distinct, EXACT, minimalBytes, type Room, ROUNDING, summed, values } from "../../testing/cases.ts";
+import { type Case, defineCase, distinct, EXACT, minimalBytes, ROUNDING, type Room, summed, values } from "../../testing/cases.ts";
 import { average, globalAverage, max, ops } from "./op.ts";
 import { GROUP_PIXELS } from "./plan.ts";
 import type { PoolAttrs } from "./reference.ts";
@@ -22,7 +22,11 @@ const geometries: readonly (readonly [string, Shape, PoolAttrs])[] = [
   ["a row of 67", [1, 2, 1, 67], attrs([1, 3], [1, 1], [0, 1])],
   ["a column of 67, stride 2", [1, 2, 67, 1], attrs([3, 1], [2, 1], [1, 0])],
   ["more than one workgroup", [2, 4, 17, 33], attrs([2, 2], [1, 1])],
-  ...[3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33].map((width): readonly [string, Shape, PoolAttrs] => [`width ${width}`, [1, 2, 3, width], attrs([2, 3], [1, 1], [1, 1])]),
+  ...[3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33].map((width): readonly [string, Shape, PoolAttrs] => [
+    `width ${width}`,
+    [1, 2, 3, width],
+    attrs([2, 3], [1, 1], [1, 1]),
+  ]),
 ];
 
 const windowCases = geometries.flatMap(([name, shape, poolAttrs]) => [
@@ -70,8 +74,25 @@ const cornerCases = corners.flatMap(([name, list]) =>
   ),
 );
 
-const globalCases = ([[1, 1, 1, 1], [0, 3, 4, 4], [2, 3, 1, GROUP_PIXELS - 1], [2, 3, 8, GROUP_PIXELS / 8], [3, 2, 5, 13], [2, 33, 7, 3], [2, 5, 28, 28]] as const).map((shape: Shape) =>
-  defineCase({ name: `global average ${shape.join("x")}`, op: globalAverage, inputs: [{ shape }], attrs: {}, forward: summed(shape[2] * shape[3]), backward: ROUNDING }),
+const globalCases = (
+  [
+    [1, 1, 1, 1],
+    [0, 3, 4, 4],
+    [2, 3, 1, GROUP_PIXELS - 1],
+    [2, 3, 8, GROUP_PIXELS / 8],
+    [3, 2, 5, 13],
+    [2, 33, 7, 3],
+    [2, 5, 28, 28],
+  ] as const
+).map((shape: Shape) =>
+  defineCase({
+    name: `global average ${shape.join("x")}`,
+    op: globalAverage,
+    inputs: [{ shape }],
+    attrs: {},
+    forward: summed(shape[2] * shape[3]),
+    backward: ROUNDING,
+  }),
 );
 
 export const cases: readonly Case[] = [...windowCases, ...cornerCases, ...globalCases];
@@ -82,6 +103,9 @@ export const room: Room = {
   cases,
   cost: (call) => ({
     bytes: minimalBytes(call),
-    operations: call.op.name === "pool.globalAverage" ? elements(call.inputs[0].shape) : elements(call.outputs[0].shape) * elements((call.attrs.kernel as Shape | undefined) ?? [1]),
+    operations:
+      call.op.name === "pool.globalAverage"
+        ? elements(call.inputs[0].shape)
+        : elements(call.outputs[0].shape) * elements((call.attrs.kernel as Shape | undefined) ?? [1]),
   }),
 };

@@ -3,8 +3,8 @@ import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import * as plan from "./plan.ts";
-import * as reference from "./reference.ts";
 import type { PoolAttrs, PoolBackwardAttrs } from "./reference.ts";
+import * as reference from "./reference.ts";
 
 const noSecond = { none: "second derivatives are not provided" } as const;
 type SizeAttrs = { readonly size: readonly number[] };
@@ -17,7 +17,8 @@ const pooled = (where: string, x: Spec, { kernel, stride, padding }: PoolAttrs):
     // PyTorch's rule; without it a window could hold no pixel.
     if (2 * padding[axis] > kernel[axis]) throw expected(where, `at most half of the kernel ${kernel[axis]}`, "padding", padding[axis]);
     if (size[axis] === 0) throw expected(where, "at least one pixel", "x", x.shape);
-    if (kernel[axis] > size[axis] + 2 * padding[axis]) throw expected(where, `at most the padded ${axis === 0 ? "height" : "width"} ${size[axis] + 2 * padding[axis]}`, "kernel", kernel[axis]);
+    if (kernel[axis] > size[axis] + 2 * padding[axis])
+      throw expected(where, `at most the padded ${axis === 0 ? "height" : "width"} ${size[axis] + 2 * padding[axis]}`, "kernel", kernel[axis]);
   }
   return [batch, channels, ...size.map((length, axis) => Math.floor((length + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1)];
 };
@@ -76,7 +77,8 @@ export const globalAverage = defineOp({
   name: "pool.globalAverage",
   outputs: ([x]) => {
     requireFloat("globalAvgPool2d", [x], ["x"]);
-    if (x.shape.length !== 4 || x.shape[2] * x.shape[3] === 0) throw expected("globalAvgPool2d", "shape [batch, channels, height, width] with at least one pixel", "x", x.shape);
+    if (x.shape.length !== 4 || x.shape[2] * x.shape[3] === 0)
+      throw expected("globalAvgPool2d", "shape [batch, channels, height, width] with at least one pixel", "x", x.shape);
     return [{ shape: x.shape.slice(0, 2), dtype: "float32" }];
   },
   reference: reference.globalAverage,

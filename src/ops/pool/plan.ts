@@ -6,7 +6,15 @@ const THREADS = 256;
 /** From this many pixels on, a whole workgroup sums one plane of the global average. */
 export const GROUP_PIXELS = 64;
 
-const windows = (entry: string, large: readonly number[], small: readonly number[], { kernel, stride, padding }: PoolAttrs, bind: Record<string, BufferRef>, count: number, limits: Limits): Plan => ({
+const windows = (
+  entry: string,
+  large: readonly number[],
+  small: readonly number[],
+  { kernel, stride, padding }: PoolAttrs,
+  bind: Record<string, BufferRef>,
+  count: number,
+  limits: Limits,
+): Plan => ({
   passes: [
     {
       shader: shaders.windows,
@@ -31,13 +39,17 @@ export const averageBackward = ({ attrs, inputs: [dy], outputs: [dx] }: Call<Poo
   windows("average_backward", dx.shape, dy.shape, attrs, { source: input(0), result: output(0) }, elements(dx.shape), limits);
 
 const planes = (entry: string, count: number, area: number, workgroups: number, limits: Limits): Plan => ({
-  passes: [{ shader: shaders.planes, entry, params: { count, area }, bind: { source: input(0), result: output(0) }, workgroups: grid(workgroups, limits) }],
+  passes: [
+    { shader: shaders.planes, entry, params: { count, area }, bind: { source: input(0), result: output(0) }, workgroups: grid(workgroups, limits) },
+  ],
 });
 
 export const globalAverage = ({ inputs: [x], outputs: [y] }: Call, limits: Limits): Plan => {
   const count = elements(y.shape);
   const area = x.shape[2] * x.shape[3];
-  return area >= GROUP_PIXELS ? planes("mean_group", count, area, count, limits) : planes("mean_thread", count, area, Math.ceil(count / THREADS), limits);
+  return area >= GROUP_PIXELS
+    ? planes("mean_group", count, area, count, limits)
+    : planes("mean_thread", count, area, Math.ceil(count / THREADS), limits);
 };
 
 export const globalAverageBackward = ({ attrs: { size }, outputs: [dx] }: Call<{ size: readonly number[] }>, limits: Limits): Plan => {

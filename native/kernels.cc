@@ -46,6 +46,10 @@ KERNEL(optimizerAdamw);
 KERNEL(optimizerNorm);
 KERNEL(optimizerClip);
 
+KERNEL(expandKernelForward);
+KERNEL(expandKernelBackwardMatrices);
+KERNEL(expandKernelBackwardWeight);
+
 KERNEL(sinkhornForward);
 KERNEL(sinkhornBackward);
 
@@ -86,6 +90,9 @@ constexpr KernelEntry table[] = {
     {"optimizer.adamw", optimizerAdamw},
     {"optimizer.norm", optimizerNorm},
     {"optimizer.clip", optimizerClip},
+    {"expandKernel", expandKernelForward},
+    {"expandKernel.backwardMatrices", expandKernelBackwardMatrices},
+    {"expandKernel.backwardWeight", expandKernelBackwardWeight},
     {"sinkhorn", sinkhornForward},
     {"sinkhorn.backward", sinkhornBackward},
 };

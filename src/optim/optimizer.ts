@@ -134,7 +134,7 @@ export abstract class Optimizer implements Disposable {
     if (this.#disposed) throw new StateError(`${this.#where}: expected a live optimiser, but received one that was disposed`);
     const count = this.#storages.size;
     if (gradients !== undefined && gradients.length !== count)
-      throw expected(this.#where, `${count} gradients, one per parameter,`, "gradients", `${gradients.length}`);
+      throw expected(this.#where, `${count} gradients, one per parameter,`, "gradients", gradients.length);
     if (clipNorm !== undefined) checkMaxNorm(this.#where, "clipNorm", clipNorm);
     let position = 0;
     const pairs = this.groups.map((group) =>
@@ -195,11 +195,11 @@ export abstract class Optimizer implements Disposable {
       const name = `${argument}[${i}]`;
       if (!(parameter instanceof Tensor)) throw expected(where, "a tensor", name, parameter);
       parameter.assertLive(where);
-      if (parameter.node) throw expected(where, "a leaf tensor", name, "the result of an operation");
+      if (parameter.node) throw refused(where, "a leaf tensor", name, "the result of an operation");
       if (parameter.dtype !== "float32") throw expected(where, "dtype float32", name, parameter.dtype);
       if (parameter.device !== device)
         throw new ArgumentError(`${where}: expected parameters of one device, but received ${device?.kind} and ${parameter.device.kind}`);
-      if (this.#storages.has(parameter.storage)) throw expected(where, "each parameter once", name, "one whose memory is listed before");
+      if (this.#storages.has(parameter.storage)) throw refused(where, "each parameter once", name, "one whose memory is listed before");
       this.#storages.add(parameter.storage);
     }
   }
@@ -216,9 +216,13 @@ export abstract class Optimizer implements Disposable {
     }
     if (gradient.dtype !== "float32") throw expected(where, "dtype float32", name, gradient.dtype);
     if (showShape(gradient.shape) !== showShape(parameter.shape)) throw expected(where, `shape ${showShape(parameter.shape)}`, name, gradient.shape);
-    if (this.#storages.has(gradient.storage)) throw expected(where, "memory of its own", name, "that of a parameter");
+    if (this.#storages.has(gradient.storage)) throw refused(where, "memory of its own", name, "that of a parameter");
   }
 }
+
+/** `expected` with prose for what came. */
+const refused = (where: string, what: string, argument: string, came: string): ArgumentError =>
+  new ArgumentError(`${where}: expected ${what} for \`${argument}\`, but received ${came}`);
 
 const isGroups = (parameters: readonly Tensor[] | readonly GroupOptions[]): parameters is readonly GroupOptions[] =>
   parameters.every((entry) => typeof entry === "object" && entry !== null && "parameters" in entry);

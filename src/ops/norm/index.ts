@@ -158,7 +158,8 @@ export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => 
   checkAffine(where, options, [channels]);
   for (const [argument, tensor] of Object.entries({ runningMean, runningVar })) {
     checkShape(where, argument, tensor, [channels]);
-    if (tensor?.requiresGrad) throw expected(where, "a tensor without requiresGrad", argument, "one with it");
+    if (tensor?.requiresGrad)
+      throw new ArgumentError(`${where}: expected a tensor without requiresGrad for \`${argument}\`, but received one with it`);
   }
   checkEps(where, eps);
   if (!(momentum >= 0 && momentum <= 1)) throw expected(where, "a number in [0, 1]", "momentum", momentum);
@@ -173,7 +174,8 @@ export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => 
   const terms = termsOf(view);
   if (terms === 1) throw expected(where, "more than one value per channel in training", "x", x.shape);
   if (!runningMean || !runningVar || terms === 0) return normalize(x, view, options, eps);
-  if (runningMean.storage === runningVar.storage) throw expected(where, "memory of its own", "runningVar", "that of `runningMean`");
+  if (runningMean.storage === runningVar.storage)
+    throw new ArgumentError(`${where}: expected memory of its own for \`runningVar\`, but received that of \`runningMean\``);
   const [y, mean, variance] = apply(forward, [x, ...given(options)], attrsOf(view, options), { eps });
   noGrad(() => apply(track, [runningMean, runningVar, mean, variance], { terms }, { momentum }));
   mean.dispose();

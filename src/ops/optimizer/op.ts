@@ -15,12 +15,7 @@ const checkUpdate =
     const count = offsets.length;
     for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected(where, "dtype float32", `inputs[${i}]`, dtype);
     if (count === 0 || inputs.length !== 1 + 2 * count + (clip ? 1 : 0)) {
-      throw expected(
-        where,
-        "a state, parameters, as many gradients, and with `clip` a norm",
-        "inputs",
-        `${inputs.length} tensors for ${count} parameters`,
-      );
+      throw expected(where, `${1 + 2 * count + (clip ? 1 : 0)} tensors, at least 3,`, "inputs", inputs.length);
     }
     const rows = stateRows(attrs);
     for (const [k, offset] of offsets.entries()) {

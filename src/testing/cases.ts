@@ -31,7 +31,7 @@ export const constant =
     value;
 /** Values at least 0.05 apart in scrambled order: for ops with kinks or arg-max, where finite differences must not cross a tie. */
 export const distinct: Fill = (_, index, count) =>
-  0.05 * (((index * 2654435761) % 4294967296) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
+  0.05 * ((index * 2654435761) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
 export const values =
   (list: readonly number[]): Fill =>
   (_, index) =>

@@ -54,7 +54,13 @@ const edges = (w: Tensor, padding: Pair | "valid" | "same", stride: Pair, dilati
  * @see https://pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
  * @example
  * ```ts
- * const y = conv2d(x, w, { bias, padding: "same" }); // [64, 1, 28, 28] and [32, 1, 5, 5] give [64, 32, 28, 28]
+ * const x = device.ones([2, 1, 6, 6]);
+ * const w = device.ones([4, 1, 3, 3]);
+ * conv2d(x, w, { bias: device.zeros([4]), padding: "same" }).shape; // => [2, 4, 6, 6]
+ * const y = conv2d(x, w, { stride: 3 });
+ * y.shape; // => [2, 4, 2, 2]
+ * (await y.read())[0]; // => 9
+ * conv2d(x, w, { groups: 2 }); // throws ArgumentError
  * ```
  */
 export const conv2d = (x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tensor => {

@@ -56,7 +56,11 @@ const product = (
  * @throws ArgumentError when inner sizes differ, batch axes do not broadcast, or a dtype is not float32.
  * @example
  * ```ts
- * const scores = matmul(queries, keys, { transposeB: true }); // [b, t, d], [b, s, d] → [b, t, s]
+ * const a = device.tensor([[1, 2], [3, 4]]);
+ * await matmul(a, device.tensor([5, 6])).read(); // => [17, 39]
+ * const [queries, keys] = [device.zeros([2, 5, 8]), device.zeros([2, 7, 8])];
+ * matmul(queries, keys, { transposeB: true }).shape; // => [2, 5, 7]
+ * matmul(queries, keys); // throws ArgumentError
  * ```
  */
 export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor => product("matmul", a, b, undefined, options);
@@ -65,13 +69,15 @@ export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
  * x · weightᵀ + bias, PyTorch's `linear`.
  *
  * @param x [..., in]; float32
- * @param weight [out, in]
- * @param bias [out]; added in the same kernel
+ * @param weight [out, in]; float32
+ * @param bias [out]; float32, added in the same kernel. Default: none
  * @returns [..., out]
  * @throws ArgumentError when a shape or dtype does not fit.
  * @example
  * ```ts
- * const hidden = relu(linear(x, weight, bias));
+ * const x = device.tensor([[1, 2]]);
+ * const weight = device.tensor([[1, 0], [0, 1], [1, 1]]);
+ * await linear(x, weight, device.tensor([0, 0, 10])).read(); // => [1, 2, 13]
  * ```
  */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor => {

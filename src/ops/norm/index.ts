@@ -68,7 +68,9 @@ export interface LayerNormOptions {
  * @throws ArgumentError when the last axes of `x` are others, or weight, bias or eps do not fit.
  * @example
  * ```ts
- * const y = layerNorm(x, [64], { weight, bias }); // x: [batch, 64]
+ * const x = device.tensor([[1, 3], [10, 30]]);
+ * const y = layerNorm(x, 2, { bias: device.tensor([0, 5]) });
+ * await y.read(); // => [-1.000, 6.000, -1.000, 6.000]
  * ```
  */
 export const layerNorm = (x: Tensor, normalizedShape: number | Shape, options: LayerNormOptions = {}): Tensor => {
@@ -108,7 +110,8 @@ export interface InstanceNormOptions {
  * @throws ArgumentError when `x` has no place axes or a single place (every value would become 0), or weight, bias or eps do not fit.
  * @example
  * ```ts
- * const y = instanceNorm(x, { weight, bias }); // x: [N, C, H, W]; weight, bias: [C]
+ * const x = device.tensor([1, 3, 10, 30], [1, 2, 2]); // one sample, two channels, two places
+ * await instanceNorm(x, { weight: device.tensor([1, 2]) }).read(); // => [-1.000, 1.000, -2.000, 2.000]
  * ```
  */
 export const instanceNorm = (x: Tensor, options: InstanceNormOptions = {}): Tensor => {
@@ -147,7 +150,11 @@ export interface BatchNormOptions {
  * @throws ArgumentError when running statistics are missing in evaluation or come alone, a channel has a single value in training, or an option does not fit.
  * @example
  * ```ts
- * const y = batchNorm(x, { runningMean, runningVar, weight, bias, training: true }); // x: [N, C, H, W]; the others: [C]
+ * const running = { runningMean: device.zeros([2]), runningVar: device.ones([2]) };
+ * const x = device.tensor([[1, 10], [3, 30]]); // two samples of two channels
+ * await batchNorm(x, { ...running, training: true }).read(); // => [-1.000, -1.000, 1.000, 1.000]
+ * await running.runningMean.read(); // => [0.2, 2.0]
+ * batchNorm(x, running).shape; // => [2, 2]
  * ```
  */
 export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => {

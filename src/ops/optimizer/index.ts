@@ -16,7 +16,8 @@ export interface GradNormOptions {
  * @throws ArgumentError for an empty list, a dtype other than float32, or tensors of two devices.
  * @example
  * ```ts
- * console.log(await gradNorm(gradients).item());
+ * const gradients = [device.tensor([3]), device.tensor([[0, 4]])];
+ * await gradNorm(gradients).item(); // => 5
  * ```
  */
 export const gradNorm = (gradients: readonly Tensor[], options: GradNormOptions = {}): Tensor => {
@@ -46,7 +47,9 @@ export const checkMaxNorm = (where: string, argument: string, maxNorm: number): 
  * @throws ArgumentError for an empty list, a negative, infinite or NaN `maxNorm`, a dtype other than float32, or tensors of two devices.
  * @example
  * ```ts
- * const { gradients, norm } = clipGradNorm(valueAndGrad(loss, parameters).gradients, 1);
+ * const { gradients, norm } = clipGradNorm([device.tensor([3]), device.tensor([[0, 4]])], 1);
+ * await norm.item(); // => 5
+ * await gradients[1].read(); // => [0.000, 0.800]
  * ```
  */
 export const clipGradNorm = (gradients: readonly Tensor[], maxNorm: number, options: GradNormOptions = {}): ClippedGradients => {

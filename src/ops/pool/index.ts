@@ -35,7 +35,10 @@ const attrsOf = (where: string, kernel: number | readonly [number, number], { st
  * @see https://pytorch.org/docs/stable/generated/torch.nn.functional.max_pool2d.html
  * @example
  * ```ts
- * const half = maxPool2d(x, 2); // [64, 32, 28, 28] gives [64, 32, 14, 14]
+ * const x = device.tensor([1, 2, 3, 4, 5, 6, 7, 8], [1, 1, 2, 4]);
+ * const y = maxPool2d(x, 2);
+ * y.shape; // => [1, 1, 1, 2]
+ * await y.read(); // => [6, 8]
  * ```
  */
 export const maxPool2d = (x: Tensor, kernel: number | readonly [number, number], options: Pool2dOptions = {}): Tensor => {
@@ -53,7 +56,10 @@ export const maxPool2d = (x: Tensor, kernel: number | readonly [number, number],
  * @see https://pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool2d.html
  * @example
  * ```ts
- * const smooth = avgPool2d(x, 3, { stride: 1, padding: 1 }); // the shape of x
+ * const x = device.tensor([9, 18, 27], [1, 1, 1, 3]);
+ * const y = avgPool2d(x, 3, { stride: 1, padding: 1 });
+ * y.shape; // => [1, 1, 1, 3]
+ * await y.read(); // => [3, 6, 5]
  * ```
  */
 export const avgPool2d = (x: Tensor, kernel: number | readonly [number, number], options: Pool2dOptions = {}): Tensor =>
@@ -67,7 +73,8 @@ export const avgPool2d = (x: Tensor, kernel: number | readonly [number, number],
  * @throws ArgumentError for a wrong rank or dtype or an empty plane.
  * @example
  * ```ts
- * const features = globalAvgPool2d(x); // [64, 32, 8, 8] gives [64, 32]
+ * const x = device.tensor([1, 2, 3, 4, 10, 20, 30, 40], [1, 2, 2, 2]);
+ * await globalAvgPool2d(x).read(); // => [2.5, 25]
  * ```
  */
 export const globalAvgPool2d = (x: Tensor): Tensor => apply(globalAverage, [x], {})[0];

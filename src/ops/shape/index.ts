@@ -17,11 +17,13 @@ const oneAxis = (where: string, axis: number, rank: number, argument = "axis"): 
 /**
  * The same elements under another shape. Nothing is copied: the result shares the memory of `x`.
  *
+ * @param x any shape and dtype
  * @param shape one size may be -1 and is then inferred
  * @throws ArgumentError when the shape holds another number of elements.
  * @example
  * ```ts
- * const rows = reshape(images, [-1, 28 * 28]);
+ * const images = device.zeros([64, 1, 28, 28]);
+ * reshape(images, [-1, 28 * 28]).shape; // => [64, 784]
  * ```
  */
 export const reshape = (x: Tensor, shape: Shape): Tensor => {
@@ -30,9 +32,16 @@ export const reshape = (x: Tensor, shape: Shape): Tensor => {
 };
 
 /**
- * Merges the axes from `startAxis` to `endAxis`, both included, without copying.
+ * Merges the axes from `startAxis` (default 0) to `endAxis` (default the last), both included, without copying. A scalar becomes [1].
  *
+ * @param x any shape and dtype; negative axes count from the last
  * @throws ArgumentError for axes that do not exist or are in the wrong order.
+ * @example
+ * ```ts
+ * const x = device.zeros([2, 3, 4]);
+ * flatten(x).shape; // => [24]
+ * flatten(x, 1).shape; // => [2, 12]
+ * ```
  */
 export const flatten = (x: Tensor, startAxis = 0, endAxis = -1): Tensor => {
   if (x.shape.length === 0) return reshape(x, [1]);
@@ -46,6 +55,14 @@ export const flatten = (x: Tensor, startAxis = 0, endAxis = -1): Tensor => {
  * Removes axes of size 1, without copying.
  *
  * @param axes one or several; default: all of size 1. Unlike PyTorch, naming an axis of another size is an error.
+ * @throws ArgumentError for an axis that does not exist, is named twice or is longer than 1.
+ * @example
+ * ```ts
+ * const x = device.zeros([1, 3, 1]);
+ * squeeze(x).shape; // => [3]
+ * squeeze(x, -1).shape; // => [1, 3]
+ * squeeze(x, 1); // throws ArgumentError
+ * ```
  */
 export const squeeze = (x: Tensor, axes?: number | readonly number[]): Tensor => {
   const gone =
@@ -57,19 +74,25 @@ export const squeeze = (x: Tensor, axes?: number | readonly number[]): Tensor =>
   );
 };
 
-/** Inserts an axis of size 1 so that it becomes axis `axis` of the result, without copying. */
+/**
+ * Inserts an axis of size 1 so that it becomes axis `axis` of the result, without copying.
+ *
+ * @throws ArgumentError for an axis that the result does not have.
+ * @example unsqueeze(device.zeros([2, 3]), -1).shape; // => [2, 3, 1]
+ */
 export const unsqueeze = (x: Tensor, axis: number): Tensor => {
   const at = oneAxis("unsqueeze", axis, x.shape.length + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 };
 
 /**
- * Axes in another order: axis i of the result is axis `axes[i]` of x. Copies.
+ * Axes in another order: axis i of the result is axis `axes[i]` of x. Copies. At most 8 axes.
  *
  * @throws ArgumentError unless `axes` names each axis once.
  * @example
  * ```ts
- * const channelsLast = permute(images, [0, 2, 3, 1]); // [n, c, h, w] → [n, h, w, c]
+ * const images = device.zeros([8, 3, 32, 24]);
+ * permute(images, [0, 2, 3, 1]).shape; // => [8, 32, 24, 3]
  * ```
  */
 export const permute = (x: Tensor, axes: readonly number[]): Tensor => {
@@ -77,7 +100,12 @@ export const permute = (x: Tensor, axes: readonly number[]): Tensor => {
   return apply(op.permute, [x], { axes: axes.map((axis: number) => (axis < 0 ? axis + x.shape.length : axis)) })[0];
 };
 
-/** Two axes exchanged. Copies. */
+/**
+ * Two axes exchanged. Copies. At most 8 axes.
+ *
+ * @throws ArgumentError for an axis that x does not have.
+ * @example await transpose(device.tensor([[1, 2], [3, 4]]), 0, 1).read(); // => [1, 3, 2, 4]
+ */
 export const transpose = (x: Tensor, axis0: number, axis1: number): Tensor => {
   const first = oneAxis("transpose", axis0, x.shape.length, "axis0");
   const second = oneAxis("transpose", axis1, x.shape.length, "axis1");
@@ -90,8 +118,9 @@ export const transpose = (x: Tensor, axis0: number, axis1: number): Tensor => {
 /**
  * Repeats axes of size 1, and adds axes in front, so that x has the given shape. Copies; the gradient sums over the repetitions.
  *
- * @param shape -1 keeps a size
+ * @param shape at most 8 axes; -1 keeps a size
  * @throws ArgumentError when x does not broadcast to the shape.
+ * @example await expand(device.tensor([[1], [2]]), [-1, 3]).read(); // => [1, 1, 1, 2, 2, 2]
  */
 export const expand = (x: Tensor, shape: Shape): Tensor => {
   if (!Array.isArray(shape)) throw expected("expand", "an array of integers", "shape", shape);
@@ -101,12 +130,13 @@ export const expand = (x: Tensor, shape: Shape): Tensor => {
 };
 
 /**
- * Tensors one after the other along an existing axis; all other sizes and the dtype are equal.
+ * Tensors one after the other along an existing axis (default 0); all other sizes and the dtype are equal.
  *
- * @throws ArgumentError for an empty list, or sizes or dtypes that differ.
+ * @throws ArgumentError for an empty list, an axis that does not exist, or sizes or dtypes that differ.
  * @example
  * ```ts
- * concat([a, b], 1); // [n, 2] and [n, 3] → [n, 5]
+ * const a = device.tensor([[1, 2], [3, 4]]);
+ * await concat([a, device.tensor([[5], [6]])], 1).read(); // => [1, 2, 5, 3, 4, 6]
  * ```
  */
 export const concat = (tensors: readonly Tensor[], axis = 0): Tensor => {
@@ -114,7 +144,17 @@ export const concat = (tensors: readonly Tensor[], axis = 0): Tensor => {
   return apply(op.concat, tensors, { axis: oneAxis("concat", axis, tensors[0].shape?.length ?? 0) })[0];
 };
 
-/** Tensors of one shape along a new axis, which becomes axis `axis` of the result. */
+/**
+ * Tensors of one shape along a new axis, which becomes axis `axis` (default 0) of the result.
+ *
+ * @throws ArgumentError for an empty list, an axis that the result does not have, or shapes or dtypes that differ.
+ * @example
+ * ```ts
+ * const [a, b] = [device.tensor([1, 2]), device.tensor([3, 4])];
+ * stack([a, b]).shape; // => [2, 2]
+ * await stack([a, b], 1).read(); // => [1, 3, 2, 4]
+ * ```
+ */
 export const stack = (tensors: readonly Tensor[], axis = 0): Tensor => {
   if (!Array.isArray(tensors) || tensors.length === 0) throw expected("stack", "at least one tensor", "tensors", tensors);
   const at = oneAxis("stack", axis, tensors[0].shape.length + 1);
@@ -141,13 +181,15 @@ export interface SliceOptions {
 }
 
 /**
- * Every `step`-th index of one axis from `start` up to, not including, `end`. Copies.
+ * Every `step`-th index of one axis from `start` up to, not including, `end`. Copies. At most 8 axes.
  *
  * @throws ArgumentError for bounds beyond the axis or out of order: nothing is clamped.
  * @example
  * ```ts
- * const firstHalf = slice(x, { axis: 1, end: 8 });
- * const lastRow = slice(x, { start: -1 });
+ * const x = device.tensor([[1, 2, 3], [4, 5, 6]]);
+ * await slice(x, { start: -1 }).read(); // => [4, 5, 6]
+ * await slice(x, { axis: 1, step: 2 }).read(); // => [1, 3, 4, 6]
+ * slice(x, { axis: 1, end: 4 }); // throws ArgumentError
  * ```
  */
 export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
@@ -193,7 +235,10 @@ const indexTensor = (
  * @throws ArgumentError for a plain number out of range; an index on the device that is out of range gives a DataError at the next `read()`.
  * @example
  * ```ts
- * const ofLabel = gather(logits, unsqueeze(labels, 1), 1); // [n, classes], [n] → [n, 1]
+ * const logits = device.tensor([[0.5, 1, 2], [3, 4, 5]]);
+ * const labels = device.tensor([2, 0], [2], "int32");
+ * await gather(logits, unsqueeze(labels, 1), 1).read(); // => [2, 3]
+ * gather(logits, [0, 3], 1); // throws ArgumentError
  * ```
  */
 export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
@@ -217,10 +262,14 @@ export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
  * Whole rows by number (PyTorch's `index_select`, the look-up of an embedding): axis `axis` of x is replaced by the axes of `indices`.
  *
  * @param indices int32 or uint32 of any shape, or a list of numbers
+ * @param axis default 0
  * @throws ArgumentError for a plain number out of range; an index on the device that is out of range gives a DataError at the next `read()`.
  * @example
  * ```ts
- * const embedded = take(table, tokens, 0); // [vocabulary, d], [n, t] → [n, t, d]
+ * const table = device.zeros([100, 16]); // 100 words, 16 numbers each
+ * const tokens = device.tensor([[3, 1, 4], [1, 5, 9]], undefined, "int32");
+ * take(table, tokens).shape; // => [2, 3, 16]
+ * await take(device.tensor([10, 20, 30]), [2, 0]).read(); // => [30, 10]
  * ```
  */
 export const take = (x: Tensor, indices: Indices, axis = 0): Tensor => {

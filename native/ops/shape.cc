@@ -116,24 +116,27 @@ void clear(Context& context, const Tensor& y) {
 }
 
 // An axis that runs along memory in x becomes another than the one that runs along memory in y: squares turned over in registers.
+// A task is a strip of x of some columns: wide enough that a page of x is used for several cache lines at a time, and narrow enough
+// that the pages of y it writes stay known to the processor.
 void transposed(Context& context, const float* x, float* y, const Walk<2>& walk, size_t column) {
+  constexpr int64_t stripColumns = 128;
   const size_t row = walk.sizes.size() - 1;
   const int64_t rows = walk.sizes[row], columns = walk.sizes[column], xRow = walk.strides[0][row], yColumn = walk.strides[1][column];
-  // Squares of a strip follow each other along memory in y; strips are walked like one more axis.
-  Walk<2> strips = walk;
+  // The third operand counts columns, so that a strip knows how wide it is.
+  Walk<3> strips{walk.sizes, {walk.strides[0], walk.strides[1], Sizes(walk.sizes.size(), 0)}};
   strips.sizes.pop_back();
   for (Sizes& steps : strips.strides) steps.pop_back();
-  strips.sizes[column] = (columns + lanes - 1) / lanes;
-  strips.strides[0][column] = lanes;
-  strips.strides[1][column] = lanes * yColumn;
-  // The number of the strip along `column` says how wide it is; a third operand counts it.
-  Walk<3> counted{strips.sizes, {strips.strides[0], strips.strides[1], Sizes(strips.sizes.size(), 0)}};
-  counted.strides[2][column] = lanes;
-  forRuns(context, counted, 1, std::max<int64_t>(1, grain / (rows * lanes)), [=](const std::array<int64_t, 3>& at, int64_t) {
-    const int64_t width = std::min<int64_t>(lanes, columns - at[2]);
+  strips.sizes[column] = (columns + stripColumns - 1) / stripColumns;
+  strips.strides[0][column] = strips.strides[2][column] = stripColumns;
+  strips.strides[1][column] = stripColumns * yColumn;
+  const int64_t stripSize = rows * std::min(columns, stripColumns);
+  forRuns(context, strips, 1, grain / stripSize, [=](const std::array<int64_t, 3>& at, int64_t) {
+    const int64_t width = std::min(stripColumns, columns - at[2]);
     for (int64_t r = 0; r < rows; r += lanes) {
       const int64_t height = std::min<int64_t>(lanes, rows - r);
-      transposeBlock(x + at[0] + r * xRow, xRow, y + at[1] + r, yColumn, height, width, height);
+      for (int64_t c = 0; c < width; c += lanes) {
+        transposeBlock(x + at[0] + r * xRow + c, xRow, y + at[1] + c * yColumn + r, yColumn, height, std::min<int64_t>(lanes, width - c), height);
+      }
     }
   });
 }

@@ -1,7 +1,7 @@
 import { elements, type Op, type Shape } from "../../op.ts";
 import { type Case, defineCase, minimalBytes, normal, type Room, summed, values } from "../../testing/cases.ts";
 import { biasBackward, matmul, ops } from "./op.ts";
-import { BIAS_ROWS, BUSY_GROUPS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
+import { BIAS_ROWS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
 import { matmulSizes } from "./reference.ts";
 
 interface Variant {
@@ -97,7 +97,6 @@ const splits = [
   square("two splits", 2, 2 * STEPS, 3, { bias: true }),
   square("splits and a bit", 17, 3 * STEPS + 5, 18, { bias: true }),
   square("splits", 18, 5 * STEPS + 1, 17, { transposeA: true }),
-  square("as many workgroups as keep a GPU busy", BUSY_GROUPS * 64, 2 * STEPS, 4, { large: true }),
   product("weight gradient over a batch", [9, 100, 3], [9, 100, 20], { transposeA: true }),
 ];
 

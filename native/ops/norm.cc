@@ -7,56 +7,145 @@
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
-// f(offset, column, n) for the rows of columns [begin, end) in the order of memory; `flush` after every so many rows,
-// so that long sums are sums of sums.
-template <class F, class Flush>
-void eachRow(const View& view, int64_t begin, int64_t end, F&& f, Flush&& flush) {
-  constexpr int64_t rowsPerSum = 256;
-  for (int64_t a = 0; a < view.outer; a++) {
-    vectors(begin, end, [&](int64_t c, int64_t n) { f(a * view.groups + c, c, n); });
-    if ((a + 1) % rowsPerSum == 0 || a + 1 == view.outer) flush();
-  }
-}
+struct Sums {
+  double h = 0, product = 0;
+};
 
-// total += part; part = 0.
-void carry(float* part, float* total, int64_t begin, int64_t end) {
-  for (int64_t c = begin; c < end; c++) {
-    total[c] += part[c];
-    part[c] = 0.0f;
-  }
-}
+struct BackwardInputs {
+  const float *g, *x, *mean, *variance, *weight;
+  float eps;
+};
 
-int64_t columnGrain(const View& view) { return std::max<int64_t>(4 * lanes, grain / view.outer); }
+// A group is a column of x [rows, columns]. Blocks of rows small enough for a cache are reduced apart, reading in the
+// order of memory, and then put together in order.
+struct Columns {
+  int64_t rows, columns;
+
+  int64_t rowsPerBlock() const { return std::clamp<int64_t>(4 * blockTerms / columns, 1, 512); }
+  int64_t blocks() const { return std::max<int64_t>(1, (rows + rowsPerBlock() - 1) / rowsPerBlock()); }
+  int64_t begin(int64_t block) const { return std::min(rows, block * rowsPerBlock()); }
+  int64_t count(int64_t block) const { return begin(block + 1) - begin(block); }
+
+  // body(block) for every block.
+  template <class F>
+  void eachBlock(Context& context, F&& body) const {
+    context.parallel(blocks(), pieces(rowsPerBlock() * columns), [&](int64_t first, int64_t last, int) {
+      for (int64_t block = first; block < last; block++) body(block);
+    });
+  }
+
+  // body(c, n) for vectors of columns.
+  template <class F>
+  void eachColumn(Context& context, F&& body) const {
+    context.parallel(columns, pieces(blocks()), [&](int64_t first, int64_t last, int) { vectors(first, last, body); });
+  }
+
+  // body(offset, c, n) for vectors of columns, over the rows [first, last).
+  template <class F>
+  [[gnu::always_inline]] void eachRow(int64_t first, int64_t last, F&& body) const {
+    for (int64_t a = first; a < last; a++) {
+      vectors(0, columns, [&](int64_t c, int64_t n) INLINED { body(a * columns + c, c, n); });
+    }
+  }
+
+  template <class F>
+  void eachElement(Context& context, F&& body) const {
+    context.parallel(rows, pieces(columns), [&](int64_t first, int64_t last, int) { eachRow(first, last, body); });
+  }
+};
 
 void forwardColumns(const View& view, Context& context, const float* x, float* y, Statistics out, const float* weight,
                     const float* bias, float eps) {
-  const float count = static_cast<float>(view.outer);
-  // The mean relative to the first row.
-  float *mean = context.scratch(view.groups), *part = context.scratch(view.groups);
-  context.parallel(view.groups, columnGrain(view), [&](int64_t begin, int64_t end, int) {
-    for (float* sums : {part, mean, out.variance}) std::fill(sums + begin, sums + end, 0.0f);
-    const auto addDifference = [&](int64_t at, int64_t c, int64_t n) {
-      put(part + c, n, take(part + c, n) + (take(x + at, n) - take(x + c, n)));
-    };
-    eachRow(view, begin, end, addDifference, [&] { carry(part, mean, begin, end); });
-    for (int64_t c = begin; c < end; c++) mean[c] /= count;
-    const auto addSquare = [&](int64_t at, int64_t c, int64_t n) {
+  const Columns shape{view.outer, view.groups};
+  const int64_t columns = shape.columns;
+  // Mean, relative to the first row, and squared deviations of each block.
+  float* partial = context.scratch(2 * shape.blocks() * columns);
+  shape.eachBlock(context, [&](int64_t block) {
+    const int64_t first = shape.begin(block), last = shape.begin(block + 1);
+    float *mean = partial + 2 * block * columns, *squares = mean + columns;
+    std::fill(mean, mean + 2 * columns, 0.0f);
+    shape.eachRow(first, last, [&](int64_t at, int64_t c, int64_t n) INLINED {
+      put(mean + c, n, take(mean + c, n) + (take(x + at, n) - take(x + c, n)));
+    });
+    for (int64_t c = 0; c < columns; c++) mean[c] /= static_cast<float>(last - first);
+    shape.eachRow(first, last, [&](int64_t at, int64_t c, int64_t n) INLINED {
       const vf d = take(x + at, n) - take(x + c, n) - take(mean + c, n);
-      put(part + c, n, fma(d, d, take(part + c, n)));
-    };
-    eachRow(view, begin, end, addSquare, [&] { carry(part, out.variance, begin, end); });
-    for (int64_t c = begin; c < end; c++) {
-      out.variance[c] /= count;
-      out.mean[c] = x[c] + mean[c];
-      part[c] = rstdOf(out.variance[c], eps);
+      put(squares + c, n, fma(d, d, take(squares + c, n)));
+    });
+  });
+  float *center = context.scratch(columns), *scale = context.scratch(columns);
+  shape.eachColumn(context, [&](int64_t c, int64_t n) {
+    vf mean = take(partial + c, n), squares = take(partial + columns + c, n);
+    double count = static_cast<double>(shape.count(0));
+    for (int64_t block = 1; block < shape.blocks(); block++) {
+      const double own = static_cast<double>(shape.count(block)), share = own / (count + own);
+      const float* other = partial + 2 * block * columns + c;
+      const vf distance = take(other, n) - mean;
+      mean += distance * static_cast<float>(share);
+      squares += take(other + columns, n) + distance * distance * static_cast<float>(count * share);
+      count += own;
     }
-    const auto write = [&](int64_t at, int64_t c, int64_t n) {
-      vf value = (take(x + at, n) - take(x + c, n) - take(mean + c, n)) * take(part + c, n);
-      if (weight) value *= take(weight + c, n);
-      if (bias) value += take(bias + c, n);
-      put(y + at, n, value);
-    };
-    eachRow(view, begin, end, write, [] {});
+    const vf variance = squares / static_cast<float>(count);
+    put(center + c, n, mean);
+    put(scale + c, n, 1.0f / sqrt(variance + eps));
+    put(out.mean + c, n, take(x + c, n) + mean);
+    put(out.variance + c, n, variance);
+  });
+  shape.eachElement(context, [&](int64_t at, int64_t c, int64_t n) INLINED {
+    vf value = (take(x + at, n) - take(x + c, n) - take(center + c, n)) * take(scale + c, n);
+    if (weight) value *= take(weight + c, n);
+    if (bias) value += take(bias + c, n);
+    put(y + at, n, value);
+  });
+}
+
+// dweight = Σ g · x̂ and dbias = Σ g down the columns, with statistics per row or per column.
+void columnSums(const Columns& shape, Context& context, const BackwardInputs& in, bool statisticsPerRow, float* dweight,
+                float* dbias) {
+  const int64_t columns = shape.columns;
+  float* partial = context.scratch(2 * shape.blocks() * columns);
+  shape.eachBlock(context, [&](int64_t block) {
+    float *weights = partial + 2 * block * columns, *biases = weights + columns;
+    std::fill(weights, weights + 2 * columns, 0.0f);
+    for (int64_t a = shape.begin(block); a < shape.begin(block + 1); a++) {
+      const float mean = statisticsPerRow ? in.mean[a] : 0.0f;
+      const float rstd = statisticsPerRow ? rstdOf(in.variance[a], in.eps) : 1.0f;
+      shape.eachRow(a, a + 1, [&](int64_t at, int64_t c, int64_t n) INLINED {
+        const vf cotangent = take(in.g + at, n);
+        const vf center = statisticsPerRow ? broadcast(mean) : take(in.mean + c, n);
+        put(weights + c, n, fma(cotangent, (take(in.x + at, n) - center) * rstd, take(weights + c, n)));
+        put(biases + c, n, take(biases + c, n) + cotangent);
+      });
+    }
+  });
+  shape.eachColumn(context, [&](int64_t c, int64_t n) {
+    vf weight{}, bias{};
+    for (int64_t block = 0; block < shape.blocks(); block++) {
+      weight += take(partial + 2 * block * columns + c, n);
+      bias += take(partial + (2 * block + 1) * columns + c, n);
+    }
+    if (!statisticsPerRow) weight /= sqrt(take(in.variance + c, n) + in.eps);
+    put(dweight + c, n, weight);
+    put(dbias + c, n, bias);
+  });
+}
+
+// The averages that dx needs are those of the parameters' gradients, times the weight.
+void backwardColumns(const View& view, Context& context, const BackwardInputs& in, float* dx) {
+  const Columns shape{view.outer, view.groups};
+  float *products = context.scratch(shape.columns), *sums = context.scratch(shape.columns);
+  float* factor = context.scratch(shape.columns);
+  columnSums(shape, context, in, false, products, sums);
+  const float average = 1.0f / static_cast<float>(shape.rows);
+  vectors(0, shape.columns, [&](int64_t c, int64_t n) {
+    const vf rstd = 1.0f / sqrt(take(in.variance + c, n) + in.eps);
+    put(sums + c, n, take(sums + c, n) * average);
+    put(products + c, n, take(products + c, n) * average * rstd);
+    put(factor + c, n, in.weight ? rstd * take(in.weight + c, n) : rstd);
+  });
+  shape.eachElement(context, [&](int64_t at, int64_t c, int64_t n) INLINED {
+    const vf away = take(in.x + at, n) - take(in.mean + c, n);
+    put(dx + at, n, take(factor + c, n) * (take(in.g + at, n) - take(sums + c, n) - away * take(products + c, n)));
   });
 }
 
@@ -116,7 +205,7 @@ void normFixed(const Call& call, Context& context) {
   if (view.columns() && !view.byElement) {
     context.parallel(view.outer, pieces(view.groups), [&](int64_t begin, int64_t end, int) {
       for (int64_t a = begin; a < end; a++) {
-        vectors(0, view.groups, [&](int64_t c, int64_t n) {
+        vectors(0, view.groups, [&](int64_t c, int64_t n) INLINED {
           const int64_t at = a * view.groups + c;
           vf value = (take(x + at, n) - take(mean + c, n)) / sqrt(take(variance + c, n) + eps);
           if (weight) value *= take(weight + c, n);
@@ -135,62 +224,19 @@ void normFixed(const Call& call, Context& context) {
 
 namespace {
 
-struct Sums {
-  double h = 0, product = 0;
-};
-
-struct BackwardInputs {
-  const float *g, *x, *mean, *variance, *weight;
-  float eps;
-};
-
 // Sums of h = g · weight and of h · scaled over a range of one group.
 Sums sumsOf(const View& view, const BackwardInputs& in, int64_t group, int64_t statistics, int64_t k0, int64_t k1,
             const Affine& affine) {
   const float mean = in.mean[statistics], rstd = rstdOf(in.variance[statistics], in.eps);
   vf total{}, product{};
-  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t k) {
-    vectors(0, length, [&](int64_t i, int64_t n) {
+  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t k) INLINED {
+    vectors(0, length, [&](int64_t i, int64_t n) INLINED {
       const vf h = take(in.g + at + i, n) * affine.scale(k + i, n);
       total += h;
       product = fma(h, take(in.x + at + i, n) - mean, product);
     });
   });
   return {sum(total), sum(product) * rstd};
-}
-
-void backwardColumns(const View& view, Context& context, const BackwardInputs& in, float* dx) {
-  float *parts[2], *totals[2];
-  for (int i = 0; i < 2; i++) {
-    parts[i] = context.scratch(view.groups);
-    totals[i] = context.scratch(view.groups);
-  }
-  float* rstd = context.scratch(view.groups);
-  context.parallel(view.groups, columnGrain(view), [&](int64_t begin, int64_t end, int) {
-    for (float* sums : {parts[0], parts[1], totals[0], totals[1]}) std::fill(sums + begin, sums + end, 0.0f);
-    for (int64_t c = begin; c < end; c++) rstd[c] = rstdOf(in.variance[c], in.eps);
-    const auto weighted = [&](int64_t at, int64_t c, int64_t n) {
-      return in.weight ? take(in.g + at, n) * take(in.weight + c, n) : take(in.g + at, n);
-    };
-    const auto scaled = [&](int64_t at, int64_t c, int64_t n) {
-      return (take(in.x + at, n) - take(in.mean + c, n)) * take(rstd + c, n);
-    };
-    const auto add = [&](int64_t at, int64_t c, int64_t n) {
-      const vf h = weighted(at, c, n);
-      put(parts[0] + c, n, take(parts[0] + c, n) + h);
-      put(parts[1] + c, n, fma(h, scaled(at, c, n), take(parts[1] + c, n)));
-    };
-    eachRow(view, begin, end, add, [&] {
-      for (int i = 0; i < 2; i++) carry(parts[i], totals[i], begin, end);
-    });
-    const float average = 1.0f / static_cast<float>(view.outer);
-    const auto write = [&](int64_t at, int64_t c, int64_t n) {
-      put(dx + at, n,
-          take(rstd + c, n) * (weighted(at, c, n) - take(totals[0] + c, n) * average -
-                               scaled(at, c, n) * take(totals[1] + c, n) * average));
-    };
-    eachRow(view, begin, end, write, [] {});
-  });
 }
 
 }  // namespace
@@ -216,8 +262,8 @@ void normBackward(const Call& call, Context& context) {
     const float mean = in.mean[group], rstd = rstdOf(in.variance[group], in.eps);
     const double terms = static_cast<double>(std::max<int64_t>(1, view.terms()));
     const float h = static_cast<float>(all.h / terms), product = static_cast<float>(all.product / terms) * rstd;
-    runs(view, group, view.begin(block), view.begin(block + 1), [&](int64_t at, int64_t length, int64_t k) {
-      vectors(0, length, [&](int64_t i, int64_t n) {
+    runs(view, group, view.begin(block), view.begin(block + 1), [&](int64_t at, int64_t length, int64_t k) INLINED {
+      vectors(0, length, [&](int64_t i, int64_t n) INLINED {
         const vf own = take(in.g + at + i, n) * affine.scale(k + i, n);
         const vf away = take(in.x + at + i, n) - mean;
         put(dx + at + i, n, rstd * (own - h - away * product));
@@ -238,45 +284,6 @@ void normBackward(const Call& call, Context& context) {
   eachBlock(view, context, [&](int64_t group, int64_t block) { write(group, block, partial[group * blocks]); });
 }
 
-namespace {
-
-// Sums down the columns of g [rows, columns], with statistics per row or per column. Blocks of rows are summed apart
-// and then in order.
-void columnSums(Context& context, const BackwardInputs& in, int64_t rows, int64_t columns, bool statisticsPerRow,
-                float* dweight, float* dbias) {
-  const int64_t rowsPerBlock = std::max<int64_t>(1, 4 * blockTerms / columns);
-  const int64_t blocks = std::max<int64_t>(1, (rows + rowsPerBlock - 1) / rowsPerBlock);
-  float* partial = context.scratch(2 * blocks * columns);
-  context.parallel(blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t block = begin; block < end; block++) {
-      float *weights = partial + 2 * block * columns, *biases = weights + columns;
-      std::fill(weights, weights + 2 * columns, 0.0f);
-      for (int64_t a = block * rowsPerBlock; a < std::min(rows, (block + 1) * rowsPerBlock); a++) {
-        const float *g = in.g + a * columns, *x = in.x + a * columns;
-        const float mean = statisticsPerRow ? in.mean[a] : 0.0f,
-                    rstd = statisticsPerRow ? rstdOf(in.variance[a], in.eps) : 1.0f;
-        vectors(0, columns, [&](int64_t c, int64_t n) {
-          const vf cotangent = take(g + c, n);
-          const vf center = statisticsPerRow ? broadcast(mean) : take(in.mean + c, n);
-          put(weights + c, n, fma(cotangent, (take(x + c, n) - center) * rstd, take(weights + c, n)));
-          put(biases + c, n, take(biases + c, n) + cotangent);
-        });
-      }
-    }
-  });
-  for (int64_t c = 0; c < columns; c++) {
-    double weight = 0, bias = 0;
-    for (int64_t block = 0; block < blocks; block++) {
-      weight += partial[2 * block * columns + c];
-      bias += partial[(2 * block + 1) * columns + c];
-    }
-    dweight[c] = static_cast<float>(statisticsPerRow ? weight : weight * rstdOf(in.variance[c], in.eps));
-    dbias[c] = static_cast<float>(bias);
-  }
-}
-
-}  // namespace
-
 void normParameters(const Call& call, Context& context) {
   const View view = viewOf(call);
   const BackwardInputs in{call.inputs[0].f32(),
@@ -286,8 +293,8 @@ void normParameters(const Call& call, Context& context) {
                           nullptr,
                           static_cast<float>(call.scalar("eps"))};
   float *dweight = call.outputs[0].f32(), *dbias = call.outputs[1].f32();
-  if (view.byElement) return columnSums(context, in, view.groups, view.inner, true, dweight, dbias);
-  if (view.columns()) return columnSums(context, in, view.outer, view.groups, false, dweight, dbias);
+  if (view.byElement) return columnSums({view.groups, view.inner}, context, in, true, dweight, dbias);
+  if (view.columns()) return columnSums({view.outer, view.groups}, context, in, false, dweight, dbias);
   // Every group's sums first, then those of a channel in order.
   const int64_t blocks = view.blocks();
   Sums* partial = reinterpret_cast<Sums*>(
@@ -315,7 +322,7 @@ void normTrack(const Call& call, Context&) {
   const float unbiased = static_cast<float>(terms / (terms - 1));
   float *runningMean = call.inputs[0].f32(), *runningVariance = call.inputs[1].f32();
   const float *mean = call.inputs[2].f32(), *variance = call.inputs[3].f32();
-  vectors(0, call.inputs[0].size, [&](int64_t i, int64_t n) {
+  vectors(0, call.inputs[0].size, [&](int64_t i, int64_t n) INLINED {
     const vf m = take(runningMean + i, n), v = take(runningVariance + i, n);
     put(runningMean + i, n, m + momentum * (take(mean + i, n) - m));
     put(runningVariance + i, n, v + momentum * (unbiased * take(variance + i, n) - v));

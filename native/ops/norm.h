@@ -8,6 +8,9 @@
 #include "kernel.h"
 #include "simd.h"
 
+// For the bodies of vector loops: a call per vector costs more than the vector.
+#define INLINED __attribute__((always_inline))
+
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
@@ -94,13 +97,13 @@ struct Moments {
 Moments momentsOf(const View& view, const float* x, float origin, int64_t group, int64_t k0, int64_t k1) {
   if (k0 >= k1) return {};
   vf total{};
-  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t) {
-    vectors(0, length, [&](int64_t i, int64_t n) { total += first(take(x + at + i, n) - origin, n); });
+  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t) INLINED {
+    vectors(0, length, [&](int64_t i, int64_t n) INLINED { total += first(take(x + at + i, n) - origin, n); });
   });
   const float mean = sum(total) / static_cast<float>(k1 - k0);
   vf squares{}, rest{};
-  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t) {
-    vectors(0, length, [&](int64_t i, int64_t n) {
+  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t) INLINED {
+    vectors(0, length, [&](int64_t i, int64_t n) INLINED {
       const vf d = first(take(x + at + i, n) - origin - mean, n);
       squares = fma(d, d, squares);
       rest += d;
@@ -119,8 +122,8 @@ float rstdOf(float variance, float eps) { return 1.0f / std::sqrt(variance + eps
 
 void normalize(const View& view, const float* x, float* y, int64_t group, int64_t k0, int64_t k1, float origin,
                float mean, float rstd, const Affine& affine) {
-  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t k) {
-    vectors(0, length, [&](int64_t i, int64_t n) {
+  runs(view, group, k0, k1, [&](int64_t at, int64_t length, int64_t k) INLINED {
+    vectors(0, length, [&](int64_t i, int64_t n) INLINED {
       const vf scaled = (take(x + at + i, n) - origin - mean) * rstd;
       put(y + at + i, n, fma(scaled, affine.scale(k + i, n), affine.shift(k + i, n)));
     });

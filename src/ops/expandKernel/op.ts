@@ -2,7 +2,6 @@ import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, elements, type Op, type Shape, type Spec } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
-import { showShape } from "../../tensor.ts";
 import * as plan from "./plan.ts";
 import type { ExpandAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
@@ -18,11 +17,11 @@ const expandedShape = (w: Shape, elementsOfGroup: number): Shape => {
 const check = (r: Spec, w: Spec): void => {
   requireFloat("expandKernel", [r, w], ["R", "w"]);
   if (w.shape.length < 3 || w.shape.length > 5) {
-    throw expected("expandKernel", "shape [Cout, Cin, d], [Cout, Cin, k, k] or [Cout, Cin, g_in, k, k]", "w", `shape ${showShape(w.shape)}`);
+    throw expected("expandKernel", "shape [Cout, Cin, d], [Cout, Cin, k, k] or [Cout, Cin, g_in, k, k]", "w", w.shape);
   }
   const d = elements(w.shape.slice(2));
   if (r.shape.length !== 3 || r.shape[1] !== d || r.shape[2] !== d) {
-    throw expected("expandKernel", `shape [matrices, ${d}, ${d}], since a kernel of \`w\` has ${d} numbers,`, "R", `shape ${showShape(r.shape)}`);
+    throw expected("expandKernel", `shape [matrices, ${d}, ${d}], since a kernel of \`w\` has ${d} numbers,`, "R", r.shape);
   }
 };
 

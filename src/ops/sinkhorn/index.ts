@@ -11,7 +11,8 @@ export interface SinkhornOptions {
   readonly temperature?: number;
 }
 
-const EXTREME = 1e30;
+const COLDEST = 1e-30;
+const HOTTEST = 1e30;
 
 /**
  * Sinkhorn normalisation: alternately divides the rows, then the columns, of exp(logits / temperature) by their sums.
@@ -32,8 +33,8 @@ const EXTREME = 1e30;
  */
 export const sinkhorn = (logits: Tensor, { iterations = 20, temperature = 1 }: SinkhornOptions = {}): Tensor => {
   if (!(logits instanceof Tensor)) throw expected("sinkhorn", "a tensor", "logits", logits);
-  if (!(temperature >= 1 / EXTREME && temperature <= EXTREME)) {
-    throw expected("sinkhorn", `a number from ${1 / EXTREME} to ${EXTREME}`, "temperature", temperature);
+  if (!(temperature >= COLDEST && temperature <= HOTTEST)) {
+    throw expected("sinkhorn", `a number from ${COLDEST} to ${HOTTEST}`, "temperature", temperature);
   }
   if (!(logits.requiresGrad && isGradEnabled())) return apply(plain, [logits], { iterations, history: false }, { temperature })[0];
   const [p, history] = apply(recorded, [logits], { iterations, history: true }, { temperature });

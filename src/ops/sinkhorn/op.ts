@@ -21,7 +21,7 @@ const forwardOutputs = ([logits]: readonly Spec[], { iterations, history }: Forw
   const { shape } = logits;
   const [rows, columns] = shape.slice(-2);
   if (shape.length < 2 || rows !== columns || rows < 1 || rows > MAX_SIDE) {
-    throw expected("sinkhorn", `shape [..., n, n] with n from 1 to ${MAX_SIDE}`, "logits", `shape ${showShape(shape)}`);
+    throw expected("sinkhorn", `shape [..., n, n] with n from 1 to ${MAX_SIDE}`, "logits", shape);
   }
   if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS) {
     throw expected("sinkhorn", `an integer from 1 to ${MAX_ITERATIONS}`, "iterations", iterations);
@@ -38,10 +38,10 @@ export const backward = defineOp<BackwardAttrs>({
   outputs: ([p, history, gradient], { iterations }) => {
     const wanted = historySpec(p, iterations);
     if (showShape(history.shape) !== showShape(wanted.shape)) {
-      throw expected("sinkhorn.backward", `shape ${showShape(wanted.shape)}`, "history", `shape ${showShape(history.shape)}`);
+      throw expected("sinkhorn.backward", `shape ${showShape(wanted.shape)}`, "history", history.shape);
     }
     if (showShape(gradient.shape) !== showShape(p.shape)) {
-      throw expected("sinkhorn.backward", `shape ${showShape(p.shape)}`, "gradient", `shape ${showShape(gradient.shape)}`);
+      throw expected("sinkhorn.backward", `shape ${showShape(p.shape)}`, "gradient", gradient.shape);
     }
     return [p];
   },

@@ -114,6 +114,9 @@ struct Block {
 // With this few channels per group a block spans several groups, and each lane reads its own.
 constexpr bool packsGroups(int64_t groups, int64_t channels) { return groups > 1 && channels * 4 <= lanes; }
 
+// With this few results of many sources, the sources lie across the lanes and are summed at the end.
+constexpr bool sumsLanes(int64_t sources, int64_t results) { return results * 4 <= lanes && sources * 2 >= lanes; }
+
 // All blocks of `channels` channels per group; none spans two groups unless `packed`. All but the last of a group have the most
 // vectors, and a lone vector at the end has one.
 inline std::vector<Block> channelBlocks(int64_t groups, int64_t channels, bool packed) {

@@ -128,7 +128,28 @@ inline void toPlanes(float* const* planes, int64_t channels, const float* rows, 
   }
 }
 
-// The reverse; lanes beyond `channels` become 0.
+// plane[i·spacing] is the sum of row i.
+inline void sumLanes(float* plane, int64_t spacing, const float* rows, int64_t count) {
+  for (int64_t i = 0; i < count; i += lanes) {
+    const int64_t n = std::min<int64_t>(lanes, count - i);
+    vf square[lanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < lanes; r++) square[r] = r < n ? load(rows + (i + r) * lanes) : vf{};
+    transpose(square);
+#pragma GCC unroll 4
+    for (int half = lanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+      for (int r = 0; r < half; r++) square[r] += square[r + half];
+    }
+    if (n == lanes && spacing == 1) {
+      store(plane + i, square[0]);
+    } else {
+      for (int64_t r = 0; r < n; r++) plane[(i + r) * spacing] = square[0][r];
+    }
+  }
+}
+
+// The reverse of toPlanes; lanes beyond `channels` become 0.
 inline void toLanes(float* rows, int64_t pitch, const float* const* planes, int64_t channels, int64_t count) {
   for (int64_t i = 0; i < count; i += lanes) {
     const int64_t n = std::min<int64_t>(lanes, count - i);

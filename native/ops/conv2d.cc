@@ -8,8 +8,9 @@
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
-// Source channels whose weights are used together: 32 lines of one row of the image stay in the first cache.
-constexpr int64_t channelBlock = 32;
+// Source channels whose weights are used together: the lines of one row of the image stay in the first cache until the
+// next tap of the row reads them.
+constexpr int64_t channelBlock(int64_t kernelWidth) { return kernelWidth == 1 ? 128 : 32; }
 // Bytes of weights per call of a tile, and of sums that a work item keeps.
 constexpr int64_t weightBytes = 16384;
 constexpr int64_t sumBytes = 49152;
@@ -43,8 +44,15 @@ struct Band {
 class Sweeper {
  public:
   Sweeper(const Sweep& sweep, Context& context) : s(sweep), context_(context) {
-    packed_ = packsGroups(s.groups, s.results);
-    blocks_ = channelBlocks(s.groups, s.results, packed_);
+    summed_ = sumsLanes(s.sources, s.results);
+    packed_ = summed_ || packsGroups(s.groups, s.results);
+    sources_ = summed_ ? ceilDivide(s.sources, lanes) : s.sources;
+    together_ = channelBlock(s.kernelWidth);
+    if (summed_) {
+      for (int64_t c = 0; c < s.groups * s.results; c++) blocks_.push_back({c, 1, 1});
+    } else {
+      blocks_ = channelBlocks(s.groups, s.results, packed_);
+    }
     for (const Phase& phase : s.columns.phases) runs_.push_back(columnRuns(phase, blocks_.front().vectors));
     makeBands();
   }
@@ -57,7 +65,7 @@ class Sweeper {
       sums = std::max(sums, (band.rowEnd - band.row) * (band.columnEnd - band.column) * maxVectors * lanes);
       sourceRows = std::max(sourceRows, span(band).second - span(band).first);
     }
-    const int64_t copy = packed_ ? s.sources * sourceRows * s.sourceWidth * lanes : 0;
+    const int64_t copy = packed_ ? sources_ * sourceRows * s.sourceWidth * lanes : 0;
     float* areas = context_.scratch(threads * (sums + copy));
     const int64_t perImage = static_cast<int64_t>(blocks_.size() * bands_.size());
     context_.parallel(s.batch * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
@@ -117,7 +125,7 @@ class Sweeper {
     int64_t total = 0;
     for (const Block& block : blocks_) {
       offsets_.push_back(total);
-      total += s.sources * s.taps() * block.vectors * lanes;
+      total += sources_ * s.taps() * block.vectors * lanes;
     }
     weights_ = context_.scratch(total);
     context_.parallel(static_cast<int64_t>(blocks_.size()), 1, [&](int64_t begin, int64_t end, int64_t) {
@@ -125,14 +133,17 @@ class Sweeper {
         const Block& block = blocks_[b];
         const int64_t width = block.vectors * lanes;
         float* to = weights_ + offsets_[b];
-        for (int64_t j0 = 0; j0 < s.sources; j0 += channelBlock) {
-          const int64_t j1 = std::min(s.sources, j0 + channelBlock);
+        for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
+          const int64_t j1 = std::min(sources_, j0 + together_);
           for (int64_t c = 0; c < width; c++) {
-            const int64_t channel = block.channel + c;
+            // A lane is a channel of the result, or one of the sources that are summed for it.
+            const int64_t channel = summed_ ? block.channel : block.channel + c;
             const float* from = s.weights + channel / s.results * s.groupStride + channel % s.results * s.channelStride;
             for (int64_t tap = 0; tap < s.taps(); tap++) {
               for (int64_t j = j0; j < j1; j++) {
-                to[(tap * (j1 - j0) + j - j0) * width + c] = c < block.channels ? from[j * s.sourceStride + tap] : 0;
+                const int64_t source = summed_ ? j * lanes + c : j;
+                const bool used = summed_ ? source < s.sources : c < block.channels;
+                to[(tap * (j1 - j0) + j - j0) * width + c] = used ? from[source * s.sourceStride + tap] : 0;
               }
             }
           }
@@ -157,8 +168,8 @@ class Sweeper {
     }
     const int64_t pitch = s.columns.step * unit;
     const Factor factor = packed_ ? Factor::vector : pitch == 1 ? Factor::unit : Factor::strided;
-    for (int64_t j0 = 0; j0 < s.sources; j0 += channelBlock) {
-      const int64_t channels = std::min(channelBlock, s.sources - j0);
+    for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
+      const int64_t channels = std::min(together_, sources_ - j0);
       const float* x = source + j0 * plane;
       const float* w = weights + j0 * s.taps() * width;
       const int64_t chunk = std::max<int64_t>(1, weightBytes / (s.kernelWidth * channels * width * 4));
@@ -202,16 +213,17 @@ class Sweeper {
     }
   }
 
-  // copy: [sources][rows][columns][lanes], each lane with the channels of its own group.
+  // copy: [sources][rows][columns][lanes]. A lane holds the channel of its own group, or one of the sources that are summed.
   void packSource(int64_t image, const Block& block, int64_t firstRow, int64_t endRow, float* copy) const {
     const int64_t area = s.sourceHeight * s.sourceWidth, count = (endRow - firstRow) * s.sourceWidth;
-    for (int64_t j = 0; j < s.sources; j++) {
+    for (int64_t j = 0; j < sources_; j++) {
       const float* planes[lanes];
-      for (int64_t c = 0; c < block.channels; c++) {
-        const int64_t channel = (block.channel + c) / s.results * s.sources + j;
+      const int64_t used = summed_ ? std::min<int64_t>(lanes, s.sources - j * lanes) : block.channels;
+      for (int64_t c = 0; c < used; c++) {
+        const int64_t channel = summed_ ? block.channel / s.results * s.sources + j * lanes + c : (block.channel + c) / s.results * s.sources + j;
         planes[c] = s.source + (image * s.groups * s.sources + channel) * area + firstRow * s.sourceWidth;
       }
-      toLanes(copy + j * count * lanes, lanes, planes, block.channels, count);
+      toLanes(copy + j * count * lanes, lanes, planes, used, count);
     }
   }
 
@@ -229,6 +241,10 @@ class Sweeper {
         const float* from = sums + i * columns * width + v * lanes;
         float* planes[lanes];
         for (int64_t c = 0; c < channels; c++) planes[c] = first + (v * lanes + c) * area + row * s.resultWidth + column;
+        if (summed_) {
+          sumLanes(planes[0], s.columns.spacing, from, whole ? rows * columns : columns);
+          continue;
+        }
         if (s.columns.spacing == 1) {
           toPlanes(planes, channels, from, width, whole ? rows * columns : columns);
           continue;
@@ -242,7 +258,10 @@ class Sweeper {
 
   const Sweep& s;
   Context& context_;
-  bool packed_;
+  // Whether the image is copied with channels across the lanes, and whether these are summed to one result.
+  bool packed_, summed_;
+  // Vectors of sources where lanes are summed, else sources; how many are used together.
+  int64_t sources_, together_;
   std::vector<Block> blocks_;
   std::vector<std::vector<Run>> runs_;
   std::vector<Band> bands_;

@@ -84,6 +84,18 @@ const geometries: readonly (readonly [string, Sizes])[] = [
   ["depthwise, taps that miss the image", { channels: 3, features: 3, size: [2, 2], kernel: [5, 5], groups: 3, padding: [3, 4, 3, 4] }],
   ["groups 2 of 33 to 17", { channels: 66, features: 34, size: [4, 5], kernel: [2, 2], groups: 2 }],
   ["one feature of many channels", { channels: 35, features: 1, size: [6, 7], kernel: [3, 3] }],
+  [
+    "many features of one channel, stride 2 3",
+    { channels: 1, features: 18, size: [9, 14], kernel: [3, 4], stride: [2, 3], padding: [1, 2, 1, 2], bias: true },
+  ],
+  ["many features of one channel, dilation 2", { channels: 1, features: 20, size: [7, 21], kernel: [2, 3], dilation: [2, 2], padding: [0, 2, 0, 2] }],
+  [
+    "groups 2 of 17 to 1, stride 1 2",
+    { channels: 34, features: 2, size: [5, 9], kernel: [3, 3], groups: 2, stride: [1, 2], padding: [1, 1, 1, 1], bias: true },
+  ],
+  ["1x1 kernel over 129 channels", { batch: 1, channels: 129, features: 5, size: [3, 7], kernel: [1, 1] }],
+  ["kernel wider than a tile", { channels: 2, features: 5, size: [2, 40], kernel: [1, 29], padding: [0, 3, 0, 3] }],
+  ["rows longer than a band", { batch: 1, channels: 1, features: 9, size: [2, 1601], kernel: [2, 3], padding: [0, 1, 0, 1] }],
   ["batch of one, 29 pixels wide", { batch: 1, channels: 4, features: 9, size: [3, 29], kernel: [3, 3], padding: [1, 1, 1, 1] }],
   ["batch of 3", { batch: 3, channels: 4, features: 4, size: [7, 7], kernel: [5, 3], bias: true }],
 ];

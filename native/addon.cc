@@ -161,12 +161,16 @@ class Device : public Napi::ObjectWrap<Device> {
     return Napi::Boolean::New(info.Env(), level_.find(info[0].ToString().Utf8Value()) != nullptr);
   }
 
-  // prepare(op, inputs, outputs, attrs, scalar names, fault message) -> what run() wants
+  // prepare(op, inputs, outputs, attrs, scalar names, fault message, library?, symbol?) -> what run() wants
   Napi::Value prepare(const Napi::CallbackInfo& info) {
     auto prepared = std::make_shared<Prepared>();
     prepared->op = info[0].ToString();
-    prepared->kernel = level_.find(prepared->op);
-    if (!prepared->kernel) throw std::invalid_argument("no kernel named " + prepared->op);
+    if (info[6].IsString()) {
+      prepared->foreign = loadForeign(info[6].ToString(), info[7].ToString());
+    } else {
+      prepared->kernel = level_.find(prepared->op);
+      if (!prepared->kernel) throw std::invalid_argument("no kernel named " + prepared->op);
+    }
     prepared->call.inputs = parseSpecs(info[1]);
     prepared->call.outputs = parseSpecs(info[2]);
     const Napi::Object attrs = info[3].As<Napi::Object>();

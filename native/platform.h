@@ -24,6 +24,9 @@ inline constexpr bool exactSizes = false;
 void* alignedAllocate(size_t bytes) noexcept;
 void alignedFree(void* memory) noexcept;
 
+// The address of a symbol in a shared library, which stays loaded. Throws std::runtime_error with the system's reason.
+void* loadSymbol(const char* library, const char* symbol);
+
 // Tells the processor that this thread is waiting in a loop.
 inline void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)

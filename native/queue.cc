@@ -135,7 +135,11 @@ void Queue::execute(Prepared& prepared, const std::vector<std::shared_ptr<Block>
   Context context(*pool_, scratch_);
   Outcome outcome;
   try {
-    prepared.kernel(call, context);
+    if (prepared.foreign) {
+      runForeign(prepared.foreign, call, context);
+    } else {
+      prepared.kernel(call, context);
+    }
     if (context.faulted()) outcome = {Outcome::Kind::fault, prepared.faultMessage, context.faultValue()};
   } catch (const std::bad_alloc&) {
     outcome = {Outcome::Kind::outOfMemory, prepared.op, 0};

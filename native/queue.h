@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "foreign.h"
 #include "kernel.h"
 #include "memory.h"
 
@@ -19,6 +20,8 @@ namespace birkhoff {
 // An op call ready to run: made once, run many times. `call` is written by the queue thread alone.
 struct Prepared {
   Kernel kernel = nullptr;
+  // In place of `kernel`, when it is the user's own.
+  birkhoff_kernel foreign = nullptr;
   Call call;
   std::string op;
   // What the error for a fault says; the value that came is added by whoever reports it.

@@ -96,8 +96,14 @@ class NativeBackend implements Backend {
   }
 
   unsupported(call: Call): string | undefined {
-    if (this.#ready.has(call) || this.#device.has(call.op.name)) return undefined;
-    return `the addon has no kernel named ${call.op.name}`;
+    if (this.#ready.has(call) || (!call.op.native && this.#device.has(call.op.name))) return undefined;
+    if (!call.op.native) return `the addon has no kernel named ${call.op.name}`;
+    try {
+      this.#ready.set(call, this.#prepare(call));
+      return undefined;
+    } catch (error) {
+      return `its kernel ${call.op.native.symbol} cannot be loaded: ${(error as Error).message}`;
+    }
   }
 
   run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void {
@@ -128,7 +134,9 @@ class NativeBackend implements Backend {
   #prepare(call: Call): Ready {
     const { op, inputs, outputs, attrs } = call;
     const scalars = op.scalars ?? [];
-    const prepared = this.#device.prepare(op.name, inputs, outputs, attrs, scalars, op.fault?.(call) ?? `${op.name}: expected valid data`);
+    const message = op.fault?.(call) ?? `${op.name}: expected valid data`;
+    const { library, symbol } = op.native ?? {};
+    const prepared = this.#device.prepare(op.name, inputs, outputs, attrs, scalars, message, library, symbol);
     return { prepared, frame: new Float64Array(inputs.length + outputs.length + scalars.length) };
   }
 

@@ -24,7 +24,17 @@ export interface Answer {
 /** `class Device` of native/addon.cc. Buffers are numbers. */
 export interface AddonDevice {
   has(op: string): boolean;
-  prepare(op: string, inputs: readonly Spec[], outputs: readonly Spec[], attrs: Attrs, scalars: readonly string[], fault: string): Prepared;
+  /** Throws when the library cannot be loaded or lacks the symbol. */
+  prepare(
+    op: string,
+    inputs: readonly Spec[],
+    outputs: readonly Spec[],
+    attrs: Attrs,
+    scalars: readonly string[],
+    fault: string,
+    library?: string,
+    symbol?: string,
+  ): Prepared;
   /** `frame` holds the operands' buffers, inputs first, and then the scalars. */
   run(prepared: Prepared, frame: Float64Array): void;
   /** -1 when there is no memory. */

@@ -40,7 +40,7 @@ export interface CustomOp<A extends Attrs> {
  * device for which no kernel was given.
  * @example
  * ```ts
- * const scale = customOp<{}>({
+ * const scale: CustomOp<Attrs> = customOp({
  *   name: "scale",
  *   scalars: ["factor"],
  *   outputs: ([x]) => [x],
@@ -59,7 +59,12 @@ export interface CustomOp<A extends Attrs> {
  *   reference: ({ scalars: { factor }, inputs: [x], outputs: [y] }) => x.forEach((value, i) => { y[i] = factor * value; }),
  *   gradient: { saves: {}, vjp: ({ gradient, scalars }) => scale([gradient(0)], {}, scalars) },
  * });
+ * const x = device.tensor([1, 2]);
+ * x.requiresGrad = true;
  * const [y] = scale([x], {}, { factor: 3 });
+ * await y.read(); // => [3, 6]
+ * y.backward(device.ones([2]));
+ * await x.grad?.read(); // => [3, 3]
  * ```
  */
 export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {

@@ -8,7 +8,16 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array }
 /** Numbers a tensor can be made from; nested arrays give their shape. */
 export type TensorData = number | ArrayLike<number> | readonly TensorData[];
 
-/** A place where tensors live and ops run. Made by `openDevice`. */
+/**
+ * A place where tensors live and ops run. Made by `openDevice`.
+ *
+ * @example
+ * ```ts
+ * await using device = await openDevice({ device: "reference" });
+ * const y = add(device.tensor([1, 2]), 1);
+ * await y.read(); // => [2, 3]
+ * ```
+ */
 export class Device implements AsyncDisposable {
   readonly backend: Backend;
   /** How the tape adds two cotangents: handed in, so that neither the tape nor the device names an op. */
@@ -50,8 +59,9 @@ export class Device implements AsyncDisposable {
    * @throws ArgumentError when the values do not fill the shape, are no numbers, or are not integers for an integer dtype.
    * @example
    * ```ts
-   * const x = device.tensor([[1, 2], [3, 4]]); // shape [2, 2]
-   * const y = device.tensor(new Float32Array(6), [2, 3]);
+   * device.tensor([[1, 2], [3, 4]]).shape; // => [2, 2]
+   * device.tensor(new Float32Array(6), [2, -1]).shape; // => [2, 3]
+   * device.tensor([1.5], [1], "int32"); // throws ArgumentError
    * ```
    */
   tensor(data: TensorData, shape?: Shape, dtype?: DType): Tensor {
@@ -68,17 +78,26 @@ export class Device implements AsyncDisposable {
     return tensor;
   }
 
-  /** A tensor filled with one value. */
+  /**
+   * A tensor filled with one value. Default dtype float32.
+   *
+   * @throws ArgumentError for sizes that are no non-negative integers, and for a value that the dtype does not have.
+   * @example await device.full([2], 0.5).read(); // => [0.5, 0.5]
+   */
   full(shape: Shape, value: number, dtype: DType = "float32"): Tensor {
     checkShape("full", shape);
-    if (typeof value !== "number") throw expected("full", "a number", "value", value);
+    if (!Object.hasOwn(ARRAYS, dtype)) throw expected("full", "float32, int32 or uint32", "dtype", dtype);
+    if (typeof value !== "number" || (dtype !== "float32" && new ARRAYS[dtype]([value])[0] !== value))
+      throw expected("full", dtype === "float32" ? "a number" : `a number of dtype ${dtype}`, "value", value);
     return this.tensor(new ARRAYS[dtype](elements(shape)).fill(value), shape, dtype);
   }
 
+  /** `full` with 0. */
   zeros(shape: Shape, dtype: DType = "float32"): Tensor {
     return this.full(shape, 0, dtype);
   }
 
+  /** `full` with 1. */
   ones(shape: Shape, dtype: DType = "float32"): Tensor {
     return this.full(shape, 1, dtype);
   }
@@ -86,6 +105,16 @@ export class Device implements AsyncDisposable {
   /**
    * Replaces the values of a leaf tensor in place, ordered after everything already enqueued.
    * The way to feed a training loop without new buffers.
+   *
+   * @param data as many values as the tensor has; their nesting is ignored
+   * @throws ArgumentError for another number of values, values that the dtype does not have, or a tensor of another device; StateError
+   * for the result of an operation or a disposed tensor.
+   * @example
+   * ```ts
+   * const x = device.zeros([2]);
+   * device.write(x, [1, 2]);
+   * await x.read(); // => [1, 2]
+   * ```
    */
   write(tensor: Tensor, data: TensorData): void {
     this.#assertOpen("write");

@@ -3,7 +3,18 @@
  * `<where>: expected <what> for <argument>, but received <what came>`.
  */
 
-/** Base class: catch this to catch everything the library throws on purpose. `code` is stable across versions. */
+/**
+ * Base class: catch this to catch everything the library throws on purpose. `code` is stable across versions.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   device.tensor([1, 2, 3], [2, 2]);
+ * } catch (error) {
+ *   error instanceof BirkhoffError && error.code; // => "ERR_ARGUMENT"
+ * }
+ * ```
+ */
 export class BirkhoffError extends Error {
   readonly code: string;
 
@@ -14,35 +25,69 @@ export class BirkhoffError extends Error {
   }
 }
 
-/** An argument is wrong: shape, dtype, rank, device, value or option. Nothing was enqueued. */
+/**
+ * An argument is wrong: shape, dtype, rank, device, value or option. Nothing was enqueued.
+ *
+ * @example device.tensor([1, 2, 3], [2, 2]); // throws ArgumentError
+ */
 export class ArgumentError extends BirkhoffError {
   constructor(message: string, options?: ErrorOptions) {
     super("ERR_ARGUMENT", message, options);
   }
 }
 
-/** A device cannot be opened, cannot run a call, was lost, or ran out of memory. */
+/**
+ * A device cannot be opened, cannot run a call, was lost, or ran out of memory.
+ *
+ * @example
+ * ```ts
+ * const wgsl = "@compute @workgroup_size(1) fn main() {}";
+ * const onGpu = customOp({ name: "onGpu", wgsl, outputs: (inputs) => inputs, plan: () => ({ passes: [] }), gradient: { none: "an example" } });
+ * onGpu([device.ones([2])], {}); // throws DeviceError
+ * ```
+ */
 export class DeviceError extends BirkhoffError {
   constructor(message: string, options?: ErrorOptions) {
     super("ERR_DEVICE", message, options);
   }
 }
 
-/** The object is not in a state that allows the call: disposed tensor, closed device, second `backward()`. */
+/**
+ * The object is not in a state that allows the call: disposed tensor, closed device, second `backward()`.
+ *
+ * @example
+ * ```ts
+ * const x = device.ones([2]);
+ * x.dispose();
+ * await x.read(); // throws StateError
+ * ```
+ */
 export class StateError extends BirkhoffError {
   constructor(message: string, options?: ErrorOptions) {
     super("ERR_STATE", message, options);
   }
 }
 
-/** Data on the device broke a kernel's precondition (a label out of range, NaN logits). Thrown by the next `read()`. */
+/**
+ * Data on the device broke a kernel's precondition (a label out of range, NaN logits). Thrown by the next `read()`.
+ *
+ * @example
+ * ```ts
+ * const P = sinkhorn(device.full([2, 2], NaN)); // nothing waits, so nothing is known yet
+ * await P.read(); // throws DataError
+ * ```
+ */
 export class DataError extends BirkhoffError {
   constructor(message: string, options?: ErrorOptions) {
     super("ERR_DATA", message, options);
   }
 }
 
-/** A file is missing, truncated or not what its name says. */
+/**
+ * A file is missing, truncated or not what its name says.
+ *
+ * @example new FileError("readIdx: expected a readable IDX file").code; // => "ERR_FILE"
+ */
 export class FileError extends BirkhoffError {
   constructor(message: string, options?: ErrorOptions) {
     super("ERR_FILE", message, options);

@@ -15,11 +15,15 @@ export interface ValueAndGrad {
  *
  * @param fn synchronous, gives a float32 tensor with one element
  * @param parameters leaves with `requiresGrad`
- * @throws ArgumentError when `fn` returns a promise or no scalar; StateError for a parameter that the loss does not depend on.
+ * @throws ArgumentError for a parameter that is no leaf with `requiresGrad`, and when `fn` returns a promise or no scalar; StateError
+ * for a parameter that the loss does not depend on.
  * @example
  * ```ts
+ * const w = device.tensor([1, 2]);
+ * w.requiresGrad = true;
  * const { value, gradients } = valueAndGrad(() => sum(mul(w, w)), [w]);
- * optimizer.step(gradients);
+ * await value.item(); // => 5
+ * await gradients[0].read(); // => [2, 4]
  * ```
  */
 export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): ValueAndGrad =>
@@ -45,7 +49,18 @@ export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): V
     return { value, gradients };
   });
 
-/** Frees the accumulated gradients of the tensors. */
+/**
+ * Frees the accumulated gradients of the tensors: their `grad` is undefined afterwards.
+ *
+ * @example
+ * ```ts
+ * const w = device.tensor([1, 2]);
+ * w.requiresGrad = true;
+ * sum(w).backward();
+ * zeroGrad([w]);
+ * w.grad; // => undefined
+ * ```
+ */
 export const zeroGrad = (parameters: readonly Tensor[]): void => {
   for (const parameter of parameters) {
     parameter.grad?.dispose();

@@ -33,6 +33,7 @@ export interface Call<A extends Attrs = Attrs> {
 /** Elements on the reference device: float32 tensors are Float64Array there. */
 export type Numbers = Float64Array | Int32Array | Uint32Array;
 
+/** What a reference gets: it reads `inputs` and writes every element of `outputs`, all row-major. */
 export interface ReferenceRun<A extends Attrs = Attrs> {
   readonly call: Call<A>;
   readonly scalars: Scalars;
@@ -44,8 +45,23 @@ export interface ReferenceRun<A extends Attrs = Attrs> {
 
 /** Which buffer a shader binding gets. */
 export type BufferRef = { readonly input: number } | { readonly output: number } | { readonly scratch: number };
+/**
+ * A call's input, for `Pass.bind`.
+ *
+ * @example input(0); // => { input: 0 }
+ */
 export const input = (index: number): BufferRef => ({ input: index });
+/**
+ * A call's output, for `Pass.bind`.
+ *
+ * @example output(0); // => { output: 0 }
+ */
 export const output = (index: number): BufferRef => ({ output: index });
+/**
+ * A temporary buffer of the plan, for `Pass.bind`.
+ *
+ * @example scratch(1); // => { scratch: 1 }
+ */
 export const scratch = (index: number): BufferRef => ({ scratch: index });
 
 /** A reflected `.wgsl` file; written by `scripts/shaders.ts`, or made from a user's text by `reflect()`. */
@@ -176,7 +192,11 @@ export interface Op<A extends Attrs = Attrs> {
 /** Identity at run time; at compile time the one place where an op's attributes are inferred. */
 export const defineOp = <A extends Attrs>(op: Op<A>): Op<A> => op;
 
-/** Number of elements of a shape; 1 for a scalar. */
+/**
+ * Number of elements of a shape; 1 for a scalar.
+ *
+ * @example elements([2, 3]); // => 6
+ */
 export const elements = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
 
 /** Row-major strides in elements. */

@@ -15,7 +15,12 @@ export interface OpenDeviceOptions {
   readonly threads?: number;
 }
 
-/** Wraps any backend, also one of the caller's own, as a device. */
+/**
+ * Wraps any backend, also one of the caller's own, as a device.
+ *
+ * @param rejected what `device.rejected` says; default nothing
+ * @example deviceOf(guarded(device.backend)).kind; // => "reference"
+ */
 export const deviceOf = (backend: Backend, rejected: readonly string[] = []): Device => new Device(backend, add, rejected);
 
 const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
@@ -30,11 +35,13 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, threa
  * Opens a device. Without `device`, the rule is: a hardware GPU, else `native`, else `reference`; why the earlier ones were
  * not picked stands in `device.rejected`. A software GPU is used only when `webgpu` is asked for by name. Nothing changes device later by itself.
  *
- * @throws DeviceError when the device that was asked for cannot be opened: says what was tried and what to do.
+ * @throws DeviceError when the device that was asked for cannot be opened: says what was tried and what to do; ArgumentError for an
+ * unknown kind, or another kind than webgpu together with `gpuDevice`.
  * @example
  * ```ts
  * await using device = await openDevice();
- * console.log(device.kind, device.info.description);
+ * console.log(device.kind, device.info.description, device.rejected);
+ * (await openDevice({ device: "reference" })).kind; // => "reference"
  * ```
  */
 export const openDevice = async (options: OpenDeviceOptions = {}): Promise<Device> => {

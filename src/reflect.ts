@@ -30,8 +30,12 @@ const fail = (name: string, what: string, argument: string, received: string): A
  * @throws ArgumentError naming the file, and what was expected where
  * @example
  * ```ts
- * const shader = reflect("mine/double", doubleWgsl);
- * shader.entries.main.bindings; // [{ name: "x", binding: 0, kind: "read" }, …]
+ * const shader = reflect(
+ *   "mine/double",
+ *   `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+ *    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] *= 2.0; }`,
+ * );
+ * shader.entries.main.bindings[0]; // => { name: "x", binding: 0, kind: "read_write" }
  * ```
  */
 export const reflect = (name: string, source: string, libs: Readonly<Record<string, string>> = {}): Shader => {

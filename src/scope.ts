@@ -9,7 +9,18 @@ export const enroll = (tensor: Tensor): void => {
   current?.add(tensor);
 };
 
-/** Takes a tensor out of the current scope: whoever calls this owns it and must dispose of it. Returns the tensor. */
+/**
+ * Takes a tensor out of the current scope: whoever calls this owns it and must dispose of it. Returns the tensor.
+ *
+ * @example
+ * ```ts
+ * let cached: Tensor | undefined;
+ * scope(() => {
+ *   cached = keep(device.ones([2]));
+ * });
+ * cached?.disposed; // => false
+ * ```
+ */
 export const keep = (tensor: Tensor): Tensor => {
   current?.delete(tensor);
   return tensor;
@@ -29,10 +40,13 @@ export const refusePromise = (where: string, result: unknown): void => {
  * @throws ArgumentError when `fn` returns a promise.
  * @example
  * ```ts
- * const mean = scope(() => {
- *   const y = mul(x, x); // freed
- *   return reduceMean(y); // survives
+ * const x = device.tensor([1, 2, 3]);
+ * const kept = scope(() => {
+ *   const squares = mul(x, x); // freed
+ *   return add(squares, 1); // survives
  * });
+ * await kept.read(); // => [2, 5, 10]
+ * device.counters.liveBuffers; // => 2
  * ```
  */
 export const scope = <T>(fn: () => T): T => {

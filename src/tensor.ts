@@ -36,6 +36,16 @@ export class Storage {
  * A dense, row-major array on a device. Operations never change or consume their inputs.
  *
  * Made by `device.tensor(data, shape)` and by ops; freed by `dispose()`, `using`, or the `scope` it was made in.
+ *
+ * @example
+ * ```ts
+ * using x = device.tensor([[1, 2], [3, 4]]);
+ * x.requiresGrad = true;
+ * using loss = sum(mul(x, x));
+ * await loss.item(); // => 30
+ * loss.backward();
+ * await x.grad?.read(); // => [2, 4, 6, 8]
+ * ```
  */
 export class Tensor implements Disposable {
   readonly shape: Shape;
@@ -95,20 +105,28 @@ export class Tensor implements Disposable {
     return values instanceof Float64Array ? Float32Array.from(values) : values;
   }
 
-  /** The unrounded values; only the reference device computes in float64. */
+  /**
+   * The unrounded values; only the reference device computes in float64.
+   *
+   * @throws ArgumentError on another device or for an integer dtype; otherwise as `read`.
+   */
   async readFloat64(): Promise<Float64Array> {
     const values = await this.#values("readFloat64");
     if (values instanceof Float64Array) return values;
     throw new ArgumentError(`readFloat64: expected a float32 tensor of the reference device, but received ${this.dtype} on ${this.device.kind}`);
   }
 
-  /** The one value of a tensor with one element. */
+  /**
+   * The one value of a tensor with one element; unrounded on the reference device.
+   *
+   * @throws ArgumentError for another number of elements; otherwise as `read`.
+   */
   async item(): Promise<number> {
     if (this.size !== 1) throw new ArgumentError(`item: expected a tensor with one element, but received shape ${showShape(this.shape)}`);
     return (await this.#values("item"))[0];
   }
 
-  /** The same data, cut off from the tape. */
+  /** The same data, cut off from the tape: shares the memory. Throws StateError when disposed. */
   detach(): Tensor {
     this.assertLive("detach");
     return this.storage.view(this);

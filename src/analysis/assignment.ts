@@ -18,7 +18,7 @@ const checkMatrix = (where: string, matrix: Values, rows: number, columns: numbe
  * @throws ArgumentError for a wrong length, DataError for scores that are not finite
  * @example
  * ```ts
- * assign(Float64Array.of(1, 5, 2, 9), 2, 2); // [0, 1]: 1 + 9 beats 5 + 2
+ * assign(Float64Array.of(1, 5, 2, 9), 2, 2); // => [0, 1]
  * ```
  */
 export const assign = (scores: Values, rows: number, columns: number): Int32Array => {

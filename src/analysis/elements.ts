@@ -74,7 +74,11 @@ const match = (matrices: readonly Values[], planted: readonly Permutation[], fix
  * task with another number of elements; DataError for entries that are not finite
  * @example
  * ```ts
- * const { recovered, meanAgreement } = compareElements((await R.read()) as Float32Array, 25, rotationGroup(5).elements);
+ * const swap = Int32Array.of(1, 0);
+ * const identity = Int32Array.of(0, 1);
+ * const learned = Float32Array.of(1, 0, 0, 1, 0.1, 0.9, 0.9, 0.1); // [2, 2, 2]
+ * const { recovered, meanAgreement } = compareElements(learned, 2, [identity, swap]);
+ * [recovered, meanAgreement]; // => [true, 1]
  * ```
  */
 export const compareElements = (stack: Values, d: number, planted?: readonly Permutation[], options: CompareOptions = {}): StackResult => {

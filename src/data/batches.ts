@@ -61,7 +61,10 @@ export interface BatchOptions {
  * @throws ArgumentError for sizes that do not match and indices out of range, when the first batch is asked for
  * @example
  * ```ts
- * for (const { inputs, labels } of batches(examples, { batchSize: 64, indices: split.train, random })) train(inputs, labels);
+ * const examples = { inputs: Float32Array.of(1, 2, 3, 4, 5, 6), labels: Int32Array.of(0, 1, 2), size: 2 };
+ * const seen = [];
+ * for (const { inputs, labels } of batches(examples, { batchSize: 2 })) seen.push([...labels, inputs.length]);
+ * seen; // => [[0, 1, 4]]
  * ```
  */
 export function* batches(examples: Examples, options: BatchOptions): Generator<Batch> {

@@ -73,7 +73,13 @@ const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toSt
  * trailing bytes, and sizes whose product exceeds 2 GiB
  * @example
  * ```ts
- * const { shape, data } = readIdx("mnist/t10k-images-idx3-ubyte.gz"); // [10000, 28, 28]
+ * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");
+ * const { tmpdir } = await import("node:os");
+ * const folder = await mkdtemp(`${tmpdir()}/idx-`);
+ * await writeFile(`${folder}/labels-idx1-ubyte`, Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1)); // bytes, one axis of size 3
+ * const { shape, data } = readIdx(`${folder}/labels-idx1-ubyte`);
+ * await rm(folder, { recursive: true });
+ * [...shape, ...data]; // => [3, 7, 2, 1]
  * ```
  */
 export const readIdx = (path: string): IdxFile => {
@@ -173,7 +179,15 @@ const readLabels = (path: string, images: IdxFile): IdxFile => {
  * not match, pairs of different image sizes, negative or fractional labels, and folders without an image
  * @example
  * ```ts
- * const { images, labels, height, width } = loadIdxFolder("mnist");
+ * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");
+ * const { tmpdir } = await import("node:os");
+ * const folder = await mkdtemp(`${tmpdir()}/idx-`);
+ * await writeFile(`${folder}/t10k-images-idx3-ubyte`, Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 255, 0));
+ * await writeFile(`${folder}/t10k-labels-idx1-ubyte`, Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 7));
+ * const { images, labels, height, width, classes } = loadIdxFolder(folder);
+ * await rm(folder, { recursive: true });
+ * [height, width, classes]; // => [1, 2, 8]
+ * [images, labels]; // => [[1, 0], [7]]
  * ```
  */
 export const loadIdxFolder = (folder: string): IdxFolder => {

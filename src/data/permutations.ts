@@ -7,6 +7,7 @@
  */
 import { expected } from "../errors.ts";
 
+/** Output position n takes input position p[n]. */
 export type Permutation = Int32Array;
 
 /** A finite group of permutations, or a part of one. The identity comes first. */
@@ -65,7 +66,12 @@ export const permutationMatrix = (p: Permutation): Float32Array => {
   return matrix;
 };
 
-/** The matrices of several permutations, row-major [count, length, length]. */
+/**
+ * The matrices of several permutations, row-major [count, length, length]: R[i, n, p_i[n]] = 1.
+ *
+ * @throws ArgumentError for a list that is no permutation.
+ * @example permutationMatrices([Int32Array.of(1, 0)]); // => [0, 1, 1, 0]
+ */
 export const permutationMatrices = (elements: readonly Permutation[]): Float32Array => {
   const d = elements[0]?.length ?? 0;
   const stack = new Float32Array(elements.length * d * d);
@@ -89,7 +95,13 @@ export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
 /**
  * All products of the generators and their inverses, identity first, then in order of discovery.
  *
+ * @param limit default 4096
  * @throws ArgumentError without generators, for generators of different lengths, and when the group has more than `limit` elements
+ * @example
+ * ```ts
+ * generateGroup([Int32Array.of(1, 2, 0), Int32Array.of(1, 0, 2)]).length; // => 6
+ * generateGroup([Int32Array.of(1, 1, 0)]); // throws ArgumentError
+ * ```
  */
 export const generateGroup = (generators: readonly Permutation[], limit = 4096): Permutation[] => {
   if (generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
@@ -110,7 +122,17 @@ export const generateGroup = (generators: readonly Permutation[], limit = 4096):
   return found;
 };
 
-/** Cyclic shifts of n positions: element s moves every value s places up, as `np.roll(x, s)`. */
+/**
+ * Cyclic shifts of n positions: element s moves every value s places up, as `np.roll(x, s)`.
+ *
+ * @throws ArgumentError unless n is an integer from 1 to 65536.
+ * @example
+ * ```ts
+ * const { elements: shifts } = cyclicGroup(4);
+ * shifts.length; // => 4
+ * shifts[1]; // => [3, 0, 1, 2]
+ * ```
+ */
 export const cyclicGroup = (n: number): PermutationSet => {
   checkSize("cyclicGroup", "n", n);
   return {
@@ -129,7 +151,12 @@ export const flipPermutation = (k: number): Permutation => {
   return build(k * k, (n) => Math.floor(n / k) * k + (k - 1 - (n % k)));
 };
 
-/** Rotations of a k × k image by 0°, 90°, 180°, 270°, counter-clockwise as `np.rot90`. */
+/**
+ * Rotations of a k × k image by 0°, 90°, 180°, 270°, counter-clockwise as `np.rot90`.
+ *
+ * @throws ArgumentError unless k is an integer from 1 to 256.
+ * @example rotationGroup(2).elements[1]; // => [1, 3, 0, 2]
+ */
 export const rotationGroup = (k: number): PermutationSet => {
   checkSize("rotationGroup", "k", k * k);
   const turn = quarterTurn(k);
@@ -141,14 +168,24 @@ export const rotationGroup = (k: number): PermutationSet => {
   };
 };
 
-/** Identity and left-right mirror of a k × k image. */
+/**
+ * Identity and left-right mirror of a k × k image.
+ *
+ * @throws ArgumentError unless k is an integer from 1 to 256.
+ * @example flipGroup(2).elements[1]; // => [1, 0, 3, 2]
+ */
 export const flipGroup = (k: number): PermutationSet => ({
   name: "flip",
   elements: [identityPermutation(k * k), flipPermutation(k)],
   labels: ["identity", "flip"],
 });
 
-/** The eight symmetries of a k × k image: the four rotations, then the mirrored image turned by the same four. */
+/**
+ * The eight symmetries of a k × k image: the four rotations, then the mirrored image turned by the same four.
+ *
+ * @throws ArgumentError unless k is an integer from 1 to 256.
+ * @example dihedralGroup(3).labels[5]; // => "flip + 90°"
+ */
 export const dihedralGroup = (k: number): PermutationSet => {
   const rotations = rotationGroup(k);
   const flip = flipPermutation(k);

@@ -89,6 +89,7 @@ const checkCount = (where: string, argument: string, value: number): void => {
  * ```ts
  * const task = plantedTask("rot90", { size: 5, seed: 1 });
  * const { x, y } = task.batch(64); // [64, 25] and [64, 50, 4]
+ * [x.length, y.length]; // => [1600, 12800]
  * ```
  */
 export const plantedTask = (name: PlantedName, options: PlantedOptions = {}): PlantedTask => {

@@ -57,6 +57,7 @@ const checkWord = (argument: string, value: number): void => {
  * ```ts
  * const random = createRandom(1);
  * const order = shuffle(range(10), random.stream(7));
+ * order.toSorted(); // => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
  * ```
  */
 export const createRandom = (seed: number, stream = 0): Random => {

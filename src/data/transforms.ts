@@ -100,7 +100,7 @@ const scale = (image: Float32Array, h: number, w: number, s: number, out: Float3
  * @throws ArgumentError for an image that is not h·w long, an unknown kind, a parameter out of range
  * @example
  * ```ts
- * const turned = transformImage(digit, 28, 28, "rot90", 1);
+ * transformImage(Float32Array.of(1, 2, 3, 4), 2, 2, "rot90", 1); // => [2, 4, 1, 3]
  * ```
  */
 export const transformImage = (

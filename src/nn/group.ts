@@ -30,7 +30,19 @@ export const checkGroup = (where: string, group: readonly Permutation[], length:
   return table;
 };
 
-/** The regular representation on group axis and pixels: element b sends (a, n) to (b·a, ρ_b n), as permutations of g·k² positions. */
+/**
+ * The regular representation on group axis and pixels: element b sends (a, n) to (b·a, ρ_b n), as permutations of g·k² positions.
+ *
+ * @param group permutations of k² positions; identity first, closed under composition
+ * @returns one permutation per element, in the same order
+ * @throws ArgumentError for a list that is no such group.
+ * @example
+ * ```ts
+ * const twisted = shiftTwist(rotationGroup(3).elements);
+ * twisted.length; // => 4
+ * twisted[1].length; // => 36
+ * ```
+ */
 export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
   const length = group[0]?.length ?? 0;
   const table = checkGroup("shiftTwist", group, length);
@@ -55,6 +67,7 @@ interface GroupOptions {
   readonly kernelSize: number;
   /** What each element does to the k² pixels of a kernel; identity first, closed under composition. */
   readonly group: readonly Permutation[];
+  /** Default 0, which is "valid"; as in `conv2d`. */
   readonly padding?: Padding;
 }
 
@@ -76,7 +89,19 @@ abstract class FixedConv2d extends ExpandedConv2d {
   }
 }
 
-/** Lifting convolution of a fixed group: x [B, Cin, H, W] → [B, Cout, g, H', W']. */
+/**
+ * Lifting convolution of a fixed group: x [B, Cin, H, W] → [B, Cout, g, H', W'] (Cohen and Welling 2016, arXiv:1602.07576).
+ * Kaiming-normal kernels, zero biases.
+ *
+ * @throws ArgumentError for sizes that are no positive integers and a group that does not move k² pixels, does not begin with the
+ * identity or is not closed; `forward` throws for another shape of x.
+ * @example
+ * ```ts
+ * const options = { inChannels: 1, outChannels: 2, kernelSize: 3, group: rotationGroup(3).elements };
+ * const layer = new GroupLift2d(initializer(device, 1), options);
+ * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ * ```
+ */
 export class GroupLift2d extends FixedConv2d {
   readonly weight: Tensor;
   readonly bias: Tensor;
@@ -91,7 +116,18 @@ export class GroupLift2d extends FixedConv2d {
   }
 }
 
-/** Group convolution of a fixed group: x [B, Cin, g, H, W] → [B, Cout, g, H', W']. */
+/**
+ * Group convolution of a fixed group: x [B, Cin, g, H, W] → [B, Cout, g, H', W']. Kaiming-uniform kernels, zero biases.
+ *
+ * @throws ArgumentError as `GroupLift2d`.
+ * @example
+ * ```ts
+ * const options = { inChannels: 2, outChannels: 3, kernelSize: 3, group: rotationGroup(3).elements };
+ * const layer = new GroupConv2d(initializer(device, 1), options);
+ * layer.weight.shape; // => [3, 2, 4, 3, 3]
+ * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 3, 4, 4, 4]
+ * ```
+ */
 export class GroupConv2d extends FixedConv2d {
   readonly weight: Tensor;
   readonly bias: Tensor;
@@ -106,19 +142,29 @@ export class GroupConv2d extends FixedConv2d {
   }
 }
 
-/** Responses of C kernels through known matrices: `WeightSharingLinear` with nothing to learn about the symmetry. */
+/**
+ * Responses of C kernels through known matrices, x [B, d] → [B, C·g]: `WeightSharingLinear` with nothing to learn about the symmetry.
+ *
+ * @throws ArgumentError for an empty set, a number of kernels that is no positive integer, and, from `forward`, for another last axis of x.
+ * @example
+ * ```ts
+ * const layer = new GroupLinear(initializer(device, 1), { kernels: 3, set: cyclicGroup(4).elements });
+ * layer.forward(device.ones([5, 4])).shape; // => [5, 12]
+ * ```
+ */
 export class GroupLinear extends Module {
   /** [C, 1, d] */
   readonly weight: Tensor;
   readonly #stack: Tensor;
 
-  /** @param options `set`: permutations of the d positions, identity first; need not be closed */
+  /** @param options `set`: permutations of the d positions, identity first; need not be closed. `deviation` of the kernels: default 0.3 */
   constructor(
     init: Initializer,
     { kernels, set, deviation = 0.3 }: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number },
   ) {
     super();
     checkCount("GroupLinear", "kernels", kernels);
+    if (set.length === 0) throw expected("GroupLinear", "at least one permutation", "set", set);
     this.weight = gaussian(init, [kernels, 1, set[0].length], deviation);
     this.#stack = constantStack(init, set);
   }

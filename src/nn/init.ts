@@ -12,7 +12,18 @@ export interface Initializer {
   readonly next: () => Random;
 }
 
-/** @param seed an integer in [0, 2³²); the same seed gives the same network on every device */
+/**
+ * Where the layers of a network get their initial values from: hand the same one to each, in order.
+ *
+ * @param seed an integer in [0, 2³²); the same seed gives the same network on every device
+ * @throws ArgumentError for another seed.
+ * @example
+ * ```ts
+ * const first = new Linear(initializer(device, 1), 2, 3);
+ * const again = new Linear(initializer(device, 1), 2, 3);
+ * await sum(abs(sub(first.weight, again.weight))).item(); // => 0
+ * ```
+ */
 export const initializer = (device: Device, seed: number): Initializer => {
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw expected("initializer", "an integer in [0, 2^32)", "seed", seed);
   let stream = 0;
@@ -47,6 +58,8 @@ export const kaimingNormal = (init: Initializer, shape: Shape, fanIn: number): T
 /** U[0, 1): how the matrices' logits start in the paper's code. */
 export const unitUniform = (init: Initializer, shape: Shape): Tensor => filled(init, shape, (random) => random.uniform());
 
+/** N(0, deviation²). */
 export const gaussian = (init: Initializer, shape: Shape, deviation: number): Tensor => filled(init, shape, (random) => deviation * random.normal());
 
+/** A parameter of zeros; draws no numbers. */
 export const zeros = ({ device }: Initializer, shape: Shape): Tensor => parameter(device.zeros(shape));

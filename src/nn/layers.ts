@@ -11,7 +11,17 @@ export const checkCount = (where: string, argument: string, value: number, low =
   if (!Number.isInteger(value) || value < low) throw expected(where, `an integer of at least ${low}`, argument, value);
 };
 
-/** y = x·weightᵀ + bias for x [..., inFeatures]. Weights start as PyTorch's, biases at 0. */
+/**
+ * y = x·weightᵀ + bias, from x [..., inFeatures] to [..., outFeatures]. Weights start as PyTorch's, biases at 0.
+ *
+ * @throws ArgumentError for sizes that are no positive integers, and from `forward` for another last axis of x.
+ * @example
+ * ```ts
+ * const layer = new Linear(initializer(device, 1), 8, 3);
+ * layer.forward(device.ones([5, 8])).shape; // => [5, 3]
+ * layer.parameterCount; // => 27
+ * ```
+ */
 export class Linear extends Module {
   /** [outFeatures, inFeatures] */
   readonly weight: Tensor;
@@ -35,10 +45,20 @@ export interface Conv2dLayerOptions {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: number;
+  /** Default 0, which is "valid"; as in `conv2d`. */
   readonly padding?: number | "valid" | "same";
 }
 
-/** Plain 2D convolution, x [B, inChannels, H, W]. Weights start as PyTorch's, biases at 0. */
+/**
+ * Plain 2D convolution, from x [B, inChannels, H, W] to [B, outChannels, H', W'], stride 1. Weights start as PyTorch's, biases at 0.
+ *
+ * @throws ArgumentError for sizes that are no positive integers; `forward` throws as `conv2d`.
+ * @example
+ * ```ts
+ * const layer = new Conv2d(initializer(device, 1), { inChannels: 1, outChannels: 4, kernelSize: 3, padding: "same" });
+ * layer.forward(device.ones([2, 1, 8, 8])).shape; // => [2, 4, 8, 8]
+ * ```
+ */
 export class Conv2d extends Module {
   /** [outChannels, inChannels, k, k] */
   readonly weight: Tensor;

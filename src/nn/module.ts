@@ -4,8 +4,28 @@ import { Tensor } from "../tensor.ts";
 /**
  * Something with parameters: a layer or a network. Parameters are its public fields that are tensors, and those of the
  * modules among its fields, also in arrays, in the order of the fields. Constants live in private fields.
+ *
+ * @example
+ * ```ts
+ * class Network extends Module {
+ *   readonly hidden: Linear;
+ *   readonly scale: Tensor;
+ *   constructor(init: Initializer) {
+ *     super();
+ *     this.hidden = new Linear(init, 2, 3);
+ *     this.scale = parameter(init.device.ones([3]));
+ *   }
+ *   forward(x: Tensor): Tensor {
+ *     return mul(relu(this.hidden.forward(x)), this.scale);
+ *   }
+ * }
+ * const network = new Network(initializer(device, 1));
+ * [...network.namedParameters().keys()]; // => ["hidden.weight", "hidden.bias", "scale"]
+ * network.forward(device.ones([4, 2])).shape; // => [4, 3]
+ * ```
  */
 export abstract class Module implements Disposable {
+  /** The layer's output; shapes stand at each layer. */
   abstract forward(x: Tensor): Tensor;
 
   /** Every parameter with its path, such as `blocks.0.weight`. */
@@ -20,6 +40,7 @@ export abstract class Module implements Disposable {
     return found;
   }
 
+  /** Every parameter, in the order of `namedParameters`. */
   parameters(): Tensor[] {
     return [...this.namedParameters().values()];
   }
@@ -39,7 +60,12 @@ export abstract class Module implements Disposable {
   }
 }
 
-/** Marks a leaf as trainable and takes it out of the current scope: the module owns it. */
+/**
+ * Marks a leaf as trainable and takes it out of the current scope: the module owns it.
+ *
+ * @throws ArgumentError for another dtype than float32; StateError for the result of an operation.
+ * @example parameter(device.zeros([3])).requiresGrad; // => true
+ */
 export const parameter = (tensor: Tensor): Tensor => {
   tensor.requiresGrad = true;
   return keep(tensor);

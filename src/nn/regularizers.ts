@@ -14,7 +14,14 @@ const total = (where: string, layers: readonly LearnedStack[], term: (layer: Lea
  * Σ_layers mean(LSE_rows(Θ)² + LSE_columns(Θ)²): keeps exp(Θ) near doubly stochastic, so that few Sinkhorn iterations
  * suffice. The paper's code uses weight 0.1; its printed formula would be smallest for matrices of zeros.
  *
- * @returns a scalar
+ * @returns shape []
+ * @throws ArgumentError when no layer has learned matrices.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
+ * normRegularizer([layer]).shape; // => []
+ * normRegularizer([]); // throws ArgumentError
+ * ```
  */
 export const normRegularizer = (layers: readonly LearnedStack[]): Tensor =>
   total("normRegularizer", layers, ({ representations }) =>
@@ -24,7 +31,14 @@ export const normRegularizer = (layers: readonly LearnedStack[]): Tensor =>
 /**
  * −Σ R log R over all entries of all learned matrices: 0 for permutations.
  *
- * @returns a scalar
+ * @returns shape []
+ * @throws ArgumentError when no layer has learned matrices.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
+ * device.write(layer.representations, new Float32Array(3 * 4 * 4)); // uniform matrices: log 4 per row
+ * await entropyRegularizer([layer]).item(); // => 16.6355
+ * ```
  */
 export const entropyRegularizer = (layers: readonly LearnedStack[]): Tensor =>
   total("entropyRegularizer", layers, (layer) => {

@@ -30,6 +30,7 @@ interface SharedOptions extends SinkhornSettings {
   readonly kernelSize: number;
   /** Number of group elements g, the identity included. */
   readonly elements: number;
+  /** Default 0, which is "valid"; as in `conv2d`. */
   readonly padding?: Padding;
 }
 
@@ -41,8 +42,16 @@ const sinkhornSettings = ({ iterations = 20, temperature = 1 }: SinkhornSettings
 
 /**
  * Lifting convolution, x [B, Cin, H, W] → [B, Cout, g, H', W']: every kernel is applied as it is and through g − 1
- * learned doubly stochastic k² × k² matrices, shared by all channels (§3.3 of the paper's code: kaiming-normal kernels,
- * logits U[0, 1), zero biases).
+ * learned doubly stochastic k² × k² matrices, shared by all channels. Initial values as in the paper's code: kaiming-normal
+ * kernels, logits U[0, 1), zero biases.
+ *
+ * @throws ArgumentError for sizes that are no positive integers, and, from `forward`, for another shape of x.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
+ * layer.representations.shape; // => [3, 9, 9]
+ * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ * ```
  */
 export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack {
   readonly weight: Tensor;
@@ -67,7 +76,15 @@ export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack 
 
 /**
  * Group convolution, x [B, Cin, g_in, H, W] → [B, Cout, g, H', W'], whose g − 1 learned matrices act on group axis and
- * pixels at once (d = g_in·k², group axis outermost).
+ * pixels at once (d = g_in·k², group axis outermost). Initial values: kaiming-uniform kernels, logits U[0, 1), zero biases.
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingConv2d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 });
+ * layer.representations.shape; // => [3, 36, 36]
+ * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ * ```
  */
 export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack {
   readonly weight: Tensor;
@@ -95,7 +112,15 @@ export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack 
 
 /**
  * The lifting layer without sliding, for signals as long as the kernel: x [B, d] → [B, C·g], responses of C kernels
- * through g − 1 learned matrices and the identity (the paper's toy problems, appendix B). No bias.
+ * through g − 1 learned matrices and the identity (the paper's toy problems, appendix B). No bias. Kernels start as
+ * N(0, deviation²), deviation 0.3 unless told otherwise, logits as U[0, 1).
+ *
+ * @throws ArgumentError for sizes that are no positive integers, and, from `forward`, for another last axis of x.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLinear(initializer(device, 1), { features: 8, kernels: 3, elements: 4 });
+ * layer.forward(device.ones([5, 8])).shape; // => [5, 12]
+ * ```
  */
 export class WeightSharingLinear extends Module implements LearnedStack {
   /** [C, 1, d] */

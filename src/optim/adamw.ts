@@ -25,10 +25,13 @@ const ROWS = 2;
  * a negative or NaN lr, eps or weightDecay, or betas outside of [0, 1).
  * @example
  * ```ts
- * const optimizer = new AdamW([{ parameters: weights }, { parameters: biases, weightDecay: 0 }], { lr: 3e-4 });
- * loss.backward();
+ * const [weight, bias] = [parameter(device.tensor([[2], [3]])), parameter(device.tensor([1]))];
+ * const optimizer = new AdamW([{ parameters: [weight] }, { parameters: [bias], weightDecay: 0 }], { lr: 0.1 });
+ * sum(add(matmul(device.tensor([[1, -1]]), weight), bias)).backward();
  * optimizer.step(undefined, { clipNorm: 1 });
  * optimizer.zeroGrad();
+ * await weight.read(); // => [1.898, 3.097]
+ * await bias.read(); // => [0.900]
  * ```
  */
 export class AdamW extends Optimizer {

@@ -36,7 +36,17 @@ export const checkRate = (where: string, argument: string, value: number): numbe
   return value;
 };
 
-/** One group of an optimiser. */
+/**
+ * One group of an optimiser.
+ *
+ * @example
+ * ```ts
+ * const [group] = new SGD([parameter(device.ones([3]))], { lr: 0.1 }).groups;
+ * group.lr = 0.05;
+ * group.parameters.length; // => 1
+ * group.lr = -1; // throws ArgumentError
+ * ```
+ */
 export class ParameterGroup {
   readonly parameters: readonly Tensor[];
   readonly state: OptimizerState;
@@ -69,6 +79,7 @@ export class ParameterGroup {
     this.#lr = checkRate(this.#where, "lr", value);
   }
 
+  /** Weight decay. May change at any time. */
   get weightDecay(): number {
     return this.#weightDecay;
   }
@@ -90,7 +101,18 @@ export interface Update {
   readonly limit: number | undefined;
 }
 
-/** Base of `SGD` and `AdamW`. */
+/**
+ * Base of `SGD` and `AdamW`.
+ *
+ * @example
+ * ```ts
+ * const w = parameter(device.tensor([3, 4]));
+ * const optimizer: Optimizer = new SGD([w], { lr: 1 });
+ * optimizer.step([device.tensor([6, 8])], { clipNorm: 1 }); // a gradient of norm 10, scaled to 1
+ * await w.read(); // => [2.400, 3.200]
+ * await optimizer.gradientNorm?.item(); // => 10
+ * ```
+ */
 export abstract class Optimizer implements Disposable {
   readonly groups: readonly ParameterGroup[];
   readonly #where: string;

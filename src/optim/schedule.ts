@@ -2,6 +2,7 @@
 import { expected } from "../errors.ts";
 import type { Optimizer } from "./optimizer.ts";
 
+/** From the step, 0 for the first, to the factor of the initial learning rate. */
 export type Schedule = (step: number) => number;
 
 const checkSteps = (where: string, argument: string, value: number): void => {
@@ -12,27 +13,48 @@ const checkFactor = (where: string, argument: string, value: number): void => {
   if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
 };
 
-/** The same factor at every step. Default 1. */
+/**
+ * The same factor at every step. Default 1.
+ *
+ * @throws ArgumentError for a negative, infinite or NaN factor.
+ * @example constant(0.5)(100); // => 0.5
+ */
 export const constant = (factor = 1): Schedule => {
   checkFactor("constant", "factor", factor);
   return () => factor;
 };
 
-/** Multiplies by `factor` after every `every` steps (PyTorch's StepLR). Default factor 0.1. */
+/**
+ * Multiplies by `factor` after every `every` steps (PyTorch's StepLR). Default factor 0.1.
+ *
+ * @throws ArgumentError unless `every` is a positive integer, and for a negative, infinite or NaN factor.
+ * @example stepDecay(30, 0.5)(60); // => 0.25
+ */
 export const stepDecay = (every: number, factor = 0.1): Schedule => {
   checkSteps("stepDecay", "every", every);
   checkFactor("stepDecay", "factor", factor);
   return (step) => factor ** Math.floor(step / every);
 };
 
-/** From 1 to `floor` along half a cosine over `steps` steps, and `floor` from there on (Loshchilov and Hutter 2017, arXiv:1608.03983). */
+/**
+ * From 1 to `floor` (default 0) along half a cosine over `steps` steps, and `floor` from there on (Loshchilov and Hutter 2017,
+ * arXiv:1608.03983).
+ *
+ * @throws ArgumentError unless `steps` is a positive integer, and for a negative, infinite or NaN floor.
+ * @example cosine(100)(50); // => 0.5
+ */
 export const cosine = (steps: number, floor = 0): Schedule => {
   checkSteps("cosine", "steps", steps);
   checkFactor("cosine", "floor", floor);
   return (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * Math.min(step, steps)) / steps))) / 2;
 };
 
-/** From `from` to 1 in a straight line over `steps` steps, and 1 from there on (PyTorch's LinearLR). Default from 1/3. */
+/**
+ * From `from` to 1 in a straight line over `steps` steps, and 1 from there on (PyTorch's LinearLR). Default from 1/3.
+ *
+ * @throws ArgumentError unless `steps` is a positive integer, and for a negative, infinite or NaN `from`.
+ * @example linearWarmup(10, 0)(5); // => 0.5
+ */
 export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
   checkSteps("linearWarmup", "steps", steps);
   checkFactor("linearWarmup", "from", from);
@@ -43,9 +65,12 @@ export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
  * One schedule after the other, each counting from its own start (PyTorch's SequentialLR).
  *
  * @param milestones rising steps at which the next schedule takes over: one fewer than schedules
+ * @throws ArgumentError for no schedule, another number of milestones, or milestones that are no rising positive integers.
  * @example
  * ```ts
  * const schedule = chained([linearWarmup(100, 0), cosine(900)], [100]);
+ * schedule(50); // => 0.5
+ * schedule(550); // => 0.5
  * ```
  */
 export const chained = (schedules: readonly Schedule[], milestones: readonly number[]): Schedule => {
@@ -65,13 +90,17 @@ export const chained = (schedules: readonly Schedule[], milestones: readonly num
 /**
  * Remembers every group's learning rate of now and gives a function that sets each to its factor at a step.
  *
+ * @throws ArgumentError, from the function it gives, for a schedule that gives a negative, infinite or NaN factor.
  * @example
  * ```ts
- * const setLr = scheduleLr(optimizer, cosine(1000));
- * for (let step = 0; step < 1000; step++) {
+ * const w = parameter(device.tensor([1]));
+ * const optimizer = new SGD([w], { lr: 0.5 });
+ * const setLr = scheduleLr(optimizer, cosine(10));
+ * for (let step = 0; step < 10; step++) {
  *   setLr(step);
- *   optimizer.step(gradients(step));
+ *   optimizer.step(valueAndGrad(() => sum(mul(w, w)), [w]).gradients);
  * }
+ * optimizer.groups[0].lr; // => 0.012
  * ```
  */
 export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: number) => void) => {

@@ -23,9 +23,11 @@ export interface SGDOptions {
  * a negative or NaN lr, momentum or weightDecay, or `nesterov` without momentum.
  * @example
  * ```ts
- * const optimizer = new SGD([w, b], { lr: 0.1, momentum: 0.9 });
- * const { gradients } = valueAndGrad(() => loss(w, b), [w, b]);
+ * const w = parameter(device.tensor([1, -2]));
+ * const optimizer = new SGD([w], { lr: 0.1, momentum: 0.9 });
+ * const { gradients } = valueAndGrad(() => sum(mul(w, w)), [w]);
  * optimizer.step(gradients);
+ * await w.read(); // => [0.8, -1.6]
  * ```
  */
 export class SGD extends Optimizer {

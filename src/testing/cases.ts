@@ -16,6 +16,7 @@ export const normal =
   (scale = 1): Fill =>
   (random) =>
     scale * random.normal();
+/** U[low, high). */
 export const uniform =
   (low: number, high: number): Fill =>
   (random) =>
@@ -25,13 +26,14 @@ export const integers =
   (count: number): Fill =>
   (random) =>
     Math.floor(random.uniform() * count);
+/** The same value everywhere. */
 export const constant =
   (value: number): Fill =>
   () =>
     value;
 /** Values at least 0.05 apart in scrambled order: for ops with kinks or arg-max, where finite differences must not cross a tie. */
-export const distinct: Fill = (_, index, count) =>
-  0.05 * ((index * 2654435761) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
+export const distinct: Fill = (_, index, count) => 0.05 * ((index * 2654435761) % Math.max(1, count)) - 0.025 * count + 0.0125 + 1e-6 * index;
+/** These values in turn, from the first again when they are used up. */
 export const values =
   (list: readonly number[]): Fill =>
   (_, index) =>

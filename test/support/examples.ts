@@ -138,22 +138,27 @@ export const compile = async ({ code, title }: Example, available: Readonly<Reco
   for (const [from, names] of imports) {
     for (const name of names) if (!(name in available[from])) throw new Error(`${title}: ${from} does not export ${name}`);
   }
-  const { code: script } = await transform(`const $example = async () => {\n${withChecks(body)}\n};`, { loader: "ts", target: "es2022" });
+  // A function made from text has no loader of its own.
+  const loaded = withChecks(body).replace(/\bimport\(/g, "$import(");
+  const { code: script } = await transform(`const $example = async () => {\n${loaded}\n};`, { loader: "ts", target: "es2022" });
   return `${script}\nreturn $example();`;
 };
 
-/** Modules whose exports an example may use without importing them, from the nearest: its own file's, then the package's. */
-export type Modules = readonly { readonly file: string; readonly names: readonly string[] }[];
+/** What an example may use of a module without importing it. */
+export interface Available {
+  readonly file: string;
+  readonly values: readonly string[];
+}
 
-/** A module of TypeScript with the example in it, to be type-checked; `root` is how it reaches the root of the package. */
-export const typedModule = ({ code }: Example, root: string, modules: Modules): string => {
+/** A module of TypeScript with the example in it, to be type-checked. `root` is how it reaches the root of the package; the nearest of `modules` comes first. */
+export const typedModule = ({ code }: Example, root: string, modules: readonly Available[]): string => {
   const { body, imports } = splitImports(code);
   const words = new Set(body.match(/[\w$]+/g));
   const known = new Set([...imports.values()].flat());
-  const lines = modules.map(({ file, names }) => {
-    const used = names.filter((name) => words.has(name) && !known.has(name));
+  const lines = modules.map(({ file, values }) => {
+    const used = [...new Set([...values, ...exportsOf(file).map(({ name }) => name)])].filter((name) => words.has(name) && !known.has(name));
     for (const name of used) known.add(name);
-    return `import { ${used.join(", ")} } from "${root}/${file}";`;
+    return `import { ${used.map((name) => (values.includes(name) ? name : `type ${name}`)).join(", ")} } from "${root}/${file}";`;
   });
   for (const [from, names] of imports) lines.push(`import { ${names.join(", ")} } from "${root}/${ENTRIES[from]}";`);
   return [

@@ -20,7 +20,8 @@ export interface CompileFailure {
  * @throws DeviceError when Dawn cannot be loaded
  * @example
  * ```ts
- * const { compiled, failures } = await compileAll(op.plan(call, FLOOR_LIMITS).passes);
+ * const { compiled, failures } = await compileAll([]); // the passes of every plan
+ * compiled + failures.length; // => 0
  * ```
  */
 export const compileAll = async (passes: Iterable<Pass>): Promise<{ readonly compiled: number; readonly failures: readonly CompileFailure[] }> => {

@@ -77,7 +77,9 @@ struct Run {
 };
 
 // `count` pixels are cut into tiles of nearly one size.
-constexpr int64_t tileCount(int64_t count, int64_t vectors) { return (count + maxTile(vectors) - 1) / maxTile(vectors); }
+constexpr int64_t tileCount(int64_t count, int64_t vectors) {
+  return (count + maxTile(vectors) - 1) / maxTile(vectors);
+}
 
 // Where strip `index` of `strips` begins: strips are whole tiles.
 constexpr int64_t tileEdge(int64_t count, int64_t vectors, int64_t strips, int64_t index) {
@@ -95,7 +97,8 @@ inline std::vector<Run> columnRuns(const Phase& phase, int64_t vectors) {
     for (const Tap& tap : phase.taps) {
       const int64_t low = std::max(tap.low, first), count = std::min(tap.high, end) - low;
       if (count <= 0) continue;
-      const auto same = std::find_if(runs.begin() + static_cast<int64_t>(begin), runs.end(), [&](const Run& run) { return run.first == low && run.count == count; });
+      const auto same = std::find_if(runs.begin() + static_cast<int64_t>(begin), runs.end(),
+                                     [&](const Run& run) { return run.first == low && run.count == count; });
       if (same == runs.end()) {
         runs.push_back({low, count, {&tap}});
       } else {
@@ -117,8 +120,8 @@ constexpr bool packsGroups(int64_t groups, int64_t channels) { return groups > 1
 // With this few results of many sources, the sources lie across the lanes and are summed at the end.
 constexpr bool sumsLanes(int64_t sources, int64_t results) { return results * 4 <= lanes && sources * 2 >= lanes; }
 
-// All blocks of `channels` channels per group; none spans two groups unless `packed`. All but the last of a group have the most
-// vectors, and a lone vector at the end has one.
+// All blocks of `channels` channels per group; none spans two groups unless `packed`. All but the last of a group have
+// the most vectors.
 inline std::vector<Block> channelBlocks(int64_t groups, int64_t channels, bool packed) {
   std::vector<Block> blocks;
   const int64_t spans = packed ? 1 : groups, each = packed ? groups * channels : channels;

@@ -22,15 +22,15 @@ namespace {
 
 // One tile with two vectors of channels needs 2p accumulators, 2 weights and 1 factor in registers.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int64_t maxTile(int64_t vectors) { return vectors == 2 ? 14 : 14; }
+constexpr int64_t maxTile(int64_t) { return 14; }
 #else
 constexpr int64_t maxTile(int64_t vectors) { return vectors == 2 ? 6 : 12; }
 #endif
 constexpr int maxVectors = 2;
 constexpr int largestTile = 14;
 
-// The terms of a sum: `outer` runs of `inner` terms each. A run starts at x[o] and w[o]; within it x advances by `step`, and w by one
-// row of lanes.
+// The terms of a sum: `outer` runs of `inner` terms each. A run starts at x[o] and w[o]; within it x advances by
+// `step`, and w by one row of lanes.
 struct Terms {
   const int64_t* x;
   const int64_t* w;
@@ -86,7 +86,8 @@ Tile pick(int64_t size, std::integer_sequence<int, P...>) {
 inline Tile findTile(Factor factor, int64_t vectors, int64_t size) {
   constexpr std::make_integer_sequence<int, largestTile> sizes;
   if (factor == Factor::vector) return pick<Factor::vector, 1>(size, sizes);
-  if (factor == Factor::unit) return vectors == 2 ? pick<Factor::unit, 2>(size, sizes) : pick<Factor::unit, 1>(size, sizes);
+  if (factor == Factor::unit)
+    return vectors == 2 ? pick<Factor::unit, 2>(size, sizes) : pick<Factor::unit, 1>(size, sizes);
   return vectors == 2 ? pick<Factor::strided, 2>(size, sizes) : pick<Factor::strided, 1>(size, sizes);
 }
 

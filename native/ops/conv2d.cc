@@ -1,315 +1,132 @@
-// Forward and data gradient: one sweep over result pixels that reads only taps inside of the image.
+// From calls to the sweep over result pixels and to the sums of weights; the bias gradient.
+#include <algorithm>
 #include <vector>
 
-#include "conv2d-plan.h"
-#include "conv2d-tile.h"
+#include "conv2d-sweep.h"
+#include "conv2d-weight.h"
 #include "kernel.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
+
 namespace {
 
-// Source channels whose weights are used together: the lines of one row of the image stay in the first cache until the
-// next tap of the row reads them.
-constexpr int64_t channelBlock(int64_t kernelWidth) { return kernelWidth == 1 ? 128 : 32; }
-// Bytes of weights per call of a tile, and of sums that a work item keeps.
-constexpr int64_t weightBytes = 16384;
-constexpr int64_t sumBytes = 49152;
-// Bands are made smaller until there is this much to share out.
-constexpr int64_t wantedItems = 16;
+// The attributes that all three share.
+struct Options {
+  const std::vector<int64_t>&stride, &padding, &dilation;
+  int64_t groups;
 
-struct Sweep {
-  int64_t batch, groups;
-  // Channels per group of what is read and of what is computed.
-  int64_t sources, results;
-  int64_t sourceHeight, sourceWidth, resultHeight, resultWidth;
-  int64_t kernelHeight, kernelWidth;
-  Axis rows, columns;
-  // weights[channel][source][tap]: distances, and whether channels count within the group.
-  int64_t channelStride, sourceStride, groupStride;
-  const float *source, *weights, *bias;
-  float* result;
-
-  int64_t taps() const { return kernelHeight * kernelWidth; }
+  explicit Options(const Call& call)
+      : stride(call.integers("stride")),
+        padding(call.integers("padding")),
+        dilation(call.integers("dilation")),
+        groups(call.integer("groups")) {}
 };
-
-// A rectangle of result pixels of one phase: what one work item computes for one block of channels.
-struct Band {
-  const Phase *rows, *columns;
-  int64_t row, rowEnd;
-  // Tiles of the column phase.
-  const std::vector<Run>* runs;
-  int64_t column, columnEnd;
-};
-
-class Sweeper {
- public:
-  Sweeper(const Sweep& sweep, Context& context) : s(sweep), context_(context) {
-    summed_ = sumsLanes(s.sources, s.results);
-    packed_ = summed_ || packsGroups(s.groups, s.results);
-    sources_ = summed_ ? ceilDivide(s.sources, lanes) : s.sources;
-    together_ = channelBlock(s.kernelWidth);
-    if (summed_) {
-      for (int64_t c = 0; c < s.groups * s.results; c++) blocks_.push_back({c, 1, 1});
-    } else {
-      blocks_ = channelBlocks(s.groups, s.results, packed_);
-    }
-    for (const Phase& phase : s.columns.phases) runs_.push_back(columnRuns(phase, blocks_.front().vectors));
-    makeBands();
-  }
-
-  void run() {
-    packWeights();
-    const int64_t threads = context_.threads();
-    int64_t sums = 0, sourceRows = 0;
-    for (const Band& band : bands_) {
-      sums = std::max(sums, (band.rowEnd - band.row) * (band.columnEnd - band.column) * maxVectors * lanes);
-      sourceRows = std::max(sourceRows, span(band).second - span(band).first);
-    }
-    const int64_t copy = packed_ ? sources_ * sourceRows * s.sourceWidth * lanes : 0;
-    float* areas = context_.scratch(threads * (sums + copy));
-    const int64_t perImage = static_cast<int64_t>(blocks_.size() * bands_.size());
-    context_.parallel(s.batch * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float* area = areas + thread * (sums + copy);
-      Lists lists;
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t block = item % perImage / static_cast<int64_t>(bands_.size());
-        compute(item / perImage, blocks_[block], weights_ + offsets_[block], bands_[item % bands_.size()], area, area + sums, lists);
-      }
-    });
-  }
-
- private:
-  struct Lists {
-    std::vector<int64_t> x, w;
-    std::vector<const Tap*> taps;
-  };
-
-  void makeBands() {
-    const int64_t vectors = blocks_.front().vectors;
-    int64_t phases = 0;
-    for (const Phase& rows : s.rows.phases) phases += rows.count > 0;
-    const int64_t items = s.batch * static_cast<int64_t>(blocks_.size() * s.columns.phases.size()) * phases;
-    const int64_t most = sumBytes / (vectors * lanes * 4);
-    const int64_t wanted = (wantedItems + std::max<int64_t>(items, 1) - 1) / std::max<int64_t>(items, 1);
-    for (const Phase& rows : s.rows.phases) {
-      for (size_t c = 0; c < s.columns.phases.size(); c++) {
-        const Phase& columns = s.columns.phases[c];
-        if (rows.count == 0 || columns.count == 0) continue;
-        const int64_t wide = std::min(columns.count, most / maxTile(vectors) * maxTile(vectors));
-        const int64_t strips = (columns.count + wide - 1) / wide;
-        const int64_t high = std::max<int64_t>(1, std::min(most / wide, (rows.count + wanted - 1) / wanted));
-        const int64_t count = (rows.count + high - 1) / high;
-        for (int64_t i = 0; i < count; i++) {
-          for (int64_t j = 0; j < strips; j++) {
-            bands_.push_back({&rows, &columns, rows.count * i / count, rows.count * (i + 1) / count, &runs_[c],
-                              tileEdge(columns.count, vectors, strips, j), tileEdge(columns.count, vectors, strips, j + 1)});
-          }
-        }
-      }
-    }
-  }
-
-  // Rows of the source that a band reads.
-  std::pair<int64_t, int64_t> span(const Band& band) const {
-    int64_t first = s.sourceHeight, end = 0;
-    for (const Tap& tap : band.rows->taps) {
-      const int64_t low = std::max(tap.low, band.row), high = std::min(tap.high, band.rowEnd);
-      if (low >= high) continue;
-      first = std::min(first, tap.start + low * s.rows.step);
-      end = std::max(end, tap.start + (high - 1) * s.rows.step + 1);
-    }
-    return {std::min(first, end), end};
-  }
-
-  void packWeights() {
-    int64_t total = 0;
-    for (const Block& block : blocks_) {
-      offsets_.push_back(total);
-      total += sources_ * s.taps() * block.vectors * lanes;
-    }
-    weights_ = context_.scratch(total);
-    context_.parallel(static_cast<int64_t>(blocks_.size()), 1, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t b = begin; b < end; b++) {
-        const Block& block = blocks_[b];
-        const int64_t width = block.vectors * lanes;
-        float* to = weights_ + offsets_[b];
-        for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
-          const int64_t j1 = std::min(sources_, j0 + together_);
-          for (int64_t c = 0; c < width; c++) {
-            // A lane is a channel of the result, or one of the sources that are summed for it.
-            const int64_t channel = summed_ ? block.channel : block.channel + c;
-            const float* from = s.weights + channel / s.results * s.groupStride + channel % s.results * s.channelStride;
-            for (int64_t tap = 0; tap < s.taps(); tap++) {
-              for (int64_t j = j0; j < j1; j++) {
-                const int64_t source = summed_ ? j * lanes + c : j;
-                const bool used = summed_ ? source < s.sources : c < block.channels;
-                to[(tap * (j1 - j0) + j - j0) * width + c] = used ? from[source * s.sourceStride + tap] : 0;
-              }
-            }
-          }
-          to += (j1 - j0) * s.taps() * width;
-        }
-      }
-    });
-  }
-
-  void compute(int64_t image, const Block& block, const float* weights, const Band& band, float* sums, float* copy, Lists& lists) const {
-    const int64_t width = block.vectors * lanes, columns = band.columnEnd - band.column;
-    initialise(block, sums, (band.rowEnd - band.row) * columns);
-    const int64_t unit = packed_ ? lanes : 1;
-    const auto [firstRow, endRow] = span(band);
-    const float* source = s.source + (image * s.groups + block.channel / s.results) * s.sources * s.sourceHeight * s.sourceWidth;
-    int64_t plane = s.sourceHeight * s.sourceWidth, origin = 0;
-    if (packed_) {
-      packSource(image, block, firstRow, endRow, copy);
-      source = copy;
-      plane = (endRow - firstRow) * s.sourceWidth * lanes;
-      origin = firstRow;
-    }
-    const int64_t pitch = s.columns.step * unit;
-    const Factor factor = packed_ ? Factor::vector : pitch == 1 ? Factor::unit : Factor::strided;
-    for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
-      const int64_t channels = std::min(together_, sources_ - j0);
-      const float* x = source + j0 * plane;
-      const float* w = weights + j0 * s.taps() * width;
-      const int64_t chunk = std::max<int64_t>(1, weightBytes / (s.kernelWidth * channels * width * 4));
-      for (int64_t row = band.row, next; row < band.rowEnd; row = next) {
-        next = tapsAt(*band.rows, row, band.rowEnd, lists.taps);
-        for (size_t t = 0; t < lists.taps.size(); t += chunk) {
-          const size_t end = std::min(lists.taps.size(), t + static_cast<size_t>(chunk));
-          for (const Run& run : *band.runs) {
-            if (run.first < band.column || run.first >= band.columnEnd) continue;
-            lists.x.clear();
-            lists.w.clear();
-            for (size_t u = t; u < end; u++) {
-              for (const Tap* tap : run.taps) {
-                lists.x.push_back(((lists.taps[u]->start - origin) * s.sourceWidth + tap->start) * unit);
-                lists.w.push_back((lists.taps[u]->index * s.kernelWidth + tap->index) * channels * width);
-              }
-            }
-            const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, plane};
-            const Tile kernel = findTile(factor, block.vectors, run.count);
-            for (int64_t i = row; i < next; i++) {
-              const int64_t at = i * s.rows.step * s.sourceWidth + run.first * s.columns.step;
-              kernel(sums + ((i - band.row) * columns + run.first - band.column) * width, x + at * unit, w, terms, pitch);
-            }
-          }
-        }
-      }
-    }
-    finish(image, block, band, sums);
-  }
-
-  void initialise(const Block& block, float* sums, int64_t pixels) const {
-    vf start[maxVectors] = {};
-    if (s.bias) {
-      for (int64_t v = 0; v < block.vectors; v++) {
-        const int64_t left = block.channels - v * lanes;
-        start[v] = loadPartial(s.bias + block.channel + v * lanes, std::clamp<int64_t>(left, 0, lanes));
-      }
-    }
-    for (int64_t p = 0; p < pixels; p++) {
-      for (int64_t v = 0; v < block.vectors; v++) store(sums + (p * block.vectors + v) * lanes, start[v]);
-    }
-  }
-
-  // copy: [sources][rows][columns][lanes]. A lane holds the channel of its own group, or one of the sources that are summed.
-  void packSource(int64_t image, const Block& block, int64_t firstRow, int64_t endRow, float* copy) const {
-    const int64_t area = s.sourceHeight * s.sourceWidth, count = (endRow - firstRow) * s.sourceWidth;
-    for (int64_t j = 0; j < sources_; j++) {
-      const float* planes[lanes];
-      const int64_t used = summed_ ? std::min<int64_t>(lanes, s.sources - j * lanes) : block.channels;
-      for (int64_t c = 0; c < used; c++) {
-        const int64_t channel = summed_ ? block.channel / s.results * s.sources + j * lanes + c : (block.channel + c) / s.results * s.sources + j;
-        planes[c] = s.source + (image * s.groups * s.sources + channel) * area + firstRow * s.sourceWidth;
-      }
-      toLanes(copy + j * count * lanes, lanes, planes, used, count);
-    }
-  }
-
-  void finish(int64_t image, const Block& block, const Band& band, const float* sums) const {
-    const int64_t area = s.resultHeight * s.resultWidth, width = block.vectors * lanes;
-    const int64_t columns = band.columnEnd - band.column, rows = band.rowEnd - band.row;
-    float* first = s.result + (image * s.groups * s.results + block.channel) * area;
-    const bool whole = columns == s.resultWidth && s.rows.spacing == 1;
-    for (int64_t v = 0; v < block.vectors; v++) {
-      const int64_t channels = std::min<int64_t>(lanes, block.channels - v * lanes);
-      if (channels <= 0) break;
-      for (int64_t i = 0; i < (whole ? 1 : rows); i++) {
-        const int64_t row = band.rows->first + (band.row + i) * s.rows.spacing;
-        const int64_t column = band.columns->first + band.column * s.columns.spacing;
-        const float* from = sums + i * columns * width + v * lanes;
-        float* planes[lanes];
-        for (int64_t c = 0; c < channels; c++) planes[c] = first + (v * lanes + c) * area + row * s.resultWidth + column;
-        if (summed_) {
-          sumLanes(planes[0], s.columns.spacing, from, whole ? rows * columns : columns);
-          continue;
-        }
-        if (s.columns.spacing == 1) {
-          toPlanes(planes, channels, from, width, whole ? rows * columns : columns);
-          continue;
-        }
-        for (int64_t c = 0; c < channels; c++) {
-          for (int64_t j = 0; j < columns; j++) planes[c][j * s.columns.spacing] = from[j * width + c];
-        }
-      }
-    }
-  }
-
-  const Sweep& s;
-  Context& context_;
-  // Whether the image is copied with channels across the lanes, and whether these are summed to one result.
-  bool packed_, summed_;
-  // Vectors of sources where lanes are summed, else sources; how many are used together.
-  int64_t sources_, together_;
-  std::vector<Block> blocks_;
-  std::vector<std::vector<Run>> runs_;
-  std::vector<Band> bands_;
-  std::vector<int64_t> offsets_;
-  float* weights_ = nullptr;
-};
-
-// Pixels that do not see their neighbours are one long row: tiles then fill up whatever the width of the image.
-void flatten(Sweep& sweep) {
-  if (sweep.taps() > 1 || sweep.sourceHeight != sweep.resultHeight || sweep.sourceWidth != sweep.resultWidth) return;
-  for (const Axis* axis : {&sweep.rows, &sweep.columns}) {
-    if (axis->step != 1 || axis->spacing != 1 || axis->phases[0].taps.empty() || axis->phases[0].taps[0].start != 0) return;
-  }
-  const int64_t area = sweep.sourceHeight * sweep.sourceWidth;
-  sweep.sourceHeight = sweep.resultHeight = 1;
-  sweep.sourceWidth = sweep.resultWidth = area;
-  sweep.rows = forwardAxis(1, 1, 1, 1, 0, 1);
-  sweep.columns = forwardAxis(area, 1, area, 1, 0, 1);
-}
 
 }  // namespace
 
 void conv2d(const Call& call, Context& context) {
   const Tensor &x = call.inputs[0], &w = call.inputs[1], &y = call.outputs[0];
-  const auto &stride = call.integers("stride"), &padding = call.integers("padding"), &dilation = call.integers("dilation");
-  const int64_t groups = call.integer("groups"), taps = w.shape[2] * w.shape[3];
-  Sweep sweep{x.shape[0], groups, w.shape[1], w.shape[0] / groups, x.shape[2], x.shape[3], y.shape[2], y.shape[3],
-              w.shape[2], w.shape[3],
-              forwardAxis(x.shape[2], w.shape[2], y.shape[2], stride[0], padding[0], dilation[0]),
-              forwardAxis(x.shape[3], w.shape[3], y.shape[3], stride[1], padding[1], dilation[1]),
-              w.shape[1] * taps, taps, w.shape[0] / groups * w.shape[1] * taps,
-              x.f32(), w.f32(), call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr, y.f32()};
+  const Options o(call);
+  const int64_t channels = w.shape[1], features = w.shape[0] / o.groups, taps = w.shape[2] * w.shape[3];
+  Sweep sweep{
+      .batch = x.shape[0],
+      .groups = o.groups,
+      .sources = channels,
+      .results = features,
+      .sourceHeight = x.shape[2],
+      .sourceWidth = x.shape[3],
+      .resultHeight = y.shape[2],
+      .resultWidth = y.shape[3],
+      .kernelHeight = w.shape[2],
+      .kernelWidth = w.shape[3],
+      .rows = forwardAxis(x.shape[2], w.shape[2], y.shape[2], o.stride[0], o.padding[0], o.dilation[0]),
+      .columns = forwardAxis(x.shape[3], w.shape[3], y.shape[3], o.stride[1], o.padding[1], o.dilation[1]),
+      .channelStride = channels * taps,
+      .sourceStride = taps,
+      .groupStride = features * channels * taps,
+      .source = x.f32(),
+      .weights = w.f32(),
+      .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
+      .result = y.f32(),
+  };
   flatten(sweep);
   Sweeper(sweep, context).run();
 }
 
 void conv2dBackwardData(const Call& call, Context& context) {
   const Tensor &dy = call.inputs[0], &w = call.inputs[1], &dx = call.outputs[0];
-  const auto &stride = call.integers("stride"), &padding = call.integers("padding"), &dilation = call.integers("dilation");
-  const int64_t groups = call.integer("groups"), taps = w.shape[2] * w.shape[3];
-  Sweep sweep{dy.shape[0], groups, w.shape[0] / groups, w.shape[1], dy.shape[2], dy.shape[3], dx.shape[2], dx.shape[3],
-              w.shape[2], w.shape[3],
-              dataAxis(dx.shape[2], w.shape[2], dy.shape[2], stride[0], padding[0], dilation[0]),
-              dataAxis(dx.shape[3], w.shape[3], dy.shape[3], stride[1], padding[1], dilation[1]),
-              taps, w.shape[1] * taps, w.shape[0] / groups * w.shape[1] * taps,
-              dy.f32(), w.f32(), nullptr, dx.f32()};
+  const Options o(call);
+  const int64_t channels = w.shape[1], features = w.shape[0] / o.groups, taps = w.shape[2] * w.shape[3];
+  Sweep sweep{
+      .batch = dy.shape[0],
+      .groups = o.groups,
+      .sources = features,
+      .results = channels,
+      .sourceHeight = dy.shape[2],
+      .sourceWidth = dy.shape[3],
+      .resultHeight = dx.shape[2],
+      .resultWidth = dx.shape[3],
+      .kernelHeight = w.shape[2],
+      .kernelWidth = w.shape[3],
+      .rows = dataAxis(dx.shape[2], w.shape[2], dy.shape[2], o.stride[0], o.padding[0], o.dilation[0]),
+      .columns = dataAxis(dx.shape[3], w.shape[3], dy.shape[3], o.stride[1], o.padding[1], o.dilation[1]),
+      .channelStride = taps,
+      .sourceStride = channels * taps,
+      .groupStride = features * channels * taps,
+      .source = dy.f32(),
+      .weights = w.f32(),
+      .bias = nullptr,
+      .result = dx.f32(),
+  };
   flatten(sweep);
   Sweeper(sweep, context).run();
+}
+
+void conv2dBackwardWeight(const Call& call, Context& context) {
+  const Tensor &dy = call.inputs[0], &x = call.inputs[1], &dw = call.outputs[0];
+  const Options o(call);
+  const Sizes sizes{
+      .batch = x.shape[0],
+      .groups = o.groups,
+      .channels = dw.shape[1],
+      .features = dw.shape[0] / o.groups,
+      .height = x.shape[2],
+      .width = x.shape[3],
+      .kernelHeight = dw.shape[2],
+      .kernelWidth = dw.shape[3],
+      .rows = dy.shape[2],
+      .columns = dy.shape[3],
+      .vertical = forwardAxis(x.shape[2], dw.shape[2], dy.shape[2], o.stride[0], o.padding[0], o.dilation[0]),
+      .horizontal = forwardAxis(x.shape[3], dw.shape[3], dy.shape[3], o.stride[1], o.padding[1], o.dilation[1]),
+      .strideX = o.stride[1],
+      .dilationX = o.dilation[1],
+      .paddingX = o.padding[1],
+      .dy = dy.f32(),
+      .x = x.f32(),
+  };
+  Weights(sizes, context).run(dw.f32());
+}
+
+void conv2dBackwardBias(const Call& call, Context& context) {
+  const Tensor& dy = call.inputs[0];
+  const int64_t batch = dy.shape[0], features = dy.shape[1], area = dy.shape[2] * dy.shape[3];
+  float* db = call.outputs[0].f32();
+  context.parallel(features, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, batch * area)),
+                   [&](int64_t begin, int64_t end, int64_t) {
+                     for (int64_t o = begin; o < end; o++) {
+                       vf sums[4] = {};
+                       for (int64_t n = 0; n < batch; n++) {
+                         const float* plane = dy.f32() + (n * features + o) * area;
+                         int64_t i = 0;
+                         for (; i + 4 * lanes <= area; i += 4 * lanes) {
+                           for (int k = 0; k < 4; k++) sums[k] += load(plane + i + k * lanes);
+                         }
+                         for (; i < area; i += lanes)
+                           sums[0] += loadPartial(plane + i, std::min<int64_t>(lanes, area - i));
+                       }
+                       db[o] = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+                     }
+                   });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

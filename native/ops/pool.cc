@@ -1,4 +1,4 @@
-// Windows over planes. A work item is a plane: forward writes its results, backward adds to its own pixels in scan order.
+// Windows over planes. A work item is a plane: forward writes its results, backward adds to its pixels in scan order.
 #include <algorithm>
 
 #include "kernel.h"
@@ -15,21 +15,30 @@ struct Windows {
   int64_t kernelHeight, kernelWidth, strideY, strideX, paddingY, paddingX;
 
   Windows(const Call& call, const Tensor& large, const Tensor& small)
-      : planes(large.shape[0] * large.shape[1]), height(large.shape[2]), width(large.shape[3]), rows(small.shape[2]), columns(small.shape[3]) {
-    const auto &kernel = call.integers("kernel"), &stride = call.integers("stride"), &padding = call.integers("padding");
+      : planes(large.shape[0] * large.shape[1]),
+        height(large.shape[2]),
+        width(large.shape[3]),
+        rows(small.shape[2]),
+        columns(small.shape[3]) {
+    const auto &kernel = call.integers("kernel"), &stride = call.integers("stride"),
+               &padding = call.integers("padding");
     kernelHeight = kernel[0], kernelWidth = kernel[1];
     strideY = stride[0], strideX = stride[1];
     paddingY = padding[0], paddingX = padding[1];
   }
 
-  int64_t grain() const { return std::max<int64_t>(1, grainWork / std::max<int64_t>(1, rows * columns * kernelHeight * kernelWidth)); }
+  int64_t grain() const {
+    return std::max<int64_t>(1, grainWork / std::max<int64_t>(1, rows * columns * kernelHeight * kernelWidth));
+  }
   int64_t firstRow(int64_t i) const { return std::max<int64_t>(0, i * strideY - paddingY); }
   int64_t endRow(int64_t i) const { return std::min(height, i * strideY - paddingY + kernelHeight); }
   int64_t firstColumn(int64_t j) const { return std::max<int64_t>(0, j * strideX - paddingX); }
   int64_t endColumn(int64_t j) const { return std::min(width, j * strideX - paddingX + kernelWidth); }
   // Windows first to end - 1 of a row lie inside of the plane's width.
   int64_t firstInside() const { return std::min(columns, (paddingX + strideX - 1) / strideX); }
-  int64_t endInside() const { return std::max(firstInside(), std::min(columns, (width + paddingX - kernelWidth) / strideX + 1)); }
+  int64_t endInside() const {
+    return std::max(firstInside(), std::min(columns, (width + paddingX - kernelWidth) / strideX + 1));
+  }
 };
 
 // Lane i reads p[i·stride].
@@ -72,7 +81,8 @@ void poolMax(const Call& call, Context& context) {
               const vf value = loadStrided(x + row * w.width + left + v, w.strideX);
               const vi better = (value > best) | isNan(value);
               best = select(better, value, best);
-              at = select(better, lane * static_cast<int32_t>(w.strideX) + static_cast<int32_t>(row * w.width + left + v), at);
+              at = select(better,
+                          lane * static_cast<int32_t>(w.strideX) + static_cast<int32_t>(row * w.width + left + v), at);
             }
           }
           store(y + j, best);
@@ -125,14 +135,16 @@ void poolAverage(const Call& call, Context& context) {
         const auto vector = [&](int64_t j) {
           vf total{};
           for (int64_t row = w.firstRow(i); row < w.endRow(i); row++) {
-            for (int64_t v = 0; v < w.kernelWidth; v++) total += loadStrided(x + row * w.width + j * w.strideX - w.paddingX + v, w.strideX);
+            for (int64_t v = 0; v < w.kernelWidth; v++)
+              total += loadStrided(x + row * w.width + j * w.strideX - w.paddingX + v, w.strideX);
           }
           store(y + j, total / count);
         };
         const auto scalar = [&](int64_t j) {
           float total = 0;
           for (int64_t row = w.firstRow(i); row < w.endRow(i); row++) {
-            for (int64_t column = w.firstColumn(j); column < w.endColumn(j); column++) total += x[row * w.width + column];
+            for (int64_t column = w.firstColumn(j); column < w.endColumn(j); column++)
+              total += x[row * w.width + column];
           }
           y[j] = total / count;
         };
@@ -154,7 +166,8 @@ void poolAverageBackward(const Call& call, Context& context) {
         for (int64_t j = 0; j < w.columns; j++) {
           const float share = dy[i * w.columns + j] / count;
           for (int64_t row = w.firstRow(i); row < w.endRow(i); row++) {
-            for (int64_t column = w.firstColumn(j); column < w.endColumn(j); column++) dx[row * w.width + column] += share;
+            for (int64_t column = w.firstColumn(j); column < w.endColumn(j); column++)
+              dx[row * w.width + column] += share;
           }
         }
       }

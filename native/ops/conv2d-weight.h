@@ -1,5 +1,7 @@
-// Weight and bias gradients. Every weight belongs to one work item per split of the batch, and splits are added in order: the
-// result does not depend on the number of threads.
+// The weight gradient. Every weight belongs to one work item per split of the batch, and splits are added in order:
+// the result does not depend on the number of threads.
+#pragma once
+
 #include <vector>
 
 #include "conv2d-plan.h"
@@ -12,7 +14,7 @@ namespace {
 // With fewer channels per group the tile runs along a row of the kernel instead of along channels.
 constexpr int64_t fewChannels = 4;
 // The batch is split until there is this much to share out.
-constexpr int64_t wantedItems = 16;
+constexpr int64_t wantedWeightItems = 16;
 
 struct Sizes {
   int64_t batch, groups, channels, features;
@@ -34,7 +36,7 @@ class Weights {
     // An item is a block of features, a row of the kernel, and a tile of channels or, along the kernel, one channel.
     others_ = alongKernel_ ? s.channels : tiles_;
     const int64_t items = static_cast<int64_t>(blocks_.size()) * s.kernelHeight * others_;
-    splits_ = std::clamp<int64_t>(ceilDivide(wantedItems, items), 1, std::max<int64_t>(s.batch, 1));
+    splits_ = std::clamp<int64_t>(ceilDivide(wantedWeightItems, items), 1, std::max<int64_t>(s.batch, 1));
   }
 
   void run(float* dw) {
@@ -98,7 +100,8 @@ class Weights {
     float* copy = context_.scratch(s.batch * sets * s.channels * size);
     x_ = copy;
     context_.parallel(s.batch * sets * s.channels, 1, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t item = begin; item < end; item++) copyPlanes(item / (sets * s.channels), item / s.channels % sets, item % s.channels, copy + item * size);
+      for (int64_t item = begin; item < end; item++)
+        copyPlanes(item / (sets * s.channels), item / s.channels % sets, item % s.channels, copy + item * size);
     });
   }
 
@@ -123,13 +126,15 @@ class Weights {
     }
   }
 
-  void accumulate(int64_t index, int64_t u, int64_t other, int64_t split, std::vector<int64_t>& x, std::vector<int64_t>& g) const {
+  void accumulate(int64_t index, int64_t u, int64_t other, int64_t split, std::vector<int64_t>& x,
+                  std::vector<int64_t>& g) const {
     const Block& block = blocks_[index];
     const int64_t width = block.vectors * lanes, sets = packed_ ? static_cast<int64_t>(blocks_.size()) : s.groups;
     const int64_t set = packed_ ? index : block.channel / s.features;
     const int64_t plane = s.height * rowX_ * unit_;
     float* sums = sumsOf(split, index);
-    const int64_t firstChannel = alongKernel_ ? other : edges_[other], endChannel = alongKernel_ ? other + 1 : edges_[other + 1];
+    const int64_t firstChannel = alongKernel_ ? other : edges_[other],
+                  endChannel = alongKernel_ ? other + 1 : edges_[other + 1];
     for (int64_t v = 0; v < s.kernelWidth; v++) {
       float* from = sums + position(u, v, firstChannel) * width;
       std::fill(from, from + (endChannel - firstChannel) * width, 0.0f);
@@ -146,11 +151,13 @@ class Weights {
     std::vector<Piece> pieces;
     if (alongKernel_) {
       for (int64_t t = 0; t < tiles_; t++) {
-        pieces.push_back({sums + position(u, edges_[t], other) * width, edges_[t] * s.dilationX, 0, s.columns, edges_[t + 1] - edges_[t]});
+        pieces.push_back({sums + position(u, edges_[t], other) * width, edges_[t] * s.dilationX, 0, s.columns,
+                          edges_[t + 1] - edges_[t]});
       }
     } else {
       for (const Tap& each : s.horizontal.phases[0].taps) {
-        pieces.push_back({sums + position(u, each.index, firstChannel) * width, each.start, each.low, each.high, endChannel - firstChannel});
+        pieces.push_back({sums + position(u, each.index, firstChannel) * width, each.start, each.low, each.high,
+                          endChannel - firstChannel});
       }
     }
     const int64_t pitch = alongKernel_ ? s.dilationX * unit_ : plane;
@@ -165,7 +172,8 @@ class Weights {
           x.push_back(((tap->start + i * s.vertical.step) * rowX_ + piece.start + piece.low * s.strideX) * unit_);
           g.push_back((i * s.columns + piece.low) * width);
         }
-        const Terms terms{x.data(), g.data(), static_cast<int64_t>(x.size()), piece.high - piece.low, s.strideX * unit_};
+        const Terms terms{x.data(), g.data(), static_cast<int64_t>(x.size()), piece.high - piece.low,
+                          s.strideX * unit_};
         findTile(factor, block.vectors, piece.count)(piece.sums, image, gradient, terms, pitch);
       }
     }
@@ -199,37 +207,4 @@ class Weights {
 };
 
 }  // namespace
-
-void conv2dBackwardWeight(const Call& call, Context& context) {
-  const Tensor &dy = call.inputs[0], &x = call.inputs[1], &dw = call.outputs[0];
-  const auto &stride = call.integers("stride"), &padding = call.integers("padding"), &dilation = call.integers("dilation");
-  const int64_t groups = call.integer("groups");
-  const Sizes sizes{x.shape[0], groups, dw.shape[1], dw.shape[0] / groups,
-                    x.shape[2], x.shape[3], dw.shape[2], dw.shape[3], dy.shape[2], dy.shape[3],
-                    forwardAxis(x.shape[2], dw.shape[2], dy.shape[2], stride[0], padding[0], dilation[0]),
-                    forwardAxis(x.shape[3], dw.shape[3], dy.shape[3], stride[1], padding[1], dilation[1]),
-                    stride[1], dilation[1], padding[1], dy.f32(), x.f32()};
-  Weights(sizes, context).run(dw.f32());
-}
-
-void conv2dBackwardBias(const Call& call, Context& context) {
-  const Tensor& dy = call.inputs[0];
-  const int64_t batch = dy.shape[0], features = dy.shape[1], area = dy.shape[2] * dy.shape[3];
-  float* db = call.outputs[0].f32();
-  context.parallel(features, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, batch * area)), [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t o = begin; o < end; o++) {
-      vf sums[4] = {};
-      for (int64_t n = 0; n < batch; n++) {
-        const float* plane = dy.f32() + (n * features + o) * area;
-        int64_t i = 0;
-        for (; i + 4 * lanes <= area; i += 4 * lanes) {
-          for (int k = 0; k < 4; k++) sums[k] += load(plane + i + k * lanes);
-        }
-        for (; i < area; i += lanes) sums[0] += loadPartial(plane + i, std::min<int64_t>(lanes, area - i));
-      }
-      db[o] = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    }
-  });
-}
-
 }  // namespace birkhoff::BIRKHOFF_ISA

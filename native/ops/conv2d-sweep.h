@@ -1,0 +1,301 @@
+// Forward and data gradient: one sweep over result pixels that reads only taps inside of the image.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "conv2d-plan.h"
+#include "conv2d-tile.h"
+#include "kernel.h"
+
+namespace birkhoff::BIRKHOFF_ISA {
+namespace {
+
+// Source channels whose weights are used together: the lines of one row of the image stay in the first cache until the
+// next tap of the row reads them.
+constexpr int64_t channelBlock(int64_t kernelWidth) { return kernelWidth == 1 ? 128 : 32; }
+// Bytes of weights per call of a tile, and of sums that a work item keeps.
+constexpr int64_t weightBytes = 16384;
+constexpr int64_t sumBytes = 49152;
+// Weights that one thread rearranges at least.
+constexpr int64_t packGrain = 4096;
+// Bands are made smaller until there is this much to share out.
+constexpr int64_t wantedItems = 16;
+
+struct Sweep {
+  int64_t batch, groups;
+  // Channels per group of what is read and of what is computed.
+  int64_t sources, results;
+  int64_t sourceHeight, sourceWidth, resultHeight, resultWidth;
+  int64_t kernelHeight, kernelWidth;
+  Axis rows, columns;
+  // weights[channel][source][tap]: distances, and whether channels count within the group.
+  int64_t channelStride, sourceStride, groupStride;
+  const float *source, *weights, *bias;
+  float* result;
+
+  int64_t taps() const { return kernelHeight * kernelWidth; }
+};
+
+// A rectangle of result pixels of one phase: what one work item computes for one block of channels.
+struct Band {
+  const Phase *rows, *columns;
+  int64_t row, rowEnd;
+  // Tiles of the column phase.
+  const std::vector<Run>* runs;
+  int64_t column, columnEnd;
+};
+
+class Sweeper {
+ public:
+  Sweeper(const Sweep& sweep, Context& context) : s(sweep), context_(context) {
+    summed_ = sumsLanes(s.sources, s.results);
+    packed_ = summed_ || packsGroups(s.groups, s.results);
+    sources_ = summed_ ? ceilDivide(s.sources, lanes) : s.sources;
+    together_ = channelBlock(s.kernelWidth);
+    if (summed_) {
+      for (int64_t c = 0; c < s.groups * s.results; c++) blocks_.push_back({c, 1, 1});
+    } else {
+      blocks_ = channelBlocks(s.groups, s.results, packed_);
+    }
+    for (const Phase& phase : s.columns.phases) runs_.push_back(columnRuns(phase, blocks_.front().vectors));
+    makeBands();
+  }
+
+  void run() {
+    packWeights();
+    const int64_t threads = context_.threads();
+    int64_t sums = 0, sourceRows = 0;
+    for (const Band& band : bands_) {
+      sums = std::max(sums, (band.rowEnd - band.row) * (band.columnEnd - band.column) * maxVectors * lanes);
+      sourceRows = std::max(sourceRows, span(band).second - span(band).first);
+    }
+    const int64_t copy = packed_ ? sources_ * sourceRows * s.sourceWidth * lanes : 0;
+    float* areas = context_.scratch(threads * (sums + copy));
+    const int64_t perImage = static_cast<int64_t>(blocks_.size() * bands_.size());
+    context_.parallel(s.batch * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
+      float* area = areas + thread * (sums + copy);
+      Lists lists;
+      for (int64_t item = begin; item < end; item++) {
+        const int64_t block = item % perImage / static_cast<int64_t>(bands_.size());
+        compute(item / perImage, blocks_[block], weights_ + offsets_[block], bands_[item % bands_.size()], area,
+                area + sums, lists);
+      }
+    });
+  }
+
+ private:
+  struct Lists {
+    std::vector<int64_t> x, w;
+    std::vector<const Tap*> taps;
+  };
+
+  void makeBands() {
+    const int64_t vectors = blocks_.front().vectors;
+    int64_t phases = 0;
+    for (const Phase& rows : s.rows.phases) phases += rows.count > 0;
+    const int64_t items = s.batch * static_cast<int64_t>(blocks_.size() * s.columns.phases.size()) * phases;
+    const int64_t most = sumBytes / (vectors * lanes * 4);
+    const int64_t wanted = (wantedItems + std::max<int64_t>(items, 1) - 1) / std::max<int64_t>(items, 1);
+    for (const Phase& rows : s.rows.phases) {
+      for (size_t c = 0; c < s.columns.phases.size(); c++) {
+        const Phase& columns = s.columns.phases[c];
+        if (rows.count == 0 || columns.count == 0) continue;
+        const int64_t wide = std::min(columns.count, most / maxTile(vectors) * maxTile(vectors));
+        const int64_t strips = (columns.count + wide - 1) / wide;
+        const int64_t high = std::max<int64_t>(1, std::min(most / wide, (rows.count + wanted - 1) / wanted));
+        const int64_t count = (rows.count + high - 1) / high;
+        for (int64_t i = 0; i < count; i++) {
+          for (int64_t j = 0; j < strips; j++) {
+            bands_.push_back({&rows, &columns, rows.count * i / count, rows.count * (i + 1) / count, &runs_[c],
+                              tileEdge(columns.count, vectors, strips, j),
+                              tileEdge(columns.count, vectors, strips, j + 1)});
+          }
+        }
+      }
+    }
+  }
+
+  // Rows of the source that a band reads.
+  std::pair<int64_t, int64_t> span(const Band& band) const {
+    int64_t first = s.sourceHeight, end = 0;
+    for (const Tap& tap : band.rows->taps) {
+      const int64_t low = std::max(tap.low, band.row), high = std::min(tap.high, band.rowEnd);
+      if (low >= high) continue;
+      first = std::min(first, tap.start + low * s.rows.step);
+      end = std::max(end, tap.start + (high - 1) * s.rows.step + 1);
+    }
+    return {std::min(first, end), end};
+  }
+
+  void packWeights() {
+    int64_t total = 0;
+    for (const Block& block : blocks_) {
+      offsets_.push_back(total);
+      total += sources_ * s.taps() * block.vectors * lanes;
+    }
+    weights_ = context_.scratch(total);
+    const int64_t blocks = static_cast<int64_t>(blocks_.size()),
+                  grain = packGrain / (sources_ * maxVectors * lanes) + 1;
+    context_.parallel(blocks * s.taps(), grain, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t item = begin; item < end; item++)
+        packTap(blocks_[item / s.taps()], item % s.taps(), weights_ + offsets_[item / s.taps()]);
+    });
+  }
+
+  // The weights of one tap: [source][lanes] of every range of sources that are used together.
+  void packTap(const Block& block, int64_t tap, float* to) const {
+    const int64_t width = block.vectors * lanes;
+    for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
+      const int64_t count = std::min(sources_ - j0, together_);
+      for (int64_t c = 0; c < width; c++) {
+        // A lane is a channel of the result, or one of the sources that are summed for it.
+        const int64_t channel = summed_ ? block.channel : block.channel + c;
+        const float* from = s.weights + channel / s.results * s.groupStride + channel % s.results * s.channelStride;
+        for (int64_t j = 0; j < count; j++) {
+          const int64_t source = summed_ ? (j0 + j) * lanes + c : j0 + j;
+          const bool used = summed_ ? source < s.sources : c < block.channels;
+          to[(tap * count + j) * width + c] = used ? from[source * s.sourceStride + tap] : 0;
+        }
+      }
+      to += count * s.taps() * width;
+    }
+  }
+
+  void compute(int64_t image, const Block& block, const float* weights, const Band& band, float* sums, float* copy,
+               Lists& lists) const {
+    const int64_t width = block.vectors * lanes, columns = band.columnEnd - band.column;
+    initialise(block, sums, (band.rowEnd - band.row) * columns);
+    const int64_t unit = packed_ ? lanes : 1;
+    const auto [firstRow, endRow] = span(band);
+    const float* source =
+        s.source + (image * s.groups + block.channel / s.results) * s.sources * s.sourceHeight * s.sourceWidth;
+    int64_t plane = s.sourceHeight * s.sourceWidth, origin = 0;
+    if (packed_) {
+      packSource(image, block, firstRow, endRow, copy);
+      source = copy;
+      plane = (endRow - firstRow) * s.sourceWidth * lanes;
+      origin = firstRow;
+    }
+    const int64_t pitch = s.columns.step * unit;
+    const Factor factor = packed_ ? Factor::vector : pitch == 1 ? Factor::unit : Factor::strided;
+    for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
+      const int64_t channels = std::min(together_, sources_ - j0);
+      const float* x = source + j0 * plane;
+      const float* w = weights + j0 * s.taps() * width;
+      const int64_t chunk = std::max<int64_t>(1, weightBytes / (s.kernelWidth * channels * width * 4));
+      for (int64_t row = band.row, next; row < band.rowEnd; row = next) {
+        next = tapsAt(*band.rows, row, band.rowEnd, lists.taps);
+        for (size_t t = 0; t < lists.taps.size(); t += chunk) {
+          const size_t end = std::min(lists.taps.size(), t + static_cast<size_t>(chunk));
+          for (const Run& run : *band.runs) {
+            if (run.first < band.column || run.first >= band.columnEnd) continue;
+            lists.x.clear();
+            lists.w.clear();
+            for (size_t u = t; u < end; u++) {
+              for (const Tap* tap : run.taps) {
+                lists.x.push_back(((lists.taps[u]->start - origin) * s.sourceWidth + tap->start) * unit);
+                lists.w.push_back((lists.taps[u]->index * s.kernelWidth + tap->index) * channels * width);
+              }
+            }
+            const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, plane};
+            const Tile kernel = findTile(factor, block.vectors, run.count);
+            for (int64_t i = row; i < next; i++) {
+              const int64_t at = i * s.rows.step * s.sourceWidth + run.first * s.columns.step;
+              kernel(sums + ((i - band.row) * columns + run.first - band.column) * width, x + at * unit, w, terms,
+                     pitch);
+            }
+          }
+        }
+      }
+    }
+    finish(image, block, band, sums);
+  }
+
+  void initialise(const Block& block, float* sums, int64_t pixels) const {
+    vf start[maxVectors] = {};
+    if (s.bias) {
+      for (int64_t v = 0; v < block.vectors; v++) {
+        const int64_t left = block.channels - v * lanes;
+        start[v] = loadPartial(s.bias + block.channel + v * lanes, std::clamp<int64_t>(left, 0, lanes));
+      }
+    }
+    for (int64_t p = 0; p < pixels; p++) {
+      for (int64_t v = 0; v < block.vectors; v++) store(sums + (p * block.vectors + v) * lanes, start[v]);
+    }
+  }
+
+  // copy: [sources][rows][columns][lanes]. A lane holds the channel of its own group, or one of the summed sources.
+  void packSource(int64_t image, const Block& block, int64_t firstRow, int64_t endRow, float* copy) const {
+    const int64_t area = s.sourceHeight * s.sourceWidth, count = (endRow - firstRow) * s.sourceWidth;
+    for (int64_t j = 0; j < sources_; j++) {
+      const float* planes[lanes];
+      const int64_t used = summed_ ? std::min<int64_t>(lanes, s.sources - j * lanes) : block.channels;
+      for (int64_t c = 0; c < used; c++) {
+        const int64_t channel = summed_ ? block.channel / s.results * s.sources + j * lanes + c
+                                        : (block.channel + c) / s.results * s.sources + j;
+        planes[c] = s.source + (image * s.groups * s.sources + channel) * area + firstRow * s.sourceWidth;
+      }
+      toLanes(copy + j * count * lanes, lanes, planes, used, count);
+    }
+  }
+
+  void finish(int64_t image, const Block& block, const Band& band, const float* sums) const {
+    const int64_t area = s.resultHeight * s.resultWidth, width = block.vectors * lanes;
+    const int64_t columns = band.columnEnd - band.column, rows = band.rowEnd - band.row;
+    float* first = s.result + (image * s.groups * s.results + block.channel) * area;
+    const bool whole = columns == s.resultWidth && s.rows.spacing == 1;
+    for (int64_t v = 0; v < block.vectors; v++) {
+      const int64_t channels = std::min<int64_t>(lanes, block.channels - v * lanes);
+      if (channels <= 0) break;
+      for (int64_t i = 0; i < (whole ? 1 : rows); i++) {
+        const int64_t row = band.rows->first + (band.row + i) * s.rows.spacing;
+        const int64_t column = band.columns->first + band.column * s.columns.spacing;
+        const float* from = sums + i * columns * width + v * lanes;
+        float* planes[lanes];
+        for (int64_t c = 0; c < channels; c++)
+          planes[c] = first + (v * lanes + c) * area + row * s.resultWidth + column;
+        if (summed_) {
+          sumLanes(planes[0], s.columns.spacing, from, whole ? rows * columns : columns);
+          continue;
+        }
+        if (s.columns.spacing == 1) {
+          toPlanes(planes, channels, from, width, whole ? rows * columns : columns);
+          continue;
+        }
+        for (int64_t c = 0; c < channels; c++) {
+          for (int64_t j = 0; j < columns; j++) planes[c][j * s.columns.spacing] = from[j * width + c];
+        }
+      }
+    }
+  }
+
+  const Sweep& s;
+  Context& context_;
+  // Whether the image is copied with channels across the lanes, and whether these are summed to one result.
+  bool packed_, summed_;
+  // Vectors of sources where lanes are summed, else sources; how many are used together.
+  int64_t sources_, together_;
+  std::vector<Block> blocks_;
+  std::vector<std::vector<Run>> runs_;
+  std::vector<Band> bands_;
+  std::vector<int64_t> offsets_;
+  float* weights_ = nullptr;
+};
+
+// Pixels that do not see their neighbours are one long row: tiles then fill up whatever the width of the image.
+inline void flatten(Sweep& sweep) {
+  if (sweep.taps() > 1 || sweep.sourceHeight != sweep.resultHeight || sweep.sourceWidth != sweep.resultWidth) return;
+  for (const Axis* axis : {&sweep.rows, &sweep.columns}) {
+    if (axis->step != 1 || axis->spacing != 1 || axis->phases[0].taps.empty() || axis->phases[0].taps[0].start != 0)
+      return;
+  }
+  const int64_t area = sweep.sourceHeight * sweep.sourceWidth;
+  sweep.sourceHeight = sweep.resultHeight = 1;
+  sweep.sourceWidth = sweep.resultWidth = area;
+  sweep.rows = forwardAxis(1, 1, 1, 1, 0, 1);
+  sweep.columns = forwardAxis(area, 1, area, 1, 0, 1);
+}
+
+}  // namespace
+}  // namespace birkhoff::BIRKHOFF_ISA

@@ -11,6 +11,9 @@ KERNEL(conv2dBackwardData);
 KERNEL(conv2dBackwardWeight);
 KERNEL(conv2dBackwardBias);
 
+KERNEL(crossEntropyForward);
+KERNEL(crossEntropyBackward);
+
 KERNEL(elementwiseUnary);
 KERNEL(elementwiseUnaryBackward);
 KERNEL(elementwiseAffine);
@@ -32,6 +35,10 @@ KERNEL(poolGlobalAverageBackward);
 
 KERNEL(matmul);
 KERNEL(matmulBiasBackward);
+
+KERNEL(reduceForward);
+KERNEL(reduceArgmax);
+KERNEL(reduceBackward);
 
 KERNEL(shapePermute);
 KERNEL(shapeExpand);
@@ -61,6 +68,8 @@ constexpr KernelEntry table[] = {
     {"conv2d.backwardData", conv2dBackwardData},
     {"conv2d.backwardWeight", conv2dBackwardWeight},
     {"conv2d.backwardBias", conv2dBackwardBias},
+    {"crossEntropy.forward", crossEntropyForward},
+    {"crossEntropy.backward", crossEntropyBackward},
     {"elementwise.unary", elementwiseUnary},
     {"elementwise.unaryBackward", elementwiseUnaryBackward},
     {"elementwise.affine", elementwiseAffine},
@@ -79,6 +88,9 @@ constexpr KernelEntry table[] = {
     {"pool.globalAverageBackward", poolGlobalAverageBackward},
     {"matmul", matmul},
     {"matmul.biasBackward", matmulBiasBackward},
+    {"reduce.forward", reduceForward},
+    {"reduce.argmax", reduceArgmax},
+    {"reduce.backward", reduceBackward},
     {"shape.permute", shapePermute},
     {"shape.expand", shapeExpand},
     {"shape.concat", shapeConcat},

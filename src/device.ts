@@ -32,6 +32,7 @@ export class Device implements AsyncDisposable {
     this.rejected = rejected;
   }
 
+  /** webgpu, native or reference. */
   get kind(): DeviceKind {
     return this.backend.info.kind;
   }
@@ -41,6 +42,7 @@ export class Device implements AsyncDisposable {
     return this.backend.info;
   }
 
+  /** What plans may use. */
   get limits(): Limits {
     return this.backend.limits;
   }

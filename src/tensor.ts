@@ -71,6 +71,7 @@ export class Tensor implements Disposable {
     enroll(this);
   }
 
+  /** Where it lives. */
   get device(): Device {
     return this.storage.device;
   }
@@ -80,6 +81,7 @@ export class Tensor implements Disposable {
     return elements(this.shape);
   }
 
+  /** Whether `dispose()` was called; any other use throws StateError then. */
   get disposed(): boolean {
     return this.#disposed;
   }

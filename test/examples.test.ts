@@ -82,6 +82,21 @@ describe("examples run", () => {
   for (const example of examples) test(example.title, () => run(example));
 });
 
+describe("a false example fails", () => {
+  const claims = [
+    "1 + 1; // => 3",
+    "await device.tensor([1, 2]).read(); // => [1, 2, 3]",
+    "console.log(0.5); // => 0.51",
+    "input(0); // => { input: 1 }",
+    "device.ones([2]); // throws ArgumentError",
+    "device.tensor([1], [2]); // throws StateError",
+    'import { nothing } from "birkhoff";\nnothing();',
+  ];
+  test.each(claims)("%s", async (code) => {
+    await expect(run({ title: "false", file: "README.md", code })).rejects.toThrow();
+  });
+});
+
 describe("the documentation", () => {
   test("has a comment on everything public, and an example on every function and class", () => {
     const listed = new Set(publicNames.map(({ name }) => name));

@@ -17,7 +17,7 @@ struct Axis {
 };
 
 // Below this many multiplications per matrix, threads take whole matrices of a batch.
-constexpr int64_t batchOperations = 1 << 21;
+constexpr int64_t batchOperations = 1 << 20;
 
 // Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and those summed.
 void batchAxes(const Call& call, int64_t matrixA, int64_t matrixB, int64_t matrixC, std::vector<Axis>& kept, std::vector<Axis>& summed) {

@@ -107,7 +107,11 @@ const blocked = [
   square("long inner axis", 64, 520, 64, { transposeA: true, large: true }),
   square("one block of k", 97, 256, 97, { large: true }),
   square("slim and long", 7, 700, 300, { transposeB: true, large: true }),
-  product("batches of blocks", [2, 100, 90], [2, 90, 110], { large: true }),
+  square("more rows than are packed at once", 970, 24, 70),
+  square("more columns than are packed at once", 30, 10, 3080, { transposeB: true, bias: true }),
+  square("chunks of slim rows", 520, 5, 3, { bias: true }),
+  product("batches of panels, one a thread", [3, 80, 70], [3, 70, 75], { large: true }),
+  product("batches of blocks, all threads on one", [2, 100, 110], [2, 110, 100], { large: true }),
 ];
 
 const sums = [

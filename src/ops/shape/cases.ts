@@ -54,6 +54,14 @@ const permutations: readonly (readonly [Shape, readonly number[]])[] = [
     [1, 0],
   ],
   [
+    [20, 300],
+    [1, 0],
+  ],
+  [
+    [2, 20, 3, 270],
+    [3, 2, 0, 1],
+  ],
+  [
     [31, 65],
     [1, 0],
   ],
@@ -194,6 +202,8 @@ const sliceCases = (
     [[4, 6, 3], 2, 2, 3, 1],
     [[4, 6, 3], 0, 1, 3, 1],
     [[300, 2], 1, 0, 1, 1],
+    [[40000], 0, 3, 40000, 1],
+    [[40000], 0, 3, 40000, 2],
     [[4, 3], 1, 2, 2, 1],
     [[0, 3], 1, 0, 2, 1],
   ] as const
@@ -239,6 +249,7 @@ const gatherCase = (name: string, x: Shape, index: Shape, axis: number, rows: bo
 const LONGEST_LIST = Math.floor(Math.sqrt(LIST_COMPARISONS));
 
 const gatherCases = [
+  gatherCase("long rows", [7, 100], [300], 0, true),
   gatherCase("labels", [6, 10], [6, 1], 1, false),
   gatherCase("one axis", [5], [9], 0, false),
   gatherCase("first axis", [4, 3], [7, 3], 0, false),

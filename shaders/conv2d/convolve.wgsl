@@ -41,7 +41,7 @@ struct Params {
   steps: vec4u,
   // Padding at the top and at the left.
   start: vec4u,
-  // Workgroups along the rows and columns of C, splits of the terms, terms per split.
+  // Workgroups along the rows and columns of C; then phases in all and along a row (DATA), or splits and terms per split.
   tiles: vec4u,
 }
 
@@ -72,7 +72,7 @@ fn axis(k: u32, phase: u32) -> Axis {
   if (MODE != DATA) { return Axis(params.planes[k + 2u], 1u, -start, i32(stride), kernel, 0u, 1u, i32(dilation)); }
   let step = params.kernel[k + 2u];
   var first = 0u;
-  while (first < kernel && (phase + params.start[k] + stride * dilation * kernel - first * dilation) % stride != 0u) { first++; }
+  while (first < kernel && (i32(phase) + start - i32(first * dilation)) % i32(stride) != 0) { first++; }
   let taps = (kernel - first + step - 1u) / step;
   let size = params.planes[k + 2u];
   let pixels = select(0u, (size - min(phase, size) + stride - 1u) / stride, size > phase);
@@ -171,7 +171,7 @@ fn tiled(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) counts: vec3
   let group = rest % params.counts.y;
   // Phase of DATA, split of WEIGHT.
   let part = rest / params.counts.y;
-  let phase = select(vec2u(0u), vec2u(part / params.steps.y, part % params.steps.y), MODE == DATA);
+  let phase = select(vec2u(0u), vec2u(part / params.tiles.w, part % params.tiles.w), MODE == DATA);
   if (part >= params.tiles.z) { return; }
   let vertical = axis(0u, phase.x);
   let horizontal = axis(1u, phase.y);

@@ -93,6 +93,8 @@ const geometries: readonly (readonly [string, Sizes])[] = [
     "groups 2 of 17 to 1, stride 1 2",
     { channels: 34, features: 2, size: [5, 9], kernel: [3, 3], groups: 2, stride: [1, 2], padding: [1, 1, 1, 1], bias: true },
   ],
+  ["stride larger than the image", { channels: 5, features: 6, size: [3, 4], kernel: [2, 2], stride: [7, 5], padding: [1, 2, 1, 2] }],
+  ["stride 4 with the kernel's size", { channels: 5, features: 6, size: [8, 12], kernel: [4, 4], stride: [4, 4] }],
   ["1x1 kernel over 129 channels", { batch: 1, channels: 129, features: 5, size: [3, 7], kernel: [1, 1] }],
   ["kernel wider than a tile", { channels: 2, features: 5, size: [2, 40], kernel: [1, 29], padding: [0, 3, 0, 3] }],
   ["rows longer than a band", { batch: 1, channels: 1, features: 9, size: [2, 1601], kernel: [2, 3], padding: [0, 1, 0, 1] }],

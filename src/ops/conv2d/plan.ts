@@ -47,7 +47,7 @@ export const forward = ({ attrs, inputs, outputs: [y] }: Call<ConvAttrs>, limits
           counts: [g.batch, g.groups, g.features, g.channels],
           planes: [...g.size, ...g.out],
           kernel: [...g.kernel, 1, 1],
-          tiles: [...tiles, 1, 0],
+          tiles: [...tiles, 1, 1],
         },
         bind: { a: input(1), image: input(0), bias: input(biased ? 2 : 1), result: output(0) },
         workgroups: grid(direct ? Math.ceil(elements(y.shape) / THREADS) : tiles[0] * tiles[1] * g.groups, limits),
@@ -61,7 +61,7 @@ export const backwardData = ({ attrs, inputs: [, w], outputs: [dx] }: Call<DataA
   const direct = g.channels < DIRECT_BELOW;
   const tm = tileRows(g.channels);
   const phase = [0, 1].map((axis) => Math.ceil(g.size[axis] / g.stride[axis]));
-  const phases = g.stride[0] * g.stride[1];
+  const phases = [0, 1].map((axis) => Math.min(g.stride[axis], g.size[axis]));
   const tiles = [Math.ceil(g.channels / tm), Math.ceil((g.batch * phase[0] * phase[1]) / TN)];
   return {
     passes: [
@@ -74,10 +74,10 @@ export const backwardData = ({ attrs, inputs: [, w], outputs: [dx] }: Call<DataA
           counts: [g.batch, g.groups, g.channels, g.features],
           planes: [...g.out, ...g.size],
           kernel: [...g.kernel, ...[0, 1].map((axis) => tapStep(g.stride[axis], g.dilation[axis]))],
-          tiles: [...tiles, phases, 0],
+          tiles: [...tiles, phases[0] * phases[1], phases[1]],
         },
         bind: { a: input(1), image: input(0), bias: input(1), result: output(0) },
-        workgroups: grid(direct ? Math.ceil(elements(dx.shape) / THREADS) : tiles[0] * tiles[1] * g.groups * phases, limits),
+        workgroups: grid(direct ? Math.ceil(elements(dx.shape) / THREADS) : tiles[0] * tiles[1] * g.groups * phases[0] * phases[1], limits),
       },
     ],
   };

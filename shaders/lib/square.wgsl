@@ -12,10 +12,12 @@ struct Place {
   slot: u32,
   r: u32,
   c: u32,
+  // SIDE as a number that the compiler does not know: loops over it that are unrolled take several times as long to compile.
+  side: u32,
 }
 
-fn place_of(lane: u32) -> Place {
-  return Place(lane / (SIDE * SIDE), (lane / SIDE) % SIDE, lane % SIDE);
+fn place_of(lane: u32, side: u32) -> Place {
+  return Place(lane / (SIDE * SIDE), (lane / SIDE) % SIDE, lane % SIDE, side);
 }
 
 // One strip per thread, twice: while some threads still read one half, others already write the other.
@@ -23,42 +25,42 @@ var<workgroup> shared_strips: array<vec4f, 2u * THREADS * TILE / 4u>;
 var<private> shared_half: u32;
 
 // Gives each thread's strip to the SIDE threads with the same owner; `part` numbers them. Returns where part 0 lies.
-fn publish(values: Strip, slot: u32, owner: u32, part: u32) -> u32 {
+fn publish(values: Strip, place: Place, owner: u32, part: u32) -> u32 {
   shared_half = 1u - shared_half;
   let quads = TILE / 4u;
-  let first = (shared_half * THREADS + slot * SIDE * SIDE + owner) * quads;
+  let first = (shared_half * THREADS + place.slot * SIDE * SIDE + owner) * quads;
   for (var h = 0u; h < quads; h++) { shared_strips[first + part * SIDE * quads + h] = values[h]; }
   workgroupBarrier();
   return first;
 }
 
-fn total(values: Strip, slot: u32, owner: u32, part: u32) -> Strip {
+fn total(values: Strip, place: Place, owner: u32, part: u32) -> Strip {
   if (SIDE == 1u) { return values; }
-  let first = publish(values, slot, owner, part);
+  let first = publish(values, place, owner, part);
   let quads = TILE / 4u;
   var result = Strip();
-  for (var k = 0u; k < SIDE; k++) {
+  for (var k = 0u; k < place.side; k++) {
     for (var h = 0u; h < quads; h++) { result[h] += shared_strips[first + k * SIDE * quads + h]; }
   }
   return result;
 }
 
-fn largest(values: Strip, slot: u32, owner: u32, part: u32) -> Strip {
+fn largest(values: Strip, place: Place, owner: u32, part: u32) -> Strip {
   if (SIDE == 1u) { return values; }
-  let first = publish(values, slot, owner, part);
+  let first = publish(values, place, owner, part);
   let quads = TILE / 4u;
   var result = values;
-  for (var k = 0u; k < SIDE; k++) {
+  for (var k = 0u; k < place.side; k++) {
     for (var h = 0u; h < quads; h++) { result[h] = max(result[h], shared_strips[first + k * SIDE * quads + h]); }
   }
   return result;
 }
 
 // Sums over a row belong to all threads with that r, sums over a column to all threads with that c.
-fn row_total(values: Strip, place: Place) -> Strip { return total(values, place.slot, place.r, place.c); }
-fn column_total(values: Strip, place: Place) -> Strip { return total(values, place.slot, place.c, place.r); }
-fn row_largest(values: Strip, place: Place) -> Strip { return largest(values, place.slot, place.r, place.c); }
-fn column_largest(values: Strip, place: Place) -> Strip { return largest(values, place.slot, place.c, place.r); }
+fn row_total(values: Strip, place: Place) -> Strip { return total(values, place, place.r, place.c); }
+fn column_total(values: Strip, place: Place) -> Strip { return total(values, place, place.c, place.r); }
+fn row_largest(values: Strip, place: Place) -> Strip { return largest(values, place, place.r, place.c); }
+fn column_largest(values: Strip, place: Place) -> Strip { return largest(values, place, place.c, place.r); }
 
 fn filled(value: f32) -> Strip { return Strip(vec4f(value), vec4f(value)); }
 

@@ -7,6 +7,8 @@
 override BLOCK: u32;
 
 struct Params {
+  // SIDE, see lib/square.wgsl.
+  side: u32,
   count: u32,
   n: u32,
   iterations: u32,
@@ -85,7 +87,7 @@ fn subtract(a: Strip, b: Strip) {
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  place = place_of(lane);
+  place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   bound = select(0u, params.n, matrix < params.count);
 

@@ -4,15 +4,18 @@
 //#include "lib/logits.wgsl"
 
 // Forward for n <= SIDE · TILE. One workgroup computes THREADS / SIDE² matrices; a thread keeps its TILE × TILE elements in registers.
-//   logits, p: [count, n, n]      history: [count, 2·iterations − 1, n], written when HISTORY
+//   logits, p: [count, n, n]      history: [count, 2·iterations − 1, n], written when asked for
 // Scalings are absorbed into the potentials every BLOCK iterations.
-override HISTORY: bool;
 override BLOCK: u32;
 
 struct Params {
+  // SIDE, see lib/square.wgsl.
+  side: u32,
   count: u32,
   n: u32,
   iterations: u32,
+  // Whether the history is wanted.
+  history: u32,
   temperature: f32,
   fault: u32,
 }
@@ -89,7 +92,7 @@ fn times_rows(u: Strip) -> Strip {
 fn scaling(sums: Strip) -> Strip { return Strip(1.0 / max(sums[0], vec4f(SMALLEST)), 1.0 / max(sums[1], vec4f(SMALLEST))); }
 
 fn record(index: u32, values: Strip, of_rows: bool) {
-  if (!HISTORY) { return; }
+  if (params.history == 0u) { return; }
   let first = (matrix * (2u * params.iterations - 1u) + index) * params.n;
   let mine = select(place.r == 0u, place.c == 0u, of_rows);
   for (var i = 0u; i < TILE; i++) {
@@ -124,7 +127,7 @@ fn plus_log(values: Strip, sums: Strip) -> Strip {
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  place = place_of(lane);
+  place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   bound = select(0u, params.n, matrix < params.count);
   let one = filled(1.0);

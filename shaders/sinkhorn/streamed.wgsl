@@ -6,10 +6,9 @@
 // Forward for large n. A workgroup of the panel entries reads `rows` rows of one matrix once: row sums first, then, from registers,
 // its share of the column sums, which a second dispatch adds up. One thread of the column entries owns one column.
 //   logits, kernel: [count, n, n] (kernel is the output P in the end)     state: [count, 4, n]: f, g, u, v
-//   partials: [count, panels, 2, n] for the sweep, [count, panels, n] after it     history: [count, 2·iterations − 1, n], written when HISTORY
+//   partials: [count, panels, 2, n] for the sweep, [count, panels, n] after it     history: [count, 2·iterations − 1, n], written when asked for
 // COLUMNS = ceil(n / 256), at most 16.
 override COLUMNS: u32;
-override HISTORY: bool;
 
 struct Params {
   count: u32,
@@ -18,9 +17,11 @@ struct Params {
   panels: u32,
   iterations: u32,
   t: u32,
-  // Whether the kernel is exp(logits + f + g) anew, and whether u and v are absorbed into f and g after this iteration.
+  // Whether the kernel is exp(logits + f + g) anew, whether u and v are absorbed into f and g after this iteration, and
+  // whether the history is wanted.
   fresh: u32,
   absorb: u32,
+  history: u32,
   temperature: f32,
   fault: u32,
 }
@@ -39,7 +40,7 @@ var<private> quads: array<vec4f, 16>;
 fn state_at(matrix: u32, which: u32) -> u32 { return (matrix * 4u + which) * params.n; }
 
 fn record(matrix: u32, index: u32, at: u32, value: f32) {
-  if (HISTORY) { history[(matrix * (2u * params.iterations - 1u) + index) * params.n + at] = value; }
+  if (params.history == 1u) { history[(matrix * (2u * params.iterations - 1u) + index) * params.n + at] = value; }
 }
 
 fn load_logits(matrix: u32, first: u32, end: u32, lane: u32, report: bool) {

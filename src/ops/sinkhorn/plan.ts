@@ -33,8 +33,8 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
     const pass: Pass = {
       shader: shaders.resident,
       entry: "forward",
-      constants: { SIDE, TILE: layout.TILE, THREADS: threads, HISTORY: Number(history), BLOCK },
-      params: { count, n, iterations },
+      constants: { SIDE, TILE: layout.TILE, THREADS: threads, BLOCK },
+      params: { side: SIDE, count, n, iterations, history: Number(history) },
       bind: { logits: input(0), p: output(0), history: history ? output(1) : scratch(0) },
       workgroups: grid(Math.ceil((count * SIDE * SIDE) / threads), limits),
     };
@@ -51,8 +51,8 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number, fresh = false, absorb = false): Pass => ({
     shader: shaders.streamed,
     entry,
-    constants: { ...constants, HISTORY: Number(history) },
-    params: { ...params, iterations, t, fresh: Number(fresh), absorb: Number(absorb) },
+    constants,
+    params: { ...params, iterations, t, history: Number(history), fresh: Number(fresh), absorb: Number(absorb) },
     bind,
     workgroups,
   });
@@ -77,7 +77,7 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
       shader: shaders.residentBackward,
       entry: "backward",
       constants: { SIDE, TILE: layout.TILE, THREADS: threads, BLOCK },
-      params: { count, n, iterations },
+      params: { side: SIDE, count, n, iterations },
       bind: inputs,
       workgroups: grid(Math.ceil((count * SIDE * SIDE) / threads), limits),
     };

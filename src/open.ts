@@ -11,7 +11,7 @@ export interface OpenDeviceOptions {
   readonly device?: DeviceKind;
   /** A WebGPU device of the caller's own: used as it is and never destroyed. Implies `webgpu`. */
   readonly gpuDevice?: GPUDevice;
-  /** Threads of the native device. Default: all cores. */
+  /** Threads of the native device, 1 to 1024. Default: all cores. */
   readonly threads?: number;
 }
 
@@ -36,7 +36,7 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, threa
  * not picked stands in `device.rejected`. A software GPU is used only when `webgpu` is asked for by name. Nothing changes device later by itself.
  *
  * @throws DeviceError when the device that was asked for cannot be opened: says what was tried and what to do; ArgumentError for an
- * unknown kind, or another kind than webgpu together with `gpuDevice`.
+ * unknown kind, another kind than webgpu together with `gpuDevice`, or a senseless number of threads.
  * @example
  * ```ts
  * await using device = await openDevice();

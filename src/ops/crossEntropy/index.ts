@@ -38,8 +38,10 @@ const hostLabels = (labels: readonly number[] | Int32Array, logits: Tensor): Ten
  * @throws ArgumentError for other shapes and dtypes, a host label that is no class (names its position), and options out of range.
  * @example
  * ```ts
- * const loss = softmaxCrossEntropy(network(images), [3, 1, 4]);
- * loss.backward();
+ * const logits = device.tensor([[2, 0, 0], [0, 0, 0]]);
+ * await softmaxCrossEntropy(logits, [0, 2]).item(); // => 0.66908
+ * await softmaxCrossEntropy(logits, [0, 2], { reduction: "none" }).read(); // => [0.23955, 1.09861]
+ * softmaxCrossEntropy(logits, [0, 3]); // throws ArgumentError
  * ```
  */
 export const softmaxCrossEntropy = (logits: Tensor, labels: Tensor | readonly number[] | Int32Array, options: CrossEntropyOptions = {}): Tensor => {

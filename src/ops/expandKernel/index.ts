@@ -27,8 +27,11 @@ export interface ExpandKernelOptions {
  * @throws ArgumentError for other shapes or dtypes, or when R and w do not fit
  * @example
  * ```ts
- * const kernel = expandKernel(sinkhorn(logits), w); // logits [3, 25, 25], w [8, 1, 5, 5]: [32, 1, 5, 5]
- * const y = conv2d(x, kernel);
+ * const swap = device.tensor([[[0, 1], [1, 0]]]); // [1, 2, 2]: one matrix behind the identity
+ * const w = device.tensor([[[5, 7]]]); // [1, 1, 2]
+ * await expandKernel(swap, w).read(); // => [5, 7, 7, 5]
+ * const matrices = sinkhorn(device.zeros([3, 25, 25]));
+ * expandKernel(matrices, device.ones([8, 1, 5, 5])).shape; // => [32, 1, 5, 5]
  * ```
  */
 export const expandKernel = (R: Tensor, w: Tensor, { identity = true }: ExpandKernelOptions = {}): Tensor => {

@@ -42,13 +42,20 @@ const reduce = (kind: ReduceKind, x: Tensor, axes: Axes, options: ReduceOptions)
  * @throws ArgumentError for an axis that `x` does not have, one named twice, or another dtype.
  * @example
  * ```ts
- * sum(x).backward(); // x: any shape
- * const rows = sum(x, -1, { keepDims: true }); // [4, 6] -> [4, 1]
+ * const x = device.tensor([[1, 2, 3], [4, 5, 6]]);
+ * await sum(x).item(); // => 21
+ * await sum(x, 0).read(); // => [5, 7, 9]
+ * sum(x, -1, { keepDims: true }).shape; // => [2, 1]
+ * sum(x, 2); // throws ArgumentError
  * ```
  */
 export const sum = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce("sum", x, axes, options);
 
-/** Mean over the given axes; see `sum`. As in PyTorch, the mean of nothing is NaN. */
+/**
+ * Mean over the given axes; arguments and errors as `sum`. As in PyTorch, the mean of nothing is NaN.
+ *
+ * @example await mean(device.tensor([[1, 2], [3, 6]]), 1).read(); // => [1.5, 4.5]
+ */
 export const mean = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce("mean", x, axes, options);
 
 /**
@@ -59,15 +66,25 @@ export const mean = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
  * @throws ArgumentError when there is no entry along the axes; otherwise as `sum`.
  * @example
  * ```ts
- * const best = max(scores, -1); // [batch, classes] -> [batch]
+ * const scores = device.tensor([[0.5, 2], [4, 3]]);
+ * await max(scores, -1).read(); // => [2, 4]
+ * max(device.zeros([0, 3]), 0); // throws ArgumentError
  * ```
  */
 export const max = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce("max", x, axes, options);
 
-/** Smallest entry over the given axes (`torch.amin`); see `max`. */
+/**
+ * Smallest entry over the given axes (`torch.amin`); ties, NaN, arguments and errors as `max`.
+ *
+ * @example await min(device.tensor([[0.5, 2], [4, 3]])).item(); // => 0.5
+ */
 export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce("min", x, axes, options);
 
-/** log Σ exp(x) over the given axes, without overflow; −∞ when every entry is −∞ or there is none. See `sum`. */
+/**
+ * log Σ exp(x) over the given axes, without overflow; −∞ when every entry is −∞ or there is none. Arguments and errors as `sum`.
+ *
+ * @example await logsumexp(device.tensor([1000, 1000])).item(); // => 1000.69315
+ */
 export const logsumexp = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce("logsumexp", x, axes, options);
 
 /**
@@ -78,7 +95,8 @@ export const logsumexp = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
  * @throws ArgumentError when there is no entry along the axis, or `x` has no such axis.
  * @example
  * ```ts
- * const predicted = argmax(logits, -1); // [batch, classes] -> [batch]
+ * const logits = device.tensor([[0.5, 2, 1], [4, 3, 4]]);
+ * await argmax(logits, -1).read(); // => [1, 0]
  * ```
  */
 export const argmax = (x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor => {

@@ -5,7 +5,7 @@ import { Tensor } from "../../tensor.ts";
 import { plain, recorded } from "./op.ts";
 
 export interface SinkhornOptions {
-  /** Pairs of a row and a column normalisation, at least 1. Default 20. */
+  /** Pairs of a row and a column normalisation, 1 to 100,000. Default 20. */
   readonly iterations?: number;
   /** The logits are divided by it; small values make P sharp. From 1e-30 to 1e30. Default 1. */
   readonly temperature?: number;
@@ -28,7 +28,9 @@ const HOTTEST = 1e30;
  * NaN or infinite.
  * @example
  * ```ts
- * const p = sinkhorn(device.tensor([[0, 2], [1, 0]]), { iterations: 50, temperature: 0.5 });
+ * const P = sinkhorn(device.tensor([[0, 2], [1, 0]]), { iterations: 50, temperature: 0.5 });
+ * await P.read(); // => [0.0474, 0.9526, 0.9526, 0.0474]
+ * await sum(P, 0).read(); // => [1, 1]
  * ```
  */
 export const sinkhorn = (logits: Tensor, { iterations = 20, temperature = 1 }: SinkhornOptions = {}): Tensor => {

@@ -40,7 +40,7 @@ const hostLabels = (labels: readonly number[] | Int32Array, logits: Tensor): Ten
  * ```ts
  * const logits = device.tensor([[2, 0, 0], [0, 0, 0]]);
  * await softmaxCrossEntropy(logits, [0, 2]).item(); // => 0.66908
- * await softmaxCrossEntropy(logits, [0, 2], { reduction: "none" }).read(); // => [0.23955, 1.09861]
+ * await softmaxCrossEntropy(logits, [0, 2], { reduction: "none" }).read(); // => [0.2395, 1.0986]
  * softmaxCrossEntropy(logits, [0, 3]); // throws ArgumentError
  * ```
  */

@@ -36,6 +36,8 @@ KERNEL(poolGlobalAverageBackward);
 KERNEL(matmul);
 KERNEL(matmulBiasBackward);
 
+KERNEL(random);
+
 KERNEL(reduceForward);
 KERNEL(reduceArgmax);
 KERNEL(reduceBackward);
@@ -88,6 +90,7 @@ constexpr KernelEntry table[] = {
     {"pool.globalAverageBackward", poolGlobalAverageBackward},
     {"matmul", matmul},
     {"matmul.biasBackward", matmulBiasBackward},
+    {"random", random},
     {"reduce.forward", reduceForward},
     {"reduce.argmax", reduceArgmax},
     {"reduce.backward", reduceBackward},

@@ -1,4 +1,5 @@
 /** From tensors to a device call and back: the one way in which any op runs. */
+import type { Device } from "./device.ts";
 import { ArgumentError, expected } from "./errors.ts";
 import { isGradEnabled } from "./gradMode.ts";
 import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
@@ -57,6 +58,16 @@ export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], att
   for (const i of op.mutates ?? []) inputs[i].storage.version++;
   const node = rule && new GraphNode(call as Call, rule, scalars, inputs, storages);
   return storages.map((storage, i) => new Tensor(storage, call.outputs[i], call.outputs[i].dtype === "float32" ? node : undefined, i));
+};
+
+/**
+ * Runs an op without inputs, which therefore needs to be told its device: random numbers, for one. Nothing is recorded.
+ *
+ * @throws ArgumentError for attributes that the op refuses; DeviceError when the device cannot run the call.
+ */
+export const generate = <A extends Attrs>(device: Device, op: Op<A>, attrs: A, scalars: Scalars = {}): Tensor[] => {
+  const call = intern(op, [], attrs);
+  return device.run(call as Call, scalars, []).map((storage, i) => new Tensor(storage, call.outputs[i]));
 };
 
 const ruleOf = ({ name, gradient }: Op): Rule => {

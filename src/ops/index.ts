@@ -8,8 +8,9 @@ import { room as matmul } from "./matmul/cases.ts";
 import { room as norm } from "./norm/cases.ts";
 import { room as pool } from "./pool/cases.ts";
 import { room as optimizer } from "./optimizer/cases.ts";
+import { room as random } from "./random/cases.ts";
 import { room as reduce } from "./reduce/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 
-export const rooms: readonly Room[] = [conv2d, crossEntropy, elementwise, expandKernel, matmul, norm, optimizer, pool, reduce, shape, sinkhorn];
+export const rooms: readonly Room[] = [conv2d, crossEntropy, elementwise, expandKernel, matmul, norm, optimizer, pool, random, reduce, shape, sinkhorn];

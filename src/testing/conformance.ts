@@ -1,5 +1,5 @@
 /** Runs one case on a device and on the reference and compares: outputs, gradients, guard words, leaks. Knows no op. */
-import { apply } from "../apply.ts";
+import { apply, generate } from "../apply.ts";
 import type { Device } from "../device.ts";
 import { elements } from "../op.ts";
 import { scope } from "../scope.ts";
@@ -48,7 +48,8 @@ export const runCase = async (device: Device, entry: Case, seed = 1): Promise<Ca
     return tensor;
   });
   try {
-    const outputs = apply(entry.op, inputs, entry.attrs, entry.scalars);
+    const { op, attrs, scalars } = entry;
+    const outputs = inputs.length > 0 ? apply(op, inputs, attrs, scalars) : generate(device, op, attrs, scalars);
     held.push(...outputs);
     const compared = entry.outputs ?? outputs.map((_, i) => i);
     const outputValues = readAll(compared.map((i) => outputs[i]));

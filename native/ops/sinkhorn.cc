@@ -8,7 +8,7 @@ namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
 // Up to this side a vector holds one number of each of `lanes` matrices, whatever the batch.
-constexpr int64_t lanesSide = 16;
+constexpr int64_t lanesSide = 32;
 
 }  // namespace
 

@@ -8,6 +8,9 @@
 
 namespace birkhoff {
 
+// What the pool may keep even when little was ever in use.
+static constexpr size_t keptAlways = size_t{64} << 20;
+
 bool Budget::take(size_t bytes) {
   size_t used = used_.load();
   do {
@@ -63,7 +66,7 @@ std::shared_ptr<Block> MemoryPool::take(size_t bytes) {
 void MemoryPool::put(std::shared_ptr<Block> block) {
   const size_t size = block->bytes();
   liveBytes_ -= size;
-  if (liveBytes_ + pooledBytes_ + size > mostBytes_) return;
+  if (pooledBytes_ + size > std::max(keptAlways, mostBytes_)) return;
   pooledBytes_ += size;
   free_[size].push_back(std::move(block));
 }

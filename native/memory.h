@@ -52,7 +52,7 @@ class MemoryPool {
 
   // At least `bytes`, contents undefined; null when there is no memory, even after everything pooled was given back.
   std::shared_ptr<Block> take(size_t bytes);
-  // Keeps at most as much as was ever in use at once, and gives the rest back to the system.
+  // The pool keeps at most as much as was ever in use at once, and gives the rest back to the system.
   void put(std::shared_ptr<Block> block);
   // Gives everything pooled back to the system (as soon as no queued call holds it).
   void trim();

@@ -32,10 +32,13 @@ const steps = async (device: Device, count: number): Promise<void> => {
   using labels = device.zeros([4], "int32");
   const inputs = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
   const classes = Int32Array.of(0, 1, 2, 1);
-  const settled = { allocations: 0, live: 0, rss: 0 };
+  let settled = { allocations: 0, live: 0, rss: 0 };
   let first = 0;
   let last = 0;
   for (let step = 0; step < count; step++) {
+    if (step === Math.floor(count / 5)) {
+      settled = { allocations: device.counters.allocations, live: device.counters.liveBuffers, rss: process.memoryUsage().rss };
+    }
     device.write(x, inputs);
     device.write(labels, classes);
     using loss = scope(() => {
@@ -47,8 +50,6 @@ const steps = async (device: Device, count: number): Promise<void> => {
     });
     if (step % 50 === 0 || step === count - 1) last = await loss.item();
     if (step === 0) first = last;
-    if (step === Math.floor(count / 5))
-      Object.assign(settled, { allocations: device.counters.allocations, live: device.counters.liveBuffers, rss: process.memoryUsage().rss });
   }
   expect(last).toBeLessThan(first / 10);
   expect(device.counters.allocations, "allocations after the first fifth").toBe(settled.allocations);

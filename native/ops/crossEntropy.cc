@@ -1,4 +1,5 @@
-// Cross-entropy of softmax(logits) against labels. A work item is a row: its largest logit, then its exponentials, while it is in the cache.
+// Cross-entropy of softmax(logits) against labels. A work item is a row: its largest logit, then its exponentials,
+// while it is in the cache.
 #include <algorithm>
 #include <limits>
 
@@ -43,7 +44,75 @@ double total(const float* row, int64_t classes, float filler, F f) {
   return result;
 }
 
+// With fewer classes, every lane takes a row of its own.
+constexpr int64_t fewClasses = 2 * lanes;
+
+struct Forward {
+  const float* logits;
+  const int32_t* labels;
+  float* losses;
+  float* statistics;
+  int64_t classes;
+  bool smooth;
+  float smoothing;
+};
+
+// Up to `lanes` rows from row b on.
+void rowsAtOnce(const Forward& f, int64_t b, int64_t rows) {
+  float columns[fewClasses][lanes] = {};
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t c = 0; c < f.classes; c++) columns[c][i] = f.logits[(b + i) * f.classes + c];
+  }
+  vf most = load(columns[0]), exponentials{}, below{};
+  for (int64_t c = 1; c < f.classes; c++) most = max(most, load(columns[c]));
+  for (int64_t c = 0; c < f.classes; c++) {
+    const vf distance = load(columns[c]) - most;
+    exponentials += exp(distance);
+    below -= distance;
+  }
+  const vf own = [&] {
+    float picked[lanes] = {};
+    for (int64_t i = 0; i < rows; i++) {
+      const int32_t label = f.labels[b + i];
+      picked[i] = label >= 0 && label < f.classes ? columns[label][i] : nan;
+    }
+    return load(picked);
+  }();
+  const vi finite = most - most == 0.0f;
+  const vf logs = log(exponentials);
+  vf loss = select(finite, most - own, broadcast(nan)) + logs;
+  if (f.smooth) loss = (1 - f.smoothing) * loss + f.smoothing * (below / static_cast<float>(f.classes) + logs);
+  storePartial(f.losses + b, rows, loss);
+  const vf kept = select(finite, most, vf{}), sums = select(finite, exponentials, broadcast(nan));
+  for (int64_t i = 0; i < rows; i++) {
+    f.statistics[2 * (b + i)] = kept[i];
+    f.statistics[2 * (b + i) + 1] = sums[i];
+  }
+}
+
 bool isFinite(float x) { return x - x == 0; }
+
+void oneRow(const Forward& f, int64_t b) {
+  const float* row = f.logits + b * f.classes;
+  const float most = largest(row, f.classes);
+  const bool finite = isFinite(most);
+  const float exponentials =
+      finite ? static_cast<float>(total(row, f.classes, -infinity, [most](vf v) { return exp(v - most); })) : nan;
+  f.statistics[2 * b] = finite ? most : 0;
+  f.statistics[2 * b + 1] = exponentials;
+  const int32_t label = f.labels[b];
+  if (!finite || label < 0 || label >= f.classes) {
+    f.losses[b] = nan;
+    return;
+  }
+  const float logs = __builtin_logf(exponentials);
+  float loss = (most - row[label]) + logs;
+  if (f.smooth) {
+    const double below = total(row, f.classes, most, [most](vf v) { return most - v; });
+    loss = (1 - f.smoothing) * loss + f.smoothing * (static_cast<float>(below / static_cast<double>(f.classes)) + logs);
+  }
+  f.losses[b] = loss;
+}
 
 }  // namespace
 
@@ -52,8 +121,6 @@ void crossEntropyForward(const Call& call, Context& context) {
   const int64_t batch = logits.shape[0], classes = logits.shape[1];
   const int32_t* labels = call.inputs[1].i32();
   const std::string& reduction = call.text("reduction");
-  const bool smooth = call.flag("smooth");
-  const float smoothing = static_cast<float>(call.scalar("smoothing"));
   float* statistics = call.outputs[1].f32();
   float* losses = reduction == "none" ? call.outputs[0].f32() : context.scratch(batch);
   for (int64_t b = 0; b < batch; b++) {
@@ -61,28 +128,23 @@ void crossEntropyForward(const Call& call, Context& context) {
     context.fault(labels[b]);
     break;
   }
-  context.parallel(batch, grain / classes + 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t b = begin; b < end; b++) {
-      const float* row = logits.f32() + b * classes;
-      const float most = largest(row, classes);
-      const bool finite = isFinite(most);
-      const float exponentials = finite ? static_cast<float>(total(row, classes, -infinity, [most](vf v) { return exp(v - most); })) : nan;
-      statistics[2 * b] = finite ? most : 0;
-      statistics[2 * b + 1] = exponentials;
-      const int32_t label = labels[b];
-      if (!finite || label < 0 || label >= classes) {
-        losses[b] = nan;
-        continue;
-      }
-      const float logs = __builtin_logf(exponentials);
-      float loss = (most - row[label]) + logs;
-      if (smooth) {
-        const double below = total(row, classes, most, [most](vf v) { return most - v; });
-        loss = (1 - smoothing) * loss + smoothing * (static_cast<float>(below / static_cast<double>(classes)) + logs);
-      }
-      losses[b] = loss;
-    }
-  });
+  const Forward f{logits.f32(),
+                  labels,
+                  losses,
+                  statistics,
+                  classes,
+                  call.flag("smooth"),
+                  static_cast<float>(call.scalar("smoothing"))};
+  if (classes < fewClasses) {
+    context.parallel((batch + lanes - 1) / lanes, grain / (classes * lanes) + 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t group = begin; group < end; group++)
+        rowsAtOnce(f, group * lanes, std::min<int64_t>(lanes, batch - group * lanes));
+    });
+  } else {
+    context.parallel(batch, grain / classes + 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t b = begin; b < end; b++) oneRow(f, b);
+    });
+  }
   if (reduction == "none") return;
   double all = 0;
   for (int64_t b = 0; b < batch; b++) all += static_cast<double>(losses[b]);

@@ -106,9 +106,10 @@ void fill(const Call& call, Context& context, Transform transform) {
       vu words[4];
       philox(static_cast<uint32_t>(group * lanes), source, words);
       transform(words);
-      uint32_t block[4 * lanes];
+      uint32_t columns[4][lanes], block[4 * lanes];
+      __builtin_memcpy(columns, words, sizeof columns);
       for (int i = 0; i < lanes; i++) {
-        for (int k = 0; k < 4; k++) block[4 * i + k] = words[k][i];
+        for (int k = 0; k < 4; k++) block[4 * i + k] = columns[k][i];
       }
       const int64_t first = group * 4 * lanes, n = std::min<int64_t>(4 * lanes, count - first);
       __builtin_memcpy(y + first, block, static_cast<size_t>(n) * sizeof(uint32_t));
@@ -122,7 +123,7 @@ void random(const Call& call, Context& context) {
   const std::string& kind = call.text("kind");
   const float shift = static_cast<float>(call.scalar("shift")), scale = static_cast<float>(call.scalar("scale"));
   const auto place = [=](vf v) { return (vu)(shift + scale * v); };
-  if (kind == "bits") return fill(call, context, [](vu (&)[4]) {});
+  if (kind == "bits") return fill(call, context, [](vu(&)[4]) {});
   if (kind == "uniform") {
     return fill(call, context, [=](vu(&words)[4]) {
       for (vu& word : words) word = place(fraction(word));

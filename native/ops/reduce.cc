@@ -1,11 +1,12 @@
-// Reductions over any axes. A state of vectors takes terms one vector at a time: along the terms of one output where the last axis is
-// reduced and long (its lanes are merged at the end), else across neighbouring outputs. Where outputs are few, their terms are cut into
-// parts by the shape alone, and the states of the parts are merged in order: the result does not depend on the threads.
+// Reductions over any axes. A state of vectors takes terms one vector at a time: along the terms of one output where
+// the last axis is reduced and long (its lanes are merged at the end), else across neighbouring outputs. Where outputs
+// are few, their terms are cut into parts by the shape alone, and the states of the parts are merged in order: the
+// result does not depend on the threads.
 #include <algorithm>
 #include <limits>
 
 #include "kernel.h"
-#include "simd.h"
+#include "reduce-states.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
@@ -20,23 +21,11 @@ constexpr int64_t runLength = 64;
 // Vectors that are worked on at a time.
 constexpr int64_t wide = 4;
 
-constexpr int32_t leastInt = std::numeric_limits<int32_t>::min();
-constexpr int32_t nanKey = std::numeric_limits<int32_t>::max();
-
 vi laneIndex() {
   vi index;
   for (int i = 0; i < lanes; i++) index[i] = i;
   return index;
 }
-
-vf rotate(vf v, int64_t by) {
-  float twice[2 * lanes];
-  store(twice, v);
-  store(twice + lanes, v);
-  return load(twice + by);
-}
-
-vi rotate(vi v, int64_t by) { return bits(rotate(fromBits(v), by)); }
 
 // A row-major loop nest with its steps in one tensor.
 struct Walk {
@@ -91,113 +80,7 @@ struct Split {
   }
 };
 
-struct Sum {
-  vf run{}, total{}, rest{};
-  static constexpr bool settles = true;
-
-  // Knuth's exact sum of two numbers: what is rounded off goes to `rest`.
-  void take(vf x) {
-    const vf next = total + x;
-    const vf part = next - total;
-    rest += (total - (next - part)) + (x - part);
-    total = next;
-  }
-  void settle() {
-    take(run);
-    run = vf{};
-  }
-  void add(vf x, int64_t, vi) { run += x; }
-  void addSome(vf x, int64_t, vi, vi) { run += x; }
-  void merge(Sum other) {
-    settle();
-    other.settle();
-    take(other.total);
-    rest += other.rest;
-  }
-  Sum rotated(int64_t by) const { return {rotate(run, by), rotate(total, by), rotate(rest, by)}; }
-  // Infinite totals have no rest.
-  vf value() const { return run + (total + select(isNan(rest), vf{}, rest)); }
-};
-
-// Keys order floats as whole numbers: NaN above everything, -0 equal to 0.
-template <bool least>
-vi keyOf(vf x) {
-  const vi word = bits(x + 0.0f);
-  const vi key = word ^ ((word >> 31) & 0x7fffffff);
-  return select(isNan(x), broadcast(nanKey), least ? ~key : key);
-}
-
-template <bool least>
-vf fromKey(vi key) {
-  const vi plain = least ? ~key : key;
-  return select(key == nanKey, broadcast(std::numeric_limits<float>::quiet_NaN()), fromBits(plain ^ ((plain >> 31) & 0x7fffffff)));
-}
-
-template <bool least>
-struct Extreme {
-  vi key = broadcast(leastInt), count{};
-  static constexpr bool settles = false;
-
-  void takeKey(vi k) {
-    const vi higher = k > key;
-    count = select(higher, broadcast(1), count - (k == key));
-    key = select(higher, k, key);
-  }
-  void settle() {}
-  void add(vf x, int64_t, vi) { takeKey(keyOf<least>(x)); }
-  void addSome(vf x, int64_t, vi, vi live) { takeKey(select(live, keyOf<least>(x), broadcast(leastInt))); }
-  void merge(Extreme other) {
-    count = (count & (key >= other.key)) + (other.count & (other.key >= key));
-    key = select(key > other.key, key, other.key);
-  }
-  Extreme rotated(int64_t by) const { return {rotate(key, by), rotate(count, by)}; }
-  vf value() const { return fromKey<least>(key); }
-};
-
-struct Argmax {
-  vi key = broadcast(leastInt), place = broadcast(nanKey);
-  static constexpr bool settles = false;
-
-  void takeKey(vi k, vi at) {
-    const vi higher = k > key;
-    place = select(higher, at, place);
-    key = select(higher, k, key);
-  }
-  void settle() {}
-  void add(vf x, int64_t term, vi lane) { takeKey(keyOf<false>(x), broadcast(static_cast<int32_t>(term)) + lane); }
-  void addSome(vf x, int64_t term, vi lane, vi live) { takeKey(select(live, keyOf<false>(x), broadcast(leastInt)), broadcast(static_cast<int32_t>(term)) + lane); }
-  void merge(Argmax other) {
-    const vi theirs = (other.key > key) | ((other.key == key) & (other.place < place));
-    place = select(theirs, other.place, place);
-    key = select(theirs, other.key, key);
-  }
-  Argmax rotated(int64_t by) const { return {rotate(key, by), rotate(place, by)}; }
-};
-
-struct LogSumExp {
-  vf most = broadcast(-infinity), total{};
-  static constexpr bool settles = false;
-
-  void settle() {}
-  // One exponential: of the distance to the largest so far, which decays either the sum or the newcomer.
-  void add(vf x, int64_t, vi) {
-    const vi higher = x > most;
-    const vf decay = exp(select(x == most, vf{}, -abs(x - most)));
-    total = select(higher, fma(total, decay, broadcast(1.0f)), total + select(x == -infinity, vf{}, decay));
-    most = select(higher, x, most);
-  }
-  void addSome(vf x, int64_t term, vi lane, vi live) { add(select(live, x, broadcast(-infinity)), term, lane); }
-  void merge(LogSumExp other) {
-    const vf top = select(other.most > most, other.most, most);
-    const vf one = broadcast(1.0f);
-    total = total * select(most == top, one, exp(most - top)) + other.total * select(other.most == top, one, exp(other.most - top));
-    most = top;
-  }
-  LogSumExp rotated(int64_t by) const { return {rotate(most, by), rotate(total, by)}; }
-  vf value() const { return most + log(total); }
-};
-
-// Calls use(p, step, n) for pieces of the terms [begin, end) that lie at equal steps.
+// Calls use(first term, p, n) for pieces of the terms [begin, end) that lie at equal steps.
 template <class Use>
 void alongTerms(const Walk& reduced, const float* base, int64_t begin, int64_t end, Use use) {
   const int64_t inner = reduced.inner();
@@ -233,45 +116,78 @@ State alongOne(const Walk& reduced, const float* base, int64_t begin, int64_t en
       since = 0;
     }
   });
+  if (end - begin <= wide * lanes) {
+    for (int64_t u = 1; u < wide; u++) states[0].join(states[u]);
+    return states[0];
+  }
   states[0].merge(states[1]);
   states[2].merge(states[3]);
   states[0].merge(states[2]);
   return states[0];
 }
 
-// U vectors of neighbouring outputs, `step` apart in x; the last vector has `n` of them.
-template <class State, int64_t U>
-void alongMany(const Walk& reduced, const float* base, int64_t step, int64_t n, int64_t begin, int64_t end, State* states) {
-  State own[U];
+// U vectors of neighbouring outputs, `step` apart in x; the last vector has `n` of them. V terms at a time, in states
+// of their own.
+template <class State, int64_t U, int64_t V, bool packed>
+void alongMany(const Walk& reduced, const float* base, int64_t step, int64_t n, int64_t begin, int64_t end,
+               State* states) {
+  State own[V][U];
   int64_t since = 0;
   const auto fetch = [&](const float* p, int64_t count) {
-    if (step == 1) return count == lanes ? load(p) : loadPartial(p, count);
-    float values[lanes] = {};
-    for (int64_t i = 0; i < count; i++) values[i] = p[i * step];
-    return load(values);
+    if constexpr (packed) {
+      return count == lanes ? load(p) : loadPartial(p, count);
+    } else {
+      float values[lanes] = {};
+      for (int64_t i = 0; i < count; i++) values[i] = p[i * step];
+      return load(values);
+    }
   };
+  const auto take = [&](State(&row)[U], const float* p, int64_t t) {
+    for (int64_t u = 0; u + 1 < U; u++) row[u].add(fetch(p + u * lanes * step, lanes), t, vi{});
+    row[U - 1].add(fetch(p + (U - 1) * lanes * step, n), t, vi{});
+  };
+  const auto settle = [&] {
+    if (!State::settles || ++since < runLength) return;
+    for (auto& row : own) {
+      for (State& state : row) state.settle();
+    }
+    since = 0;
+  };
+  const int64_t next = reduced.step();
   alongTerms(reduced, base, begin, end, [&](int64_t t, const float* p, int64_t count) {
-    for (int64_t k = 0; k < count; k++, p += reduced.step()) {
-      for (int64_t u = 0; u + 1 < U; u++) own[u].add(fetch(p + u * lanes * step, lanes), t + k, vi{});
-      own[U - 1].add(fetch(p + (U - 1) * lanes * step, n), t + k, vi{});
-      if (State::settles && ++since == runLength) {
-        for (State& state : own) state.settle();
-        since = 0;
-      }
+    int64_t k = 0;
+    for (; k + V <= count; k += V) {
+      for (int64_t v = 0; v < V; v++) take(own[v], p + (k + v) * next, t + k + v);
+      settle();
+    }
+    for (; k < count; k++) {
+      take(own[0], p + k * next, t + k);
+      settle();
     }
   });
-  for (int64_t u = 0; u < U; u++) states[u] = own[u];
+  const bool few = end - begin < runLength;
+  for (int64_t u = 0; u < U; u++) {
+    states[u] = own[0][u];
+    for (int64_t v = 1; v < V; v++) {
+      if (few)
+        states[u].join(own[v][u]);
+      else
+        states[u].merge(own[v][u]);
+    }
+  }
 }
 
-template <class State>
-void alongMany(int64_t vectors, const Walk& reduced, const float* base, int64_t step, int64_t n, int64_t begin, int64_t end, State* states) {
-  if (vectors == 1) return alongMany<State, 1>(reduced, base, step, n, begin, end, states);
-  if (vectors == 2) return alongMany<State, 2>(reduced, base, step, n, begin, end, states);
-  if (vectors == 3) return alongMany<State, 3>(reduced, base, step, n, begin, end, states);
-  return alongMany<State, 4>(reduced, base, step, n, begin, end, states);
+template <class State, bool packed>
+void alongMany(int64_t vectors, const Walk& reduced, const float* base, int64_t step, int64_t n, int64_t begin,
+               int64_t end, State* states) {
+  if (vectors == 1) return alongMany<State, 1, 4, packed>(reduced, base, step, n, begin, end, states);
+  if (vectors == 2) return alongMany<State, 2, 2, packed>(reduced, base, step, n, begin, end, states);
+  if (vectors == 3) return alongMany<State, 3, 1, packed>(reduced, base, step, n, begin, end, states);
+  return alongMany<State, 4, 1, packed>(reduced, base, step, n, begin, end, states);
 }
 
-// Calls finish(output, n, state) for the first n lanes of a state, which belong to n outputs in a row. Needs at least one term.
+// Calls finish(output, n, state) for the first n lanes of a state, which belong to n outputs in a row. Needs at least
+// one term.
 template <class State, class Finish>
 void reduceAll(const Call& call, Context& context, Finish finish) {
   const Tensor& x = call.inputs[0];
@@ -294,15 +210,18 @@ void reduceAll(const Call& call, Context& context, Finish finish) {
       states[0] = alongOne<State>(reduced, base, begin, end);
     } else {
       const int64_t count = outputsOf(item), used = (count + lanes - 1) / lanes;
-      alongMany<State>(used, reduced, base, kept.step(), count - (used - 1) * lanes, begin, end, states);
+      const int64_t last = count - (used - 1) * lanes;
+      if (kept.step() == 1)
+        alongMany<State, true>(used, reduced, base, 1, last, begin, end, states);
+      else
+        alongMany<State, false>(used, reduced, base, kept.step(), last, begin, end, states);
     }
   };
   const auto write = [&](int64_t item, State* states) {
-    if (along) {
-      for (int64_t half = lanes / 2; half > 0; half /= 2) states[0].merge(states[0].rotated(half));
-    }
+    if (along) states[0] = states[0].folded();
     const int64_t count = outputsOf(item);
-    for (int64_t i = 0; i < count; i += lanes) finish(outputOf(item) + i, std::min<int64_t>(lanes, count - i), states[i / lanes]);
+    for (int64_t i = 0; i < count; i += lanes)
+      finish(outputOf(item) + i, std::min<int64_t>(lanes, count - i), states[i / lanes]);
   };
 
   if (parts == 1) {
@@ -317,7 +236,8 @@ void reduceAll(const Call& call, Context& context, Finish finish) {
     return;
   }
   static_assert(sizeof(State) % sizeof(float) == 0 && alignof(State) <= 64);
-  State* all = reinterpret_cast<State*>(context.scratch(items * parts * vectors * static_cast<int64_t>(sizeof(State) / sizeof(float))));
+  State* all = reinterpret_cast<State*>(
+      context.scratch(items * parts * vectors * static_cast<int64_t>(sizeof(State) / sizeof(float))));
   context.parallel(items * parts, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) fill(i / parts, i % parts, all + i * vectors);
   });
@@ -361,7 +281,10 @@ void reduceForward(const Call& call, Context& context) {
   }
   if (kind == "max") return extreme<false>(call, context);
   if (kind == "min") return extreme<true>(call, context);
-  if (kind == "logsumexp") return reduceAll<LogSumExp>(call, context, [=](int64_t output, int64_t n, const LogSumExp& state) { storePartial(y + output, n, state.value()); });
+  if (kind == "logsumexp")
+    return reduceAll<LogSumExp>(call, context, [=](int64_t output, int64_t n, const LogSumExp& state) {
+      storePartial(y + output, n, state.value());
+    });
   const float divisor = kind == "mean" ? static_cast<float>(terms) : 1.0f;
   reduceAll<Sum>(call, context, [=](int64_t output, int64_t n, Sum state) {
     state.settle();
@@ -393,7 +316,9 @@ void spread(const Call& call, Context& context, Factor factor) {
   Walk walk;
   std::vector<int64_t> steps(dx.shape.size());
   int64_t step = 1;
-  const auto isReduced = [&](size_t axis) { return std::find(axes.begin(), axes.end(), static_cast<int64_t>(axis)) != axes.end(); };
+  const auto isReduced = [&](size_t axis) {
+    return std::find(axes.begin(), axes.end(), static_cast<int64_t>(axis)) != axes.end();
+  };
   for (size_t axis = dx.shape.size(); axis-- > 0;) {
     steps[axis] = isReduced(axis) ? 0 : step;
     if (!isReduced(axis)) step *= dx.shape[axis];
@@ -409,7 +334,12 @@ void spread(const Call& call, Context& context, Factor factor) {
     for (int64_t i = begin; i < end;) {
       const int64_t column = i % inner, n = std::min(end - i, inner - column);
       const int64_t output = walk.offset(i / inner) + column * along;
-      const auto fetch = [&](const float* p, int64_t k, int64_t m) { return p == nullptr ? vf{} : along == 0 ? broadcast(p[output]) : m == lanes ? load(p + output + k) : loadPartial(p + output + k, m); };
+      const auto fetch = [&](const float* p, int64_t k, int64_t m) {
+        return p == nullptr ? vf{}
+               : along == 0 ? broadcast(p[output])
+               : m == lanes ? load(p + output + k)
+                            : loadPartial(p + output + k, m);
+      };
       for (int64_t k = 0; k < n; k += lanes) {
         const int64_t m = std::min<int64_t>(lanes, n - k);
         const vf term = x == nullptr ? vf{} : m == lanes ? load(x + i + k) : loadPartial(x + i + k, m);
@@ -432,7 +362,8 @@ void reduceBackward(const Call& call, Context& context) {
     const float share = 1.0f / static_cast<float>(termsOf(shape, call.integers("axes")));
     return spread(call, context, [share](vf, vf, vf) { return broadcast(share); });
   }
-  if (kind == "logsumexp") return spread(call, context, [](vf x, vf y, vf) { return select(y == -infinity, vf{}, exp(x - y)); });
+  if (kind == "logsumexp")
+    return spread(call, context, [](vf x, vf y, vf) { return select(y == -infinity, vf{}, exp(x - y)); });
   spread(call, context, [](vf x, vf y, vf ties) { return select(isNan(y), y, select(x == y, 1.0f / ties, vf{})); });
 }
 

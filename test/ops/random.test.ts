@@ -1,5 +1,8 @@
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openNative } from "../../src/backends/native/index.ts";
 import { openReference } from "../../src/backends/reference/index.ts";
+import { openWebGPU } from "../../src/backends/webgpu/index.ts";
+import type { Device } from "../../src/device.ts";
 import { ArgumentError } from "../../src/errors.ts";
 import { deviceOf } from "../../src/open.ts";
 import { gumbel, normal, randomBits, uniform } from "../../src/ops/random/index.ts";
@@ -47,6 +50,44 @@ test("uniform numbers are the upper 24 bits, and longer tensors begin as shorter
   const bits = await randomBits(device, [100], { seed: 5, stream: 2 }).read();
   const numbers = await uniform(device, [7, 3], { seed: 5, stream: 2 }).read();
   expect([...numbers]).toEqual([...bits.slice(0, 21)].map((word) => (word >>> 8) / 2 ** 24));
+});
+
+describe("one seed on three devices", () => {
+  const others: Device[] = [];
+  beforeAll(async () => {
+    others.push(deviceOf(await openNative()), deviceOf(await openWebGPU({ allowSoftware: true })));
+  });
+  afterAll(async () => {
+    for (const other of others) await other.close();
+  });
+  const options = { seed: 2 ** 40 + 17, stream: 3 };
+
+  test("gives the same bits and uniform numbers", async () => {
+    for (const source of [randomBits, uniform]) {
+      const want = await source(device, [5003], options).read();
+      for (const other of others) expect(await source(other, [5003], options).read(), other.kind).toEqual(want);
+    }
+  });
+
+  test("gives normal and Gumbel numbers equal to 1e-5", async () => {
+    for (const source of [normal, gumbel]) {
+      const want = await source(device, [40001], options).read();
+      for (const other of others) {
+        const got = await source(other, [40001], options).read();
+        const errors = Array.from(got, (value, i) => Math.abs(value - want[i]));
+        expect(Math.max(...errors), other.kind).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  test("takes one dispatch", () => {
+    for (const other of others) {
+      uniform(other, [16], { seed: 1 }).dispose();
+      const before = other.counters.dispatches;
+      uniform(other, [16], { seed: 2, stream: 9 }).dispose();
+      expect(other.counters.dispatches - before).toBe(1);
+    }
+  });
 });
 
 test("another seed or stream gives other numbers", async () => {

@@ -56,7 +56,7 @@ const layouts: readonly (readonly [string, Shape, readonly number[]])[] = [
 const layoutCases = KINDS.flatMap((kind) => layouts.map(([name, shape, axes], i) => reduceCase(kind, name, shape, axes, { keepDims: i % 2 === 1 })));
 
 /** Vector widths and their tails, and one below, at and above the thresholds of the plan. */
-const lengths = [2, 8, 15, 16, 17, 31, 33, 63, 65, 4 * TERMS_PER_THREAD + 1, 127, 129, 255, 257, 1023, 1025];
+const lengths = [2, TERMS_PER_THREAD, TERMS_PER_THREAD + 1, 8, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 1023, 1025];
 const lengthCases = lengths.flatMap((length) => [
   reduceCase("sum", `${length} terms, contiguous`, [3, length], [1]),
   reduceCase("sum", `${length} terms, strided`, [length, 3], [0]),

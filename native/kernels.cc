@@ -14,6 +14,8 @@ KERNEL(conv2dBackwardBias);
 KERNEL(crossEntropyForward);
 KERNEL(crossEntropyBackward);
 
+KERNEL(cumsum);
+
 KERNEL(elementwiseUnary);
 KERNEL(elementwiseUnaryBackward);
 KERNEL(elementwiseAffine);
@@ -72,6 +74,7 @@ constexpr KernelEntry table[] = {
     {"conv2d.backwardBias", conv2dBackwardBias},
     {"crossEntropy.forward", crossEntropyForward},
     {"crossEntropy.backward", crossEntropyBackward},
+    {"cumsum", cumsum},
     {"elementwise.unary", elementwiseUnary},
     {"elementwise.unaryBackward", elementwiseUnaryBackward},
     {"elementwise.affine", elementwiseAffine},

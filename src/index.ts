@@ -47,6 +47,7 @@ export {
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
 export * from "./ops/conv2d/index.ts";
 export * from "./ops/crossEntropy/index.ts";
+export * from "./ops/cumsum/index.ts";
 export * from "./ops/elementwise/index.ts";
 export * from "./ops/expandKernel/index.ts";
 export * from "./ops/matmul/index.ts";

@@ -2,15 +2,30 @@
 import type { Room } from "../testing/cases.ts";
 import { room as conv2d } from "./conv2d/cases.ts";
 import { room as crossEntropy } from "./crossEntropy/cases.ts";
+import { room as cumsum } from "./cumsum/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
 import { room as expandKernel } from "./expandKernel/cases.ts";
 import { room as matmul } from "./matmul/cases.ts";
 import { room as norm } from "./norm/cases.ts";
-import { room as pool } from "./pool/cases.ts";
 import { room as optimizer } from "./optimizer/cases.ts";
+import { room as pool } from "./pool/cases.ts";
 import { room as random } from "./random/cases.ts";
 import { room as reduce } from "./reduce/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 
-export const rooms: readonly Room[] = [conv2d, crossEntropy, elementwise, expandKernel, matmul, norm, optimizer, pool, random, reduce, shape, sinkhorn];
+export const rooms: readonly Room[] = [
+  conv2d,
+  crossEntropy,
+  cumsum,
+  elementwise,
+  expandKernel,
+  matmul,
+  norm,
+  optimizer,
+  pool,
+  random,
+  reduce,
+  shape,
+  sinkhorn,
+];

@@ -5,7 +5,8 @@
  *   #include "birkhoff_kernel.h"
  *   extern "C" void scale(const birkhoff_call* call) { ... }
  *
- * The kernel runs on the device's queue thread, writes every element of every output, and keeps no pointer when it returns.
+ * The kernel runs on the device's queue thread, writes every element of every output, and keeps no pointer when it
+ * returns.
  */
 #ifndef BIRKHOFF_KERNEL_H
 #define BIRKHOFF_KERNEL_H
@@ -37,8 +38,8 @@ typedef struct birkhoff_call {
   /* A number or boolean among the op's attributes; NaN when there is none of that name. */
   double (*attribute)(const struct birkhoff_call* call, const char* name);
   /* Runs body(data, begin, end) over pieces of [0, count) of at least `grain` on all threads, and waits for them. */
-  void (*parallel)(const struct birkhoff_call* call, int64_t count, int64_t grain, void (*body)(void* data, int64_t begin, int64_t end),
-                   void* data);
+  void (*parallel)(const struct birkhoff_call* call, int64_t count, int64_t grain,
+                   void (*body)(void* data, int64_t begin, int64_t end), void* data);
   /* The data broke the op's precondition; `value` is what came. */
   void (*fault)(const struct birkhoff_call* call, double value);
 } birkhoff_call;

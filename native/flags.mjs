@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Plain C++, compiled once for the baseline processor. */
-export const sources = ["kernel.cc", "parallel.cc", "memory.cc", "foreign.cc", "queue.cc", "levels.cc", "platform.cc"].map((file) => `native/${file}`);
+export const sources = ["kernel.cc", "parallel.cc", "memory.cc", "foreign.cc", "queue.cc", "levels.cc", "platform.cc"].map(
+  (file) => `native/${file}`,
+);
 
 /** Tests without Node. */
 export const driver = ["native/test/driver.cc", "native/test/math.cc", "native/test/replay.cc"];

@@ -36,8 +36,8 @@ double attribute(const birkhoff_call* view, const char* name) {
 
 void parallel(const birkhoff_call* view, int64_t count, int64_t grain, void (*body)(void*, int64_t, int64_t),
               void* data) {
-  static_cast<const View*>(view)->context->parallel(
-      count, grain, [&](int64_t begin, int64_t end, int) { body(data, begin, end); });
+  static_cast<const View*>(view)->context->parallel(count, grain,
+                                                    [&](int64_t begin, int64_t end, int) { body(data, begin, end); });
 }
 
 void fault(const birkhoff_call* view, double value) { static_cast<const View*>(view)->context->fault(value); }

@@ -1,8 +1,9 @@
-// Products of matrices on packed panels, and the micro-kernel under them. Everything is read by strides, so that no transpose is ever made.
+// Products of matrices on packed panels, and the micro-kernel under them. Everything is read by strides, so that no
+// transpose is ever made.
 //
-// Packed: a is cut into panels of `panelRows` rows, b into panels of `panelColumns` columns, each stored step of k after step of k, and the
-// micro-kernel keeps panelRows × panelColumns sums in registers. Blocks of k are added in order, and every element of c is computed by one
-// thread: results do not depend on the number of threads.
+// Packed: a is cut into panels of `panelRows` rows, b into panels of `panelColumns` columns, each stored step of k
+// after step of k, and the micro-kernel keeps panelRows × panelColumns sums in registers. Blocks of k are added in
+// order, and every element of c is computed by one thread: results do not depend on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -48,11 +49,14 @@ struct Product {
   bool accumulate;
 };
 
-// Sums of rows × (vectors · lanes) elements over k. With `edge` the last vector has `tail` columns. Inlined, so that constant strides fold.
+// Sums of rows × (vectors · lanes) elements over k. With `edge` the last vector has `tail` columns. Inlined, so that
+// constant strides fold.
 template <int rows, int vectors, bool edge>
-BIRKHOFF_INLINE void microKernel(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bStep, float* c, int64_t cRow, const float* bias,
-                                 bool accumulate, int64_t tail) {
-  const auto get = [&](const float* p, int v) { return edge && v == vectors - 1 ? loadPartial(p + v * lanes, tail) : load(p + v * lanes); };
+BIRKHOFF_INLINE void microKernel(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bStep,
+                                 float* c, int64_t cRow, const float* bias, bool accumulate, int64_t tail) {
+  const auto get = [&](const float* p, int v) {
+    return edge && v == vectors - 1 ? loadPartial(p + v * lanes, tail) : load(p + v * lanes);
+  };
   vf sums[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
@@ -101,7 +105,8 @@ inline void packPanel(const float* from, int64_t along, int64_t step, int64_t co
         for (int64_t l = 0; l < k; l++) storePartial(y + l * width, columns, loadPartial(x + l * step, present));
       }
     } else if (step == 1) {
-      for (int64_t l = 0; l < k; l += lanes) transposeBlock(x + l, along, y + l * width, width, present, std::min<int64_t>(lanes, k - l), columns);
+      for (int64_t l = 0; l < k; l += lanes)
+        transposeBlock(x + l, along, y + l * width, width, present, std::min<int64_t>(lanes, k - l), columns);
     } else {
       for (int64_t l = 0; l < k; l++) {
         for (int64_t j = 0; j < columns; j++) y[l * width + j] = j < present ? x[j * along + l * step] : 0.0f;
@@ -111,12 +116,15 @@ inline void packPanel(const float* from, int64_t along, int64_t step, int64_t co
 }
 
 // One tile of c from a packed panel of each side; `rows` and `columns` may be fewer than the panels hold.
-inline void panelTile(int64_t k, const float* a, const float* b, float* c, int64_t cRow, const float* bias, bool accumulate, int64_t rows, int64_t columns) {
+inline void panelTile(int64_t k, const float* a, const float* b, float* c, int64_t cRow, const float* bias,
+                      bool accumulate, int64_t rows, int64_t columns) {
   if (rows == panelRows && columns == panelColumns) {
-    return microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, c, cRow, bias, accumulate, 0);
+    return microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, c, cRow, bias, accumulate,
+                                                       0);
   }
   float tile[panelRows * panelColumns];
-  microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, tile, panelColumns, nullptr, false, 0);
+  microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, tile, panelColumns, nullptr, false,
+                                              0);
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < columns; j++) {
       float& to = c[i * cRow + j];
@@ -130,7 +138,8 @@ inline void panelTile(int64_t k, const float* a, const float* b, float* c, int64
 template <int rows, int vectors, bool edge>
 inline int64_t stripRows(const Product& p, int64_t begin, int64_t end, int64_t tail) {
   for (; begin + rows <= end; begin += rows) {
-    microKernel<rows, vectors, edge>(p.k, p.a + begin * p.aRow, p.aRow, p.aStep, p.b, p.bStep, p.c + begin * p.cRow, p.cRow, p.bias, p.accumulate, tail);
+    microKernel<rows, vectors, edge>(p.k, p.a + begin * p.aRow, p.aRow, p.aStep, p.b, p.bStep, p.c + begin * p.cRow,
+                                     p.cRow, p.bias, p.accumulate, tail);
   }
   return begin;
 }
@@ -149,10 +158,14 @@ inline void anyStrip(const Product& p) {
   const int64_t tail = (p.n - 1) % lanes + 1;
   if (p.n == stripColumns) return strip<stripVectors, false>(p, 0);
   switch ((p.n + lanes - 1) / lanes) {
-    case 1: return strip<1, true>(p, tail);
-    case 2: return strip<2, true>(p, tail);
-    case 3: return strip<std::min(3, stripVectors), true>(p, tail);
-    default: return strip<stripVectors, true>(p, tail);
+    case 1:
+      return strip<1, true>(p, tail);
+    case 2:
+      return strip<2, true>(p, tail);
+    case 3:
+      return strip<std::min(3, stripVectors), true>(p, tail);
+    default:
+      return strip<stripVectors, true>(p, tail);
   }
 }
 
@@ -167,29 +180,30 @@ template <class Parallel>
 void unpackedProduct(const Product& p, float* work, Parallel&& parallel) {
   const int64_t strips = (p.n + stripColumns - 1) / stripColumns, chunks = (p.m + unpackedRows - 1) / unpackedRows;
   const int64_t operations = std::min(p.m, unpackedRows) * std::min<int64_t>(p.n, stripColumns) * p.k;
-  parallel(strips * chunks, std::max<int64_t>(1, taskOperations / std::max<int64_t>(1, operations)), [&](int64_t begin, int64_t end, int thread) {
-    float* packed = work + thread * blockSteps * stripColumns;
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t column = task % strips * stripColumns, row = task / strips * unpackedRows;
-      for (int64_t step = 0; step < p.k; step += blockSteps) {
-        Product part = p;
-        part.m = std::min(p.m - row, unpackedRows);
-        part.n = std::min(p.n - column, stripColumns);
-        part.k = std::min(p.k - step, blockSteps);
-        part.a += row * p.aRow + step * p.aStep;
-        part.b += step * p.bStep + column * p.bColumn;
-        part.c += row * p.cRow + column;
-        part.bias = p.bias ? p.bias + column : nullptr;
-        part.accumulate = p.accumulate || step > 0;
-        if (p.bColumn != 1) {
-          packPanel<stripColumns>(part.b, p.bColumn, p.bStep, part.n, part.k, packed);
-          part.b = packed;
-          part.bStep = stripColumns;
-        }
-        anyStrip(part);
-      }
-    }
-  });
+  parallel(strips * chunks, std::max<int64_t>(1, taskOperations / std::max<int64_t>(1, operations)),
+           [&](int64_t begin, int64_t end, int thread) {
+             float* packed = work + thread * blockSteps * stripColumns;
+             for (int64_t task = begin; task < end; task++) {
+               const int64_t column = task % strips * stripColumns, row = task / strips * unpackedRows;
+               for (int64_t step = 0; step < p.k; step += blockSteps) {
+                 Product part = p;
+                 part.m = std::min(p.m - row, unpackedRows);
+                 part.n = std::min(p.n - column, stripColumns);
+                 part.k = std::min(p.k - step, blockSteps);
+                 part.a += row * p.aRow + step * p.aStep;
+                 part.b += step * p.bStep + column * p.bColumn;
+                 part.c += row * p.cRow + column;
+                 part.bias = p.bias ? p.bias + column : nullptr;
+                 part.accumulate = p.accumulate || step > 0;
+                 if (p.bColumn != 1) {
+                   packPanel<stripColumns>(part.b, p.bColumn, p.bStep, part.n, part.k, packed);
+                   part.b = packed;
+                   part.bStep = stripColumns;
+                 }
+                 anyStrip(part);
+               }
+             }
+           });
 }
 
 // Both sides run along k in memory and one of them has few vectors: sums of products, each row read as it lies.
@@ -214,11 +228,12 @@ void dotProduct(const Product& p, Parallel&& parallel) {
   };
   const bool wide = p.n >= p.m;
   const int64_t count = wide ? p.n : p.m, others = wide ? p.m : p.n;
-  parallel(count, std::max<int64_t>(1, taskOperations / std::max<int64_t>(1, others * p.k)), [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      for (int64_t j = 0; j < others; j++) wide ? element(j, i) : element(i, j);
-    }
-  });
+  parallel(count, std::max<int64_t>(1, taskOperations / std::max<int64_t>(1, others * p.k)),
+           [&](int64_t begin, int64_t end, int) {
+             for (int64_t i = begin; i < end; i++) {
+               for (int64_t j = 0; j < others; j++) wide ? element(j, i) : element(i, j);
+             }
+           });
 }
 
 inline int64_t panels(int64_t size, int64_t panel) { return (size + panel - 1) / panel; }
@@ -227,7 +242,9 @@ inline int64_t panels(int64_t size, int64_t panel) { return (size + panel - 1) /
 inline int64_t productWork(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t steps = std::min(k, blockSteps);
   if (unpacked(m, n, k)) return threads * blockSteps * stripColumns;
-  return (panels(std::min(m, blockRows), panelRows) * panelRows + panels(std::min(n, blockColumns), panelColumns) * panelColumns) * steps;
+  return (panels(std::min(m, blockRows), panelRows) * panelRows +
+          panels(std::min(n, blockColumns), panelColumns) * panelColumns) *
+         steps;
 }
 
 // One product. `parallel(count, grain, body)` is Context::parallel, or runs the body in one piece.
@@ -249,11 +266,12 @@ void product(const Product& p, float* work, Parallel&& parallel) {
           for (int64_t i = begin; i < end; i++) {
             if (i < panelsA) {
               const int64_t first = i * panelRows;
-              packPanel<panelRows>(p.a + (row + first) * p.aRow + step * p.aStep, p.aRow, p.aStep, std::min<int64_t>(rows - first, panelRows), k, work + first * k);
+              packPanel<panelRows>(p.a + (row + first) * p.aRow + step * p.aStep, p.aRow, p.aStep,
+                                   std::min<int64_t>(rows - first, panelRows), k, work + first * k);
             } else {
               const int64_t first = (i - panelsA) * panelColumns;
-              packPanel<panelColumns>(p.b + (column + first) * p.bColumn + step * p.bStep, p.bColumn, p.bStep, std::min<int64_t>(columns - first, panelColumns), k,
-                                      packedB + first * k);
+              packPanel<panelColumns>(p.b + (column + first) * p.bColumn + step * p.bStep, p.bColumn, p.bStep,
+                                      std::min<int64_t>(columns - first, panelColumns), k, packedB + first * k);
             }
           }
         });
@@ -264,7 +282,8 @@ void product(const Product& p, float* work, Parallel&& parallel) {
             for (int64_t b = firstB; b < std::min(firstB + taskPanels, panelsB); b++) {
               for (int64_t a = firstA; a < std::min(firstA + taskPanels, panelsA); a++) {
                 const int64_t i = a * panelRows, j = b * panelColumns;
-                panelTile(k, work + i * k, packedB + j * k, p.c + (row + i) * p.cRow + column + j, p.cRow, p.bias ? p.bias + column + j : nullptr, p.accumulate || step > 0,
+                panelTile(k, work + i * k, packedB + j * k, p.c + (row + i) * p.cRow + column + j, p.cRow,
+                          p.bias ? p.bias + column + j : nullptr, p.accumulate || step > 0,
                           std::min<int64_t>(rows - i, panelRows), std::min<int64_t>(columns - j, panelColumns));
               }
             }

@@ -13,7 +13,8 @@ BIRKHOFF_INLINE vf interleave(vf a, vf b, std::integer_sequence<int, i...>) {
   return __builtin_shufflevector(a, b, (i % 2 == 0 ? first + i / 2 : lanes + first + i / 2)...);
 }
 
-// Each round moves the highest bit of the row number to the lowest of the column number; after log2(lanes) rounds they have changed places.
+// Each round moves the highest bit of the row number to the lowest of the column number; after log2(lanes) rounds they
+// have changed places.
 BIRKHOFF_INLINE void transpose(vf (&rows)[lanes]) {
   constexpr auto index = std::make_integer_sequence<int, lanes>();
 #pragma GCC unroll 4
@@ -29,8 +30,10 @@ BIRKHOFF_INLINE void transpose(vf (&rows)[lanes]) {
   }
 }
 
-// y[c][r] = x[r][c] for `rows` × `columns` <= lanes × lanes; writes `width` >= rows of each row of y, with zeros behind `rows`.
-BIRKHOFF_INLINE void transposeBlock(const float* x, int64_t xRow, float* y, int64_t yRow, int64_t rows, int64_t columns, int64_t width) {
+// y[c][r] = x[r][c] for `rows` × `columns` <= lanes × lanes; writes `width` >= rows of each row of y, with zeros behind
+// `rows`.
+BIRKHOFF_INLINE void transposeBlock(const float* x, int64_t xRow, float* y, int64_t yRow, int64_t rows, int64_t columns,
+                                    int64_t width) {
   vf block[lanes];
   if (rows == lanes && columns == lanes && width == lanes) {
 #pragma GCC unroll 16

@@ -1,4 +1,5 @@
-// y = f(x) and, with broadcasting, y = f(a, b), forward and backward. The formulas are those of src/ops/elementwise/reference.ts.
+// y = f(x) and, with broadcasting, y = f(a, b), forward and backward. The formulas are those of
+// src/ops/elementwise/reference.ts.
 #include "kernel.h"
 #include "simd.h"
 
@@ -76,7 +77,8 @@ void elementwiseUnaryBackward(const Call& call, Context& context) {
   if (kind == "square") return run([](vf d, vf x) { return 2.0f * d * x; });
   if (kind == "reciprocal") return run([](vf d, vf y) { return -d * y * y; });
   if (kind == "relu") return run([](vf d, vf y) { return select(y > 0.0f, d, vf{}); });
-  if (kind == "gelu") return run([](vf d, vf x) { return d * (normalCdf(x) + x * 0.3989422804f * exp(-0.5f * x * x)); });
+  if (kind == "gelu")
+    return run([](vf d, vf x) { return d * (normalCdf(x) + x * 0.3989422804f * exp(-0.5f * x * x)); });
   if (kind == "sigmoid") return run([](vf d, vf y) { return d * y * (1.0f - y); });
   if (kind == "tanh") return run([](vf d, vf y) { return d * (1.0f - y * y); });
   if (kind == "silu") {
@@ -90,7 +92,8 @@ void elementwiseUnaryBackward(const Call& call, Context& context) {
 
 void elementwiseAffine(const Call& call, Context& context) {
   const float scale = static_cast<float>(call.scalar("scale")), shift = static_cast<float>(call.scalar("shift"));
-  map(context, call.inputs[0].f32(), call.outputs[0].f32(), call.outputs[0].size, [=](vf x) { return scale * x + shift; });
+  map(context, call.inputs[0].f32(), call.outputs[0].f32(), call.outputs[0].size,
+      [=](vf x) { return scale * x + shift; });
 }
 
 namespace {
@@ -105,7 +108,9 @@ vf eachLane(vf a, vf b, float (*f)(float, float)) {
 }
 
 // 1 on the winning side, a half at a tie.
-vf share(vf difference) { return select(difference > 0.0f, broadcast(1.0f), select(difference == 0.0f, broadcast(0.5f), vf{})); }
+vf share(vf difference) {
+  return select(difference > 0.0f, broadcast(1.0f), select(difference == 0.0f, broadcast(0.5f), vf{}));
+}
 
 // Hands the formula of `kind` to `use`.
 template <class Use>
@@ -128,13 +133,17 @@ void withPartial(const std::string& kind, bool second, Use use) {
   if (kind == "add") return use([](vf, vf) { return broadcast(1.0f); });
   if (kind == "sub") return use([s = second ? -1.0f : 1.0f](vf, vf) { return broadcast(s); });
   if (kind == "mul") return second ? use([](vf a, vf) { return a; }) : use([](vf, vf b) { return b; });
-  if (kind == "div") return second ? use([](vf a, vf b) { return -a / (b * b); }) : use([](vf, vf b) { return 1.0f / b; });
-  if (kind == "pow") return second ? use([](vf a, vf b) { return eachLane(a, b, powExponent); }) : use([](vf a, vf b) { return eachLane(a, b, powBase); });
+  if (kind == "div")
+    return second ? use([](vf a, vf b) { return -a / (b * b); }) : use([](vf, vf b) { return 1.0f / b; });
+  if (kind == "pow")
+    return second ? use([](vf a, vf b) { return eachLane(a, b, powExponent); })
+                  : use([](vf a, vf b) { return eachLane(a, b, powBase); });
   const bool swap = (kind == "maximum") == second;
   return use([swap](vf a, vf b) { return share(swap ? b - a : a - b); });
 }
 
-// A loop nest over `sizes`, with the offset of each of `operands` lists of strides; the innermost axis is left to the caller.
+// A loop nest over `sizes`, with the offset of each of `operands` lists of strides; the innermost axis is left to the
+// caller.
 struct Nest {
   std::vector<int64_t> sizes;
   std::vector<std::vector<int64_t>> strides;
@@ -177,7 +186,8 @@ Nest collapse(const std::vector<int64_t>& shape, const std::vector<std::vector<i
   for (size_t axis = 0; axis < shape.size(); axis++) {
     if (shape[axis] == 1) continue;
     bool joins = !nest.sizes.empty();
-    for (size_t k = 0; joins && k < operands.size(); k++) joins = nest.strides[k].back() == operands[k][axis] * shape[axis];
+    for (size_t k = 0; joins && k < operands.size(); k++)
+      joins = nest.strides[k].back() == operands[k][axis] * shape[axis];
     if (joins) {
       nest.sizes.back() *= shape[axis];
       for (size_t k = 0; k < operands.size(); k++) nest.strides[k].back() = operands[k][axis];
@@ -204,7 +214,8 @@ void elementwiseBinary(const Call& call, Context& context) {
   const Tensor &a = call.inputs[0], &b = call.inputs[1], &y = call.outputs[0];
   const Nest nest = collapse(y.shape, {broadcastStrides(a.shape, y.shape), broadcastStrides(b.shape, y.shape)});
   withValue(call.text("kind"), [&](auto f) {
-    if (nest.sizes.size() <= 1 && nest.step(0) == nest.step(1)) return map2(context, a.f32(), b.f32(), y.f32(), y.size, f);
+    if (nest.sizes.size() <= 1 && nest.step(0) == nest.step(1))
+      return map2(context, a.f32(), b.f32(), y.f32(), y.size, f);
     const int64_t inner = nest.inner();
     context.parallel(nest.outer(), grain / inner + 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; row++) {
@@ -213,22 +224,27 @@ void elementwiseBinary(const Call& call, Context& context) {
         float* py = y.f32() + row * inner;
         for (int64_t i = 0; i < inner; i += lanes) {
           const int64_t n = inner - i < lanes ? inner - i : lanes;
-          const vf result = f(loadStrided(pa + i * nest.step(0), nest.step(0), n), loadStrided(pb + i * nest.step(1), nest.step(1), n));
-          if (n == lanes) store(py + i, result);
-          else storePartial(py + i, n, result);
+          const vf result = f(loadStrided(pa + i * nest.step(0), nest.step(0), n),
+                              loadStrided(pb + i * nest.step(1), nest.step(1), n));
+          if (n == lanes)
+            store(py + i, result);
+          else
+            storePartial(py + i, n, result);
         }
       }
     });
   });
 }
 
-// Sums over the axes along which the operand was repeated. Threads share the kept elements, so the order of every sum is fixed.
+// Sums over the axes along which the operand was repeated. Threads share the kept elements, so the order of every sum
+// is fixed.
 void elementwiseBinaryBackward(const Call& call, Context& context) {
   const Tensor& g = call.inputs[0];
   const Tensor& a = call.inputs[call.inputs.size() > 1 ? 1 : 0];
   const Tensor& b = call.inputs[call.inputs.size() > 2 ? 2 : 0];
   const Tensor& d = call.outputs[0];
-  const Nest all = collapse(g.shape, {broadcastStrides(d.shape, g.shape), broadcastStrides(a.shape, g.shape), broadcastStrides(b.shape, g.shape), broadcastStrides(g.shape, g.shape)});
+  const Nest all = collapse(g.shape, {broadcastStrides(d.shape, g.shape), broadcastStrides(a.shape, g.shape),
+                                      broadcastStrides(b.shape, g.shape), broadcastStrides(g.shape, g.shape)});
   Nest kept, summed;
   kept.strides.resize(3);
   summed.strides.resize(3);
@@ -240,8 +256,10 @@ void elementwiseBinaryBackward(const Call& call, Context& context) {
   const int64_t terms = summed.outer() * summed.inner();
   const int64_t columns = kept.inner();
   withPartial(call.text("kind"), call.integer("wrt") == 1, [&](auto partial) {
-    const auto product = [&](int64_t atG, int64_t stepG, int64_t atA, int64_t stepA, int64_t atB, int64_t stepB, int64_t n) {
-      return loadStrided(g.f32() + atG, stepG, n) * partial(loadStrided(a.f32() + atA, stepA, n), loadStrided(b.f32() + atB, stepB, n));
+    const auto product = [&](int64_t atG, int64_t stepG, int64_t atA, int64_t stepA, int64_t atB, int64_t stepB,
+                             int64_t n) {
+      return loadStrided(g.f32() + atG, stepG, n) *
+             partial(loadStrided(a.f32() + atA, stepA, n), loadStrided(b.f32() + atB, stepB, n));
     };
     if (g.size == 0) {
       for (int64_t i = 0; i < d.size; i++) d.f32()[i] = 0;
@@ -250,14 +268,16 @@ void elementwiseBinaryBackward(const Call& call, Context& context) {
       context.parallel(d.size, grain / terms + 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t e = begin; e < end; e++) {
           int64_t base[3];
-          for (size_t k = 0; k < 3; k++) base[k] = kept.sizes.empty() ? 0 : kept.offset(k, e / columns) + e % columns * kept.step(k);
+          for (size_t k = 0; k < 3; k++)
+            base[k] = kept.sizes.empty() ? 0 : kept.offset(k, e / columns) + e % columns * kept.step(k);
           vf total{};
           for (int64_t row = 0; row < summed.outer(); row++) {
             int64_t at[3];
             for (size_t k = 0; k < 3; k++) at[k] = base[k] + summed.offset(k, row);
             for (int64_t i = 0; i < summed.inner(); i += lanes) {
               const int64_t n = summed.inner() - i < lanes ? summed.inner() - i : lanes;
-              vf term = product(at[2] + i, 1, at[0] + i * summed.step(0), summed.step(0), at[1] + i * summed.step(1), summed.step(1), n);
+              vf term = product(at[2] + i, 1, at[0] + i * summed.step(0), summed.step(0), at[1] + i * summed.step(1),
+                                summed.step(1), n);
               // Lanes past the end hold whatever the formula makes of zeros.
               if (n < lanes) {
                 for (int64_t lane = n; lane < lanes; lane++) term[lane] = 0;
@@ -280,7 +300,10 @@ void elementwiseBinaryBackward(const Call& call, Context& context) {
           vf total{};
           for (int64_t t = 0; t < terms; t++) {
             int64_t at[3];
-            for (size_t k = 0; k < 3; k++) at[k] = base[k] + (summed.sizes.empty() ? 0 : summed.offset(k, t / summed.inner()) + t % summed.inner() * summed.step(k));
+            for (size_t k = 0; k < 3; k++)
+              at[k] = base[k] + (summed.sizes.empty()
+                                     ? 0
+                                     : summed.offset(k, t / summed.inner()) + t % summed.inner() * summed.step(k));
             total += product(at[2], kept.step(2), at[0], kept.step(0), at[1], kept.step(1), n);
           }
           storePartial(d.f32() + row * columns + i, n, total);

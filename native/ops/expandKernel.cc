@@ -1,5 +1,5 @@
-// Kernel expansion W[o, g, i, n] = sum over m of R[g, n, m] w[o, i, m], and its gradients, as small matrix products whose
-// operands and results stay in the layouts of src/ops/expandKernel/README.md.
+// Kernel expansion W[o, g, i, n] = sum over m of R[g, n, m] w[o, i, m], and its gradients, as small matrix products
+// whose operands and results stay in the layouts of src/ops/expandKernel/README.md.
 #include <algorithm>
 
 #include "kernel.h"
@@ -44,7 +44,8 @@ using Sums = vf[rowsAtOnce][vectorsAtOnce];
 
 // sums[r][v] += sum over k < depth of rows[r][k · step] · b[k][v]; b has rows of `side`.
 template <int V>
-BIRKHOFF_INLINE void multiply(const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b, int64_t side, Sums& sums) {
+BIRKHOFF_INLINE void multiply(const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b,
+                              int64_t side, Sums& sums) {
   vf local[rowsAtOnce][V];
   for (int r = 0; r < rowsAtOnce; r++) {
     for (int v = 0; v < V; v++) local[r][v] = sums[r][v];
@@ -62,19 +63,25 @@ BIRKHOFF_INLINE void multiply(const float* const (&rows)[rowsAtOnce], int64_t st
   }
 }
 
-void multiplyUpTo(int64_t vectors, const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b, int64_t side, Sums& sums) {
+void multiplyUpTo(int64_t vectors, const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b,
+                  int64_t side, Sums& sums) {
   switch (std::min<int64_t>(vectors, vectorsAtOnce)) {
-    case 1: return multiply<1>(rows, step, depth, b, side, sums);
-    case 2: return multiply<2>(rows, step, depth, b, side, sums);
-    case 3: return multiply<vectorsAtOnce == 4 ? 3 : 1>(rows, step, depth, b, side, sums);
-    default: return multiply<vectorsAtOnce>(rows, step, depth, b, side, sums);
+    case 1:
+      return multiply<1>(rows, step, depth, b, side, sums);
+    case 2:
+      return multiply<2>(rows, step, depth, b, side, sums);
+    case 3:
+      return multiply < vectorsAtOnce == 4 ? 3 : 1 > (rows, step, depth, b, side, sums);
+    default:
+      return multiply<vectorsAtOnce>(rows, step, depth, b, side, sums);
   }
 }
 
 // For each block of columns: body(first column, vectors left from there).
 template <class F>
 void eachColumns(const Sizes& sizes, F&& body) {
-  for (int64_t column = 0; column < sizes.side; column += vectorsAtOnce * lanes) body(column, (sizes.side - column) / lanes);
+  for (int64_t column = 0; column < sizes.side; column += vectorsAtOnce * lanes)
+    body(column, (sizes.side - column) / lanes);
 }
 
 // The part of a row of sums that lies within d columns.
@@ -85,7 +92,9 @@ void storeSums(const vf (&sums)[vectorsAtOnce], int64_t column, int64_t d, float
   }
 }
 
-int64_t pieces(int64_t multiplicationsPerBlock) { return std::max<int64_t>(1, grain / std::max<int64_t>(1, multiplicationsPerBlock)); }
+int64_t pieces(int64_t multiplicationsPerBlock) {
+  return std::max<int64_t>(1, grain / std::max<int64_t>(1, multiplicationsPerBlock));
+}
 
 }  // namespace
 
@@ -116,7 +125,8 @@ void expandKernelForward(const Call& call, Context& context) {
         eachColumns(sizes, [&](int64_t column, int64_t vectors) {
           Sums sums = {};
           multiplyUpTo(vectors, rows, 1, d, turned + matrix * d * side + column, side, sums);
-          for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, out + sizes.expanded(first + k, matrix + sizes.identity));
+          for (int64_t k = 0; k < count; k++)
+            storeSums(sums[k], column, d, out + sizes.expanded(first + k, matrix + sizes.identity));
         });
       }
     }
@@ -150,7 +160,8 @@ void expandKernelBackwardWeight(const Call& call, Context& context) {
         }
         for (int64_t matrix = 0; matrix < sizes.matrices; matrix++) {
           const float* rows[rowsAtOnce];
-          for (int64_t k = 0; k < rowsAtOnce; k++) rows[k] = gradient + sizes.expanded(std::min(first + k, kernels - 1), matrix + sizes.identity);
+          for (int64_t k = 0; k < rowsAtOnce; k++)
+            rows[k] = gradient + sizes.expanded(std::min(first + k, kernels - 1), matrix + sizes.identity);
           multiplyUpTo(vectors, rows, 1, d, r + matrix * d * side + column, side, sums);
         }
         for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, dw + (first + k) * d);
@@ -171,21 +182,25 @@ void expandKernelBackwardMatrices(const Call& call, Context& context) {
     w = area;
   }
   const int64_t perMatrix = (d + rowsAtOnce - 1) / rowsAtOnce;
-  context.parallel(sizes.matrices * perMatrix, pieces(rowsAtOnce * kernels * side), [&](int64_t begin, int64_t end, int) {
-    for (int64_t block = begin; block < end; block++) {
-      const int64_t matrix = block / perMatrix, first = block % perMatrix * rowsAtOnce, count = std::min<int64_t>(rowsAtOnce, d - first);
-      eachColumns(sizes, [&](int64_t column, int64_t vectors) {
-        Sums sums = {};
-        // The kernels of one output channel are neighbours in both operands.
-        for (int64_t o = 0; o < sizes.cout && sizes.cin > 0; o++) {
-          const float* rows[rowsAtOnce];
-          for (int64_t k = 0; k < rowsAtOnce; k++) rows[k] = gradient + sizes.expanded(o * sizes.cin, matrix + sizes.identity) + std::min(first + k, d - 1);
-          multiplyUpTo(vectors, rows, d, sizes.cin, w + o * sizes.cin * side + column, side, sums);
+  context.parallel(
+      sizes.matrices * perMatrix, pieces(rowsAtOnce * kernels * side), [&](int64_t begin, int64_t end, int) {
+        for (int64_t block = begin; block < end; block++) {
+          const int64_t matrix = block / perMatrix, first = block % perMatrix * rowsAtOnce,
+                        count = std::min<int64_t>(rowsAtOnce, d - first);
+          eachColumns(sizes, [&](int64_t column, int64_t vectors) {
+            Sums sums = {};
+            // The kernels of one output channel are neighbours in both operands.
+            for (int64_t o = 0; o < sizes.cout && sizes.cin > 0; o++) {
+              const float* rows[rowsAtOnce];
+              for (int64_t k = 0; k < rowsAtOnce; k++)
+                rows[k] =
+                    gradient + sizes.expanded(o * sizes.cin, matrix + sizes.identity) + std::min(first + k, d - 1);
+              multiplyUpTo(vectors, rows, d, sizes.cin, w + o * sizes.cin * side + column, side, sums);
+            }
+            for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, dr + (matrix * d + first + k) * d);
+          });
         }
-        for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, dr + (matrix * d + first + k) * d);
       });
-    }
-  });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

@@ -19,14 +19,18 @@ struct Axis {
 // Below this many multiplications per matrix, threads take whole matrices of a batch.
 constexpr int64_t batchOperations = 1 << 20;
 
-// Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and those summed.
-void batchAxes(const Call& call, int64_t matrixA, int64_t matrixB, int64_t matrixC, std::vector<Axis>& kept, std::vector<Axis>& summed) {
+// Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and
+// those summed.
+void batchAxes(const Call& call, int64_t matrixA, int64_t matrixB, int64_t matrixC, std::vector<Axis>& kept,
+               std::vector<Axis>& summed) {
   const std::vector<int64_t>&a = call.inputs[0].shape, &b = call.inputs[1].shape, &c = call.outputs[0].shape;
   const size_t rank = std::max(a.size(), b.size());
   std::vector<Axis> axes;
   Axis step{1, matrixA, matrixB, matrixC};
   for (size_t fromEnd = 3; fromEnd <= rank; fromEnd++) {
-    const auto size = [&](const std::vector<int64_t>& shape) { return fromEnd <= shape.size() ? shape[shape.size() - fromEnd] : 1; };
+    const auto size = [&](const std::vector<int64_t>& shape) {
+      return fromEnd <= shape.size() ? shape[shape.size() - fromEnd] : 1;
+    };
     const int64_t all = size(a) == 1 ? size(b) : size(a);
     axes.insert(axes.begin(), {all, size(a) == 1 ? 0 : step.a, size(b) == 1 ? 0 : step.b, size(c) == 1 ? 0 : step.c});
     step.a *= size(a);
@@ -119,10 +123,11 @@ void matmul(const Call& call, Context& context) {
   }
   const int64_t each = (productWork(p.m, p.n, p.k, 1) + 15) / 16 * 16;
   float* work = context.scratch(each * context.threads());
-  context.parallel(batches, std::max<int64_t>(1, taskOperations / (operations * sums)), [&](int64_t begin, int64_t end, int thread) {
-    const auto inlined = [](int64_t size, int64_t, auto&& body) { body(0, size, 0); };
-    for (int64_t batch = begin; batch < end; batch++) one(batch, work + thread * each, inlined);
-  });
+  context.parallel(batches, std::max<int64_t>(1, taskOperations / (operations * sums)),
+                   [&](int64_t begin, int64_t end, int thread) {
+                     const auto inlined = [](int64_t size, int64_t, auto&& body) { body(0, size, 0); };
+                     for (int64_t batch = begin; batch < end; batch++) one(batch, work + thread * each, inlined);
+                   });
 }
 
 // Sums of columns. A thread owns columns; rows are added in blocks, so that long sums keep their digits.
@@ -131,18 +136,21 @@ void matmulBiasBackward(const Call& call, Context& context) {
   const int64_t n = call.outputs[0].size, rows = call.inputs[0].size / n;
   const float* x = call.inputs[0].f32();
   float* y = call.outputs[0].f32();
-  context.parallel((n + lanes - 1) / lanes, std::max<int64_t>(1, taskOperations / 4 / (lanes * std::max<int64_t>(rows, 1))), [&](int64_t begin, int64_t end, int) {
-    for (int64_t strip = begin; strip < end; strip++) {
-      const int64_t width = std::min<int64_t>(lanes, n - strip * lanes);
-      vf total{};
-      for (int64_t first = 0; first < rows; first += block) {
-        vf part{};
-        for (int64_t row = first; row < std::min(rows, first + block); row++) part += loadPartial(x + row * n + strip * lanes, width);
-        total += part;
-      }
-      storePartial(y + strip * lanes, width, total);
-    }
-  });
+  context.parallel((n + lanes - 1) / lanes,
+                   std::max<int64_t>(1, taskOperations / 4 / (lanes * std::max<int64_t>(rows, 1))),
+                   [&](int64_t begin, int64_t end, int) {
+                     for (int64_t strip = begin; strip < end; strip++) {
+                       const int64_t width = std::min<int64_t>(lanes, n - strip * lanes);
+                       vf total{};
+                       for (int64_t first = 0; first < rows; first += block) {
+                         vf part{};
+                         for (int64_t row = first; row < std::min(rows, first + block); row++)
+                           part += loadPartial(x + row * n + strip * lanes, width);
+                         total += part;
+                       }
+                       storePartial(y + strip * lanes, width, total);
+                     }
+                   });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

@@ -1,4 +1,5 @@
-// Elements change their place: strided copies, transposes, indexed reads and their gradients. The walks are those of src/ops/shape/reference.ts.
+// Elements change their place: strided copies, transposes, indexed reads and their gradients. The walks are those of
+// src/ops/shape/reference.ts.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -59,7 +60,8 @@ Walk<operands> collapse(const Sizes& shape, const std::array<Sizes, operands>& s
   return result;
 }
 
-// Calls body(offsets, length) for runs along the innermost axis of at most `run` elements, `perPiece` runs to a piece of work.
+// Calls body(offsets, length) for runs along the innermost axis of at most `run` elements, `perPiece` runs to a piece
+// of work.
 template <int operands, class Body>
 void forRuns(Context& context, const Walk<operands>& walk, int64_t run, int64_t perPiece, Body body) {
   const size_t last = walk.sizes.size() - 1;
@@ -82,7 +84,8 @@ void forRuns(Context& context, const Walk<operands>& walk, int64_t run, int64_t 
       chunk = 0;
       for (size_t axis = last; axis-- > 0;) {
         const bool wraps = ++index[axis] == walk.sizes[axis];
-        for (int k = 0; k < operands; k++) row[k] += wraps ? -(walk.sizes[axis] - 1) * walk.strides[k][axis] : walk.strides[k][axis];
+        for (int k = 0; k < operands; k++)
+          row[k] += wraps ? -(walk.sizes[axis] - 1) * walk.strides[k][axis] : walk.strides[k][axis];
         if (!wraps) break;
         index[axis] = 0;
       }
@@ -112,16 +115,19 @@ void copy(Context& context, const uint32_t* x, uint32_t* y, const Walk<2>& walk)
 }
 
 void clear(Context& context, const Tensor& y) {
-  context.parallel(y.size, grain, [&](int64_t begin, int64_t end, int) { std::memset(y.u32() + begin, 0, (end - begin) * sizeof(uint32_t)); });
+  context.parallel(y.size, grain, [&](int64_t begin, int64_t end, int) {
+    std::memset(y.u32() + begin, 0, (end - begin) * sizeof(uint32_t));
+  });
 }
 
-// An axis that runs along memory in x becomes another than the one that runs along memory in y: squares turned over in registers.
-// A task is a strip of x of some columns: wide enough that a page of x is used for several cache lines at a time, and narrow enough
-// that the pages of y it writes stay known to the processor.
+// An axis that runs along memory in x becomes another than the one that runs along memory in y: squares turned over in
+// registers. A task is a strip of x of some columns: wide enough that a page of x is used for several cache lines at a
+// time, and narrow enough that the pages of y it writes stay known to the processor.
 void transposed(Context& context, const float* x, float* y, const Walk<2>& walk, size_t column) {
   constexpr int64_t stripColumns = 128;
   const size_t row = walk.sizes.size() - 1;
-  const int64_t rows = walk.sizes[row], columns = walk.sizes[column], xRow = walk.strides[0][row], yColumn = walk.strides[1][column];
+  const int64_t rows = walk.sizes[row], columns = walk.sizes[column], xRow = walk.strides[0][row],
+                yColumn = walk.strides[1][column];
   // The third operand counts columns, so that a strip knows how wide it is.
   Walk<3> strips{walk.sizes, {walk.strides[0], walk.strides[1], Sizes(walk.sizes.size(), 0)}};
   strips.sizes.pop_back();
@@ -135,7 +141,8 @@ void transposed(Context& context, const float* x, float* y, const Walk<2>& walk,
     for (int64_t r = 0; r < rows; r += lanes) {
       const int64_t height = std::min<int64_t>(lanes, rows - r);
       for (int64_t c = 0; c < width; c += lanes) {
-        transposeBlock(x + at[0] + r * xRow + c, xRow, y + at[1] + c * yColumn + r, yColumn, height, std::min<int64_t>(lanes, width - c), height);
+        transposeBlock(x + at[0] + r * xRow + c, xRow, y + at[1] + c * yColumn + r, yColumn, height,
+                       std::min<int64_t>(lanes, width - c), height);
       }
     }
   });
@@ -155,7 +162,9 @@ Sizes sliceSteps(const Call& call, const Sizes& whole) {
 }
 
 // The number that the index holds, as it goes into a message.
-double shown(const Tensor& index, uint32_t value) { return index.dtype == DType::int32 ? static_cast<double>(static_cast<int32_t>(value)) : value; }
+double shown(const Tensor& index, uint32_t value) {
+  return index.dtype == DType::int32 ? static_cast<double>(static_cast<int32_t>(value)) : value;
+}
 
 // Axes of an indexed read, with strides into x (the indexed axis left out), the index, and the result.
 Walk<3> gatherWalk(const Call& call, const Sizes& x, const Sizes& index) {
@@ -201,11 +210,13 @@ void shapeExpand(const Call& call, Context& context) {
 void shapeConcat(const Call& call, Context& context) {
   const int64_t axis = call.integer("axis");
   const Sizes& shape = call.outputs[0].shape;
-  const int64_t rows = product(Sizes(shape.begin(), shape.begin() + axis)), row = product(Sizes(shape.begin() + axis, shape.end()));
+  const int64_t rows = product(Sizes(shape.begin(), shape.begin() + axis)),
+                row = product(Sizes(shape.begin() + axis, shape.end()));
   int64_t first = 0;
   for (const Tensor& x : call.inputs) {
     const int64_t part = product(Sizes(x.shape.begin() + axis, x.shape.end()));
-    if (x.size > 0) copy(context, x.u32(), call.outputs[0].u32() + first, collapse<2>({rows, part}, {Sizes{part, 1}, Sizes{row, 1}}));
+    if (x.size > 0)
+      copy(context, x.u32(), call.outputs[0].u32() + first, collapse<2>({rows, part}, {Sizes{part, 1}, Sizes{row, 1}}));
     first += part;
   }
 }

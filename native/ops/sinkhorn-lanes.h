@@ -6,7 +6,8 @@
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
 namespace {
 
-// `size` numbers of each of `valid` matrices, `stride` apart, to one vector per number. Lanes behind the last matrix get 0.
+// `size` numbers of each of `valid` matrices, `stride` apart, to one vector per number. Lanes behind the last matrix
+// get 0.
 void intoLanes(const float* from, int64_t stride, int64_t size, int64_t valid, float* to) {
   for (int64_t e = 0; e < size; e += lanes) {
     const int64_t width = std::min<int64_t>(lanes, size - e);
@@ -30,7 +31,8 @@ void outOfLanes(const float* from, int64_t stride, int64_t size, int64_t valid, 
 BIRKHOFF_INLINE vf at(const float* vectors, int64_t index) { return load(vectors + index * lanes); }
 BIRKHOFF_INLINE void put(float* vectors, int64_t index, vf value) { store(vectors + index * lanes, value); }
 
-// For blocks of rows: weights = f<R>(first row, matrix · in), then out += matrixᵀ · weights. The matrix is read once from memory.
+// For blocks of rows: weights = f<R>(first row, matrix · in), then out += matrixᵀ · weights. The matrix is read once
+// from memory.
 template <class F>
 BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, const float* in, float* out, F&& f) {
   for (int64_t j = 0; j < n; j++) put(out, j, vf{});
@@ -84,48 +86,52 @@ void forwardInLanes(const Forward& run) {
   const int64_t size = n * n, recorded = historyRows(iterations) * n;
   const int64_t area = (2 * size + 3 * n + recorded) * lanes;
   float* scratch = context->scratch(area * context->threads());
-  context->parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations), [&](int64_t begin, int64_t end, int thread) {
-    float* x = scratch + thread * area;
-    float *kernel = x + size * lanes, *f = kernel + size * lanes, *g = f + n * lanes, *sums = g + n * lanes, *record = sums + n * lanes;
-    for (int64_t group = begin; group < end; group++) {
-      const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-      intoLanes(logits + first * size, size, size, valid, x);
-      for (int64_t e = 0; e < size; e++) put(x, e, scaledLogits(at(x, e), temperature, *context));
-      firstInLanes(x, n, kernel, f, g, record);
-      // u and v of iteration t lie where the history wants them.
-      float *u = nullptr, *v = nullptr;
-      for (int64_t t = 2; t <= iterations; t++) {
-        float *nextU = record + (2 * t - 3) * n * lanes, *nextV = nextU + n * lanes;
-        if (!v) {
-          v = nextV;
-          for (int64_t j = 0; j < n; j++) put(v, j, broadcast(1.0f));
-        }
-        passInLanes(kernel, n, v, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
-          for (int r = 0; r < R; r++) put(nextU, i + r, weight[r] = 1.0f / weight[r]);
-        });
-        for (int64_t j = 0; j < n; j++) put(nextV, j, 1.0f / at(sums, j));
-        u = nextU;
-        v = nextV;
-        if (endsBlock(t) && t < iterations) {
-          for (int64_t i = 0; i < n; i++) {
-            put(f, i, at(f, i) + log(at(u, i)));
-            put(g, i, at(g, i) + log(at(v, i)));
-          }
-          for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < n; j++) put(kernel, i * n + j, exp(at(x, i * n + j) + at(f, i) + at(g, j)));
-          }
-          v = nullptr;
-        }
-      }
-      if (u) {
-        for (int64_t i = 0; i < n; i++) {
-          for (int64_t j = 0; j < n; j++) put(kernel, i * n + j, at(kernel, i * n + j) * (at(u, i) * at(v, j)));
-        }
-      }
-      outOfLanes(kernel, size, size, valid, p + first * size);
-      if (history) outOfLanes(record, recorded, recorded, valid, history + first * recorded);
-    }
-  });
+  context->parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
+                    [&](int64_t begin, int64_t end, int thread) {
+                      float* x = scratch + thread * area;
+                      float *kernel = x + size * lanes, *f = kernel + size * lanes, *g = f + n * lanes,
+                            *sums = g + n * lanes, *record = sums + n * lanes;
+                      for (int64_t group = begin; group < end; group++) {
+                        const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
+                        intoLanes(logits + first * size, size, size, valid, x);
+                        for (int64_t e = 0; e < size; e++) put(x, e, scaledLogits(at(x, e), temperature, *context));
+                        firstInLanes(x, n, kernel, f, g, record);
+                        // u and v of iteration t lie where the history wants them.
+                        float *u = nullptr, *v = nullptr;
+                        for (int64_t t = 2; t <= iterations; t++) {
+                          float *nextU = record + (2 * t - 3) * n * lanes, *nextV = nextU + n * lanes;
+                          if (!v) {
+                            v = nextV;
+                            for (int64_t j = 0; j < n; j++) put(v, j, broadcast(1.0f));
+                          }
+                          passInLanes(kernel, n, v, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
+                            for (int r = 0; r < R; r++) put(nextU, i + r, weight[r] = 1.0f / weight[r]);
+                          });
+                          for (int64_t j = 0; j < n; j++) put(nextV, j, 1.0f / at(sums, j));
+                          u = nextU;
+                          v = nextV;
+                          if (endsBlock(t) && t < iterations) {
+                            for (int64_t i = 0; i < n; i++) {
+                              put(f, i, at(f, i) + log(at(u, i)));
+                              put(g, i, at(g, i) + log(at(v, i)));
+                            }
+                            for (int64_t i = 0; i < n; i++) {
+                              for (int64_t j = 0; j < n; j++)
+                                put(kernel, i * n + j, exp(at(x, i * n + j) + at(f, i) + at(g, j)));
+                            }
+                            v = nullptr;
+                          }
+                        }
+                        if (u) {
+                          for (int64_t i = 0; i < n; i++) {
+                            for (int64_t j = 0; j < n; j++)
+                              put(kernel, i * n + j, at(kernel, i * n + j) * (at(u, i) * at(v, j)));
+                          }
+                        }
+                        outOfLanes(kernel, size, size, valid, p + first * size);
+                        if (history) outOfLanes(record, recorded, recorded, valid, history + first * recorded);
+                      }
+                    });
 }
 
 void backwardInLanes(const Backward& run, Context& context) {
@@ -133,73 +139,80 @@ void backwardInLanes(const Backward& run, Context& context) {
   const int64_t size = n * n, recorded = historyRows(iterations) * n, vectors = 2 * iterations * n;
   const int64_t area = (2 * size + recorded + 2 * vectors + 4 * n) * lanes;
   float* scratch = context.scratch(area * context.threads());
-  context.parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations), [&](int64_t begin, int64_t end, int thread) {
-    float* matrix = scratch + thread * area;
-    float *rest = matrix + size * lanes, *record = rest + size * lanes, *left = record + recorded * lanes, *right = left + vectors * lanes;
-    float *barF = right + vectors * lanes, *sums = barF + n * lanes, *absorbedU = sums + n * lanes, *absorbedV = absorbedU + n * lanes;
-    const vf one = broadcast(1.0f);
-    for (int64_t group = begin; group < end; group++) {
-      const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-      intoLanes(p + first * size, size, size, valid, matrix);
-      intoLanes(gradient + first * size, size, size, valid, rest);
-      intoLanes(history + first * recorded, recorded, recorded, valid, record);
-      for (int64_t j = 0; j < n; j++) put(sums, j, vf{});
-      for (int64_t i = 0; i < n; i++) {
-        vf total{};
-        for (int64_t j = 0; j < n; j++) {
-          const vf product = at(matrix, i * n + j) * at(rest, i * n + j);
-          total += product;
-          put(sums, j, at(sums, j) + product);
-        }
-        put(barF, i, total);
-        put(absorbedU, i, one);
-        put(absorbedV, i, one);
-      }
-      for (int64_t t = iterations; t >= 1; t--) {
-        const float *recordU = record + (2 * t - 3) * n * lanes, *recordV = recordU + n * lanes;
-        float *leftU = left + 2 * (t - 1) * n * lanes, *leftZ = leftU + n * lanes, *y = right + 2 * (t - 1) * n * lanes, *before = y + n * lanes;
-        const bool last = t == iterations;
-        // ḡ is minus what the pass after this iteration summed, times its v̂, which lies where `before` was then; ḡ_T as it is.
-        for (int64_t j = 0; j < n; j++) {
-          if (t > 1 && (last || endsBlock(t))) {
-            put(absorbedU, j, bounded(at(absorbedU, j) * at(recordU, j)));
-            if (last) put(absorbedV, j, bounded(at(recordV, j)));
-          }
-          const vf v = last ? one : at(right, (2 * t + 1) * n + j);
-          put(y, j, last ? at(sums, j) : -(v * (v * at(sums, j))));
-          put(leftU, j, min((t > 1 ? at(recordU, j) : one) / at(absorbedU, j), broadcast(1e30f)));
-          // v̂_{t−1}
-          if (t > 2 && endsBlock(t - 1)) put(absorbedV, j, bounded(at(absorbedV, j) * at(recordV, j - 2 * n)));
-          const vf scaling = t > 2 ? at(recordV, j - 2 * n) : t == 2 ? one : at(record, j);
-          put(before, j, min(scaling / at(absorbedV, j), broadcast(1e30f)));
-        }
-        passInLanes(matrix, n, y, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
-          for (int r = 0; r < R; r++) {
-            const vf u = at(leftU, i + r);
-            put(leftZ, i + r, weight[r] = u * ((last ? at(barF, i + r) : vf{}) - u * weight[r]));
-          }
-        });
-      }
-      // dx = P ∘ (G − leftᵀ right) / temperature, 4 × 4 elements at a time.
-      inFours(n, [&]<int R>(int64_t i) {
-        inFours(n, [&]<int C>(int64_t j) {
-          vf product[R][C] = {};
-          for (int64_t k = 0; k < 2 * iterations; k++) {
-            for (int r = 0; r < R; r++) {
-              for (int c = 0; c < C; c++) product[r][c] = fma(at(left, k * n + i + r), at(right, k * n + j + c), product[r][c]);
-            }
-          }
-          for (int r = 0; r < R; r++) {
-            for (int c = 0; c < C; c++) {
-              const int64_t e = (i + r) * n + j + c;
-              put(rest, e, at(matrix, e) * (at(rest, e) - product[r][c]) / temperature);
-            }
-          }
-        });
-      });
-      outOfLanes(rest, size, size, valid, dx + first * size);
-    }
-  });
+  context.parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
+                   [&](int64_t begin, int64_t end, int thread) {
+                     float* matrix = scratch + thread * area;
+                     float *rest = matrix + size * lanes, *record = rest + size * lanes,
+                           *left = record + recorded * lanes, *right = left + vectors * lanes;
+                     float *barF = right + vectors * lanes, *sums = barF + n * lanes, *absorbedU = sums + n * lanes,
+                           *absorbedV = absorbedU + n * lanes;
+                     const vf one = broadcast(1.0f);
+                     for (int64_t group = begin; group < end; group++) {
+                       const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
+                       intoLanes(p + first * size, size, size, valid, matrix);
+                       intoLanes(gradient + first * size, size, size, valid, rest);
+                       intoLanes(history + first * recorded, recorded, recorded, valid, record);
+                       for (int64_t j = 0; j < n; j++) put(sums, j, vf{});
+                       for (int64_t i = 0; i < n; i++) {
+                         vf total{};
+                         for (int64_t j = 0; j < n; j++) {
+                           const vf product = at(matrix, i * n + j) * at(rest, i * n + j);
+                           total += product;
+                           put(sums, j, at(sums, j) + product);
+                         }
+                         put(barF, i, total);
+                         put(absorbedU, i, one);
+                         put(absorbedV, i, one);
+                       }
+                       for (int64_t t = iterations; t >= 1; t--) {
+                         const float *recordU = record + (2 * t - 3) * n * lanes, *recordV = recordU + n * lanes;
+                         float *leftU = left + 2 * (t - 1) * n * lanes, *leftZ = leftU + n * lanes,
+                               *y = right + 2 * (t - 1) * n * lanes, *before = y + n * lanes;
+                         const bool last = t == iterations;
+                         // ḡ is minus what the pass after this iteration summed, times its v̂, which lies where `before`
+                         // was then; ḡ_T as it is.
+                         for (int64_t j = 0; j < n; j++) {
+                           if (t > 1 && (last || endsBlock(t))) {
+                             put(absorbedU, j, bounded(at(absorbedU, j) * at(recordU, j)));
+                             if (last) put(absorbedV, j, bounded(at(recordV, j)));
+                           }
+                           const vf v = last ? one : at(right, (2 * t + 1) * n + j);
+                           put(y, j, last ? at(sums, j) : -(v * (v * at(sums, j))));
+                           put(leftU, j, min((t > 1 ? at(recordU, j) : one) / at(absorbedU, j), broadcast(1e30f)));
+                           // v̂_{t−1}
+                           if (t > 2 && endsBlock(t - 1))
+                             put(absorbedV, j, bounded(at(absorbedV, j) * at(recordV, j - 2 * n)));
+                           const vf scaling = t > 2 ? at(recordV, j - 2 * n) : t == 2 ? one : at(record, j);
+                           put(before, j, min(scaling / at(absorbedV, j), broadcast(1e30f)));
+                         }
+                         passInLanes(matrix, n, y, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
+                           for (int r = 0; r < R; r++) {
+                             const vf u = at(leftU, i + r);
+                             put(leftZ, i + r, weight[r] = u * ((last ? at(barF, i + r) : vf{}) - u * weight[r]));
+                           }
+                         });
+                       }
+                       // dx = P ∘ (G − leftᵀ right) / temperature, 4 × 4 elements at a time.
+                       inFours(n, [&]<int R>(int64_t i) {
+                         inFours(n, [&]<int C>(int64_t j) {
+                           vf product[R][C] = {};
+                           for (int64_t k = 0; k < 2 * iterations; k++) {
+                             for (int r = 0; r < R; r++) {
+                               for (int c = 0; c < C; c++)
+                                 product[r][c] = fma(at(left, k * n + i + r), at(right, k * n + j + c), product[r][c]);
+                             }
+                           }
+                           for (int r = 0; r < R; r++) {
+                             for (int c = 0; c < C; c++) {
+                               const int64_t e = (i + r) * n + j + c;
+                               put(rest, e, at(matrix, e) * (at(rest, e) - product[r][c]) / temperature);
+                             }
+                           }
+                         });
+                       });
+                       outOfLanes(rest, size, size, valid, dx + first * size);
+                     }
+                   });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

@@ -12,8 +12,8 @@ int64_t padded(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 // The area is the output or input itself where nothing needs padding.
 bool needsArea(int64_t n) { return n % lanes != 0; }
 
-// weights = f(first row, matrix · in) for `lanes` rows at a time, then out += matrixᵀ · weights. `side` is a multiple of
-// `lanes`, and the second half finds the rows of the first still in the cache.
+// weights = f(first row, matrix · in) for `lanes` rows at a time, then out += matrixᵀ · weights. `side` is a multiple
+// of `lanes`, and the second half finds the rows of the first still in the cache.
 template <class F>
 BIRKHOFF_INLINE void passInRows(const float* matrix, int64_t side, const float* in, float* out, F&& f) {
   std::fill(out, out + side, 0.0f);
@@ -54,14 +54,17 @@ BIRKHOFF_INLINE void alongRow(const float* row, int64_t n, F&& f) {
 constexpr float far = -3e38f;
 
 // Potentials and kernel of the first iteration, and v₀ in `start`. `sums` and `peaks` are working areas of a row.
-void firstInRows(const Forward& run, const float* x, float* kernel, int64_t side, float* f, float* g, float* start, float* peaks, float* sums) {
+void firstInRows(const Forward& run, const float* x, float* kernel, int64_t side, float* f, float* g, float* start,
+                 float* peaks, float* sums) {
   const int64_t n = run.n;
   const vi index = [] {
     vi v;
     for (int i = 0; i < lanes; i++) v[i] = i;
     return v;
   }();
-  const auto inside = [&](vf value, int64_t width) { return select(index < broadcast(static_cast<int32_t>(width)), value, broadcast(far)); };
+  const auto inside = [&](vf value, int64_t width) {
+    return select(index < broadcast(static_cast<int32_t>(width)), value, broadcast(far));
+  };
   std::fill(peaks, peaks + side, far);
   std::fill(sums, sums + side, 0.0f);
   for (int64_t i = 0; i < n; i++) {
@@ -100,7 +103,9 @@ void firstInRows(const Forward& run, const float* x, float* kernel, int64_t side
   });
   for (int64_t i = 0; i < n; i++) {
     float* row = kernel + i * side;
-    alongRow(row, n, [&](vf share, int64_t j, int64_t width) { storePartial(row + j, width, share * loadPartial(sums + j, width)); });
+    alongRow(row, n, [&](vf share, int64_t j, int64_t width) {
+      storePartial(row + j, width, share * loadPartial(sums + j, width));
+    });
   }
 }
 
@@ -111,7 +116,8 @@ void copyRows(const float* from, int64_t fromSide, float* to, int64_t toSide, in
 
 // dx = P ∘ (G − leftᵀ right) / temperature for R rows and V vectors of columns.
 template <int R, int V>
-BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const float* right, int64_t side, int64_t base, int64_t i, int64_t j) {
+BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const float* right, int64_t side, int64_t base,
+                              int64_t i, int64_t j) {
   vf product[R][V] = {};
   for (int64_t k = 0; k < 2 * run.iterations; k++) {
     vf factor[V];
@@ -123,11 +129,14 @@ BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const floa
   }
   for (int r = 0; r < R; r++) {
     for (int v = 0; v < V; v++) {
-      const int64_t column = j + v * lanes, at = base + (i + r) * run.n + column, width = std::min<int64_t>(lanes, run.n - column);
+      const int64_t column = j + v * lanes, at = base + (i + r) * run.n + column,
+                    width = std::min<int64_t>(lanes, run.n - column);
       if (width == lanes) {
         store(run.dx + at, load(run.p + at) * (load(run.gradient + at) - product[r][v]) / run.temperature);
       } else {
-        storePartial(run.dx + at, width, loadPartial(run.p + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) / run.temperature);
+        storePartial(
+            run.dx + at, width,
+            loadPartial(run.p + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) / run.temperature);
       }
     }
   }
@@ -142,7 +151,8 @@ void forwardInRows(const Forward& run) {
   if (size) std::fill(scratch, scratch + area * context->threads(), 0.0f);
   context->parallel(count, 1, [&](int64_t begin, int64_t end, int thread) {
     float* mine = scratch + thread * area;
-    float *f = mine + size, *g = f + side, *u = g + side, *v = u + side, *sums = v + side, *peaks = sums + side, *start = peaks + side;
+    float *f = mine + size, *g = f + side, *u = g + side, *v = u + side, *sums = v + side, *peaks = sums + side,
+          *start = peaks + side;
     std::fill(f, f + 7 * side, 0.0f);
     for (int64_t b = begin; b < end; b++) {
       const float* x = logits + b * n * n;
@@ -164,8 +174,12 @@ void forwardInRows(const Forward& run) {
         record(2 * t - 3, u);
         record(2 * t - 2, v);
         if (!endsBlock(t) || t == iterations) continue;
-        alongRow(u, n, [&](vf value, int64_t j, int64_t width) { storePartial(f + j, width, loadPartial(f + j, width) + log(value)); });
-        alongRow(v, n, [&](vf value, int64_t j, int64_t width) { storePartial(g + j, width, loadPartial(g + j, width) + log(value)); });
+        alongRow(u, n, [&](vf value, int64_t j, int64_t width) {
+          storePartial(f + j, width, loadPartial(f + j, width) + log(value));
+        });
+        alongRow(v, n, [&](vf value, int64_t j, int64_t width) {
+          storePartial(g + j, width, loadPartial(g + j, width) + log(value));
+        });
         for (int64_t i = 0; i < n; i++) {
           alongRow(x + i * n, n, [&](vf value, int64_t j, int64_t width) {
             const vf logit = scaledLogits(value, temperature, *context);
@@ -186,12 +200,14 @@ void forwardInRows(const Forward& run) {
 
 void backwardInRows(const Backward& run, Context& context) {
   const auto [count, n, iterations, temperature, p, history, gradient, dx] = run;
-  const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, vectors = 2 * iterations * side, area = size + 2 * vectors + 4 * side;
+  const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, vectors = 2 * iterations * side,
+                area = size + 2 * vectors + 4 * side;
   float* scratch = context.scratch(area * context.threads());
   std::fill(scratch, scratch + area * context.threads(), 0.0f);
   context.parallel(count, 1, [&](int64_t begin, int64_t end, int thread) {
     float* mine = scratch + thread * area;
-    float *left = mine + size, *right = left + vectors, *barF = right + vectors, *sums = barF + side, *absorbedU = sums + side;
+    float *left = mine + size, *right = left + vectors, *barF = right + vectors, *sums = barF + side,
+          *absorbedU = sums + side;
     float* absorbedV = absorbedU + side;
     const vf one = broadcast(1.0f), most = broadcast(1e30f);
     for (int64_t b = begin; b < end; b++) {
@@ -213,9 +229,11 @@ void backwardInRows(const Backward& run, Context& context) {
       std::fill(absorbedV, absorbedV + n, 1.0f);
       for (int64_t t = iterations; t >= 1; t--) {
         // Rows of the history: u_t, v_t, and v_{t−1}, of which those of t = 1 are 1 and not stored.
-        const float *recordU = t > 1 ? record + (2 * t - 3) * n : nullptr, *recordV = t > 1 ? record + (2 * t - 2) * n : nullptr;
+        const float *recordU = t > 1 ? record + (2 * t - 3) * n : nullptr,
+                    *recordV = t > 1 ? record + (2 * t - 2) * n : nullptr;
         const float* recordBefore = t > 2 ? record + (2 * t - 4) * n : t == 1 ? record : nullptr;
-        float *leftU = left + 2 * (t - 1) * side, *leftZ = leftU + side, *y = right + 2 * (t - 1) * side, *before = y + side;
+        float *leftU = left + 2 * (t - 1) * side, *leftZ = leftU + side, *y = right + 2 * (t - 1) * side,
+              *before = y + side;
         const bool last = t == iterations;
         alongRow(sums, n, [&](vf total, int64_t j, int64_t width) {
           const auto take = [&](const float* values) { return values ? loadPartial(values + j, width) : one; };

@@ -53,8 +53,8 @@ template <bool second>
 BIRKHOFF_INLINE vf zip(vf a, vf b) {
   constexpr int h = second ? lanes / 2 : 0;
   if constexpr (lanes == 16) {
-    return __builtin_shufflevector(a, b, h, h + 16, h + 1, h + 17, h + 2, h + 18, h + 3, h + 19, h + 4, h + 20, h + 5, h + 21, h + 6, h + 22,
-                                   h + 7, h + 23);
+    return __builtin_shufflevector(a, b, h, h + 16, h + 1, h + 17, h + 2, h + 18, h + 3, h + 19, h + 4, h + 20, h + 5,
+                                   h + 21, h + 6, h + 22, h + 7, h + 23);
   } else if constexpr (lanes == 8) {
     return __builtin_shufflevector(a, b, h, h + 8, h + 1, h + 9, h + 2, h + 10, h + 3, h + 11);
   } else {

@@ -1,4 +1,5 @@
-// Runs the calls that scripts/record-native.ts recorded from every room's cases on the reference device, and compares.
+// Runs the calls that scripts/record-native.ts recorded from every room's cases on the reference device, and compares;
+// then with other numbers of threads, which must not change a bit.
 //
 // One line per item, the numbers of a tensor at an offset in the file of the same name with .bin:
 //   call <op> <relative tolerance> <absolute tolerance>
@@ -104,7 +105,9 @@ double errorRatio(const Recorded& recorded, DType dtype, const uint32_t* got, co
   return worst;
 }
 
-void runRecorded(Device& device, const Level& level, const Recorded& recorded, const std::vector<uint32_t>& data) {
+// Appends everything that is compared to `results`.
+void runRecorded(Device& device, const Level& level, const Recorded& recorded, const std::vector<uint32_t>& data,
+                 std::vector<uint32_t>& results) {
   const std::string name = std::string(level.name) + " " + recorded.prepared->op;
   const size_t inputs = recorded.prepared->call.inputs.size();
   std::vector<std::shared_ptr<Block>> blocks;
@@ -133,6 +136,7 @@ void runRecorded(Device& device, const Level& level, const Recorded& recorded, c
           errorRatio(recorded, operand.tensor.dtype, words.data(), data.data() + operand.expected, size);
       check(ratio <= 1,
             name + ": error of operand " + std::to_string(i) + " is " + std::to_string(ratio) + " of what is allowed");
+      results.insert(results.end(), words.begin(), words.begin() + static_cast<ptrdiff_t>(size));
     }
     device.memory.put(std::move(blocks[i]));
   }
@@ -142,8 +146,10 @@ void runRecorded(Device& device, const Level& level, const Recorded& recorded, c
 
 void testRecorded(const Level& level, const std::string& path) {
   const std::vector<uint32_t> data = readWords(path + ".bin");
+  std::vector<uint32_t> expected;
   for (const int threads : {1, 3}) {
     Device device(threads);
+    std::vector<uint32_t> results;
     std::ifstream file(path);
     check(file.good(), path + " can be read");
     Recorded recorded;
@@ -172,7 +178,16 @@ void testRecorded(const Level& level, const std::string& path) {
         (item == "input" ? call.inputs : call.outputs).push_back(recorded.operands.back().tensor);
       } else {
         check(item == "end", path + " is a recording");
-        runRecorded(device, level, recorded, data);
+        const size_t before = results.size();
+        runRecorded(device, level, recorded, data, results);
+        const auto same = [&] {
+          return results.size() <= expected.size() &&
+                 std::equal(results.begin() + static_cast<ptrdiff_t>(before), results.end(),
+                            expected.begin() + static_cast<ptrdiff_t>(before));
+        };
+        check(threads == 1 || same(), std::string(level.name) + " " + recorded.prepared->op + ": call " +
+                                          std::to_string(calls) + " gives other bits with " + std::to_string(threads) +
+                                          " threads than with 1");
         calls++;
       }
     }
@@ -183,6 +198,7 @@ void testRecorded(const Level& level, const std::string& path) {
       check(std::binary_search(ops.begin(), ops.end(), entry.op), "a case reaches " + std::string(entry.op));
     }
     check(calls > 0, path + " holds calls");
+    if (threads == 1) expected = std::move(results);
     std::printf("%-8s %zu recorded calls of %zu ops, %d threads\n", level.name, calls, ops.size(), threads);
   }
 }

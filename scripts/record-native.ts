@@ -35,8 +35,8 @@ const attrLine = (name: string, value: Attrs[string]): string => {
   return `attr ${name} integers ${[value.length, ...value].join(" ")}`;
 };
 
-/** What the op gives for the float32 values that a native kernel would get. */
-const recordCall = (entry: Case, call: Call, scalars: Scalars, values: readonly ArrayLike<number>[]): void => {
+/** What the op gives for the float32 values that a native kernel would get. The first call of a case is forward, whatever runs after it backward. */
+const recordCall = (entry: Case, forward: boolean, call: Call, scalars: Scalars, values: readonly ArrayLike<number>[]): void => {
   const { op, attrs, inputs, outputs } = call;
   const given = inputs.map(({ dtype }, i) => rounded(dtype, values[i]));
   const before = given.map((input) => input.slice());
@@ -51,7 +51,7 @@ const recordCall = (entry: Case, call: Call, scalars: Scalars, values: readonly 
       fault = true;
     },
   });
-  const tolerance = op === entry.op ? entry.forward : (entry.backward ?? entry.forward);
+  const tolerance = forward ? entry.forward : (entry.backward ?? entry.forward);
   const operand = (kind: string, { dtype, shape }: Spec, compared: boolean, from: number, want: number): string =>
     [kind, dtype, Number(compared && !fault), from, want, shape.length, ...shape].join(" ");
   lines.push(`call ${op.name} ${tolerance.relative} ${tolerance.absolute}`);
@@ -71,6 +71,7 @@ const recordCall = (entry: Case, call: Call, scalars: Scalars, values: readonly 
 
 /** The reference device, recording what runs on it during `entry`. */
 const recording = (backend: Backend, entry: () => Case): Backend => {
+  let last: Case | undefined;
   const contents = (buffer: Memory): HostArray => (buffer as Memory & { readonly values: Numbers }).values;
   const wrapped: Backend = Object.create(backend);
   return Object.assign(wrapped, {
@@ -86,7 +87,10 @@ const recording = (backend: Backend, entry: () => Case): Backend => {
     run(call: Call, scalars: Scalars, inputs: readonly Memory[], outputs: readonly Memory[]) {
       const size = [...call.inputs, ...call.outputs].reduce((sum, { shape }) => sum + elements(shape), 0);
       const runs = !call.op.unsupported?.(call, "native");
-      if (runs && size <= MOST_ELEMENTS) recordCall(entry(), call, scalars, inputs.map(contents));
+      const owner = entry();
+      const forward = owner !== last;
+      last = owner;
+      if (runs && size <= MOST_ELEMENTS) recordCall(owner, forward, call, scalars, inputs.map(contents));
       backend.run(call, scalars, inputs, outputs);
     },
   });

@@ -7,7 +7,7 @@ import type { Curve } from "./types.ts";
 
 const WIDTH = 460;
 const HEIGHT = 236;
-const MARGIN = { top: 10, right: 12, bottom: 30, left: 46 };
+const MARGIN = { top: 10, right: 24, bottom: 30, left: 46 };
 const MAX_POINTS = 600;
 /** Beyond this many colours nobody tells them apart. */
 export const MAX_SERIES = 8;

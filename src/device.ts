@@ -1,7 +1,7 @@
 import type { Backend, BackendInfo, Counters, DeviceKind, HostArray } from "./backend.ts";
 import { ArgumentError, DeviceError, expected, StateError } from "./errors.ts";
-import { type Call, type DType, elements, type Limits, type Scalars, type Shape } from "./op.ts";
-import { Storage, showShape, Tensor } from "./tensor.ts";
+import { type Call, type DType, elements, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
+import { Storage, Tensor } from "./tensor.ts";
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
 

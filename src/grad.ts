@@ -1,7 +1,8 @@
 import { expected, StateError } from "./errors.ts";
+import { showShape } from "./op.ts";
 import { scope } from "./scope.ts";
 import { differentiate } from "./tape.ts";
-import { showShape, type Tensor } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
 
 export interface ValueAndGrad {
   /** The loss, cut off from the tape. */

@@ -170,5 +170,3 @@ export class Tensor implements Disposable {
     return this.device.backend.read(this.storage.buffer);
   }
 }
-
-export { showShape };

@@ -2,11 +2,13 @@
  * Convolution with a kernel that is expanded through a stack of matrices: the part that learned and fixed groups share.
  * The stack says what each group element does to the canonical kernel; the identity comes first and costs nothing.
  */
+
 import { expected } from "../errors.ts";
+import { showShape } from "../op.ts";
 import { conv2d } from "../ops/conv2d/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { expand, reshape } from "../ops/shape/index.ts";
-import { showShape, type Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 
 export type Padding = number | "valid" | "same";

@@ -1,11 +1,13 @@
 /** What every optimiser does: groups, checks, which parameters take part in a step, and the norm that limits them. */
+
 import type { Device } from "../device.ts";
 import { ArgumentError, expected, StateError } from "../errors.ts";
 import { zeroGrad } from "../grad.ts";
 import { noGrad } from "../gradMode.ts";
+import { showShape } from "../op.ts";
 import { checkMaxNorm, gradNorm } from "../ops/optimizer/index.ts";
 import { keep } from "../scope.ts";
-import { type Storage, showShape, Tensor } from "../tensor.ts";
+import { type Storage, Tensor } from "../tensor.ts";
 
 /** Parameters that share a learning rate and a weight decay; what is left out is taken from the optimiser's options. */
 export interface GroupOptions {

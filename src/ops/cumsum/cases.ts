@@ -53,6 +53,14 @@ const widthCases = [...new Set(widths)].flatMap((width) => [
   cumsumCase("parts of columns", [(2 * PART_ELEMENTS) / SIDE_BY_SIDE + 3, width], 0),
 ]);
 
+/** Rows, and columns by the hundred, on both sides of what the native kernel takes as one piece of work. */
+const nativePieces = [
+  ...around(1 << 15).map((length) => cumsumCase("rows in native parts", [2, length], 1)),
+  ...around(512).map((width) => cumsumCase("wide planes", [17, 5, width], 1)),
+  cumsumCase("wide planes, few", [2, 9, 1100], 1),
+  cumsumCase("wide columns in native parts", [1100, 130], 0),
+];
+
 /** Rows on both sides of the number that is no longer cut into parts. */
 const manyRows = [
   ...[ENOUGH_WORKGROUPS / 2, ENOUGH_WORKGROUPS / 2 + 1].map((rows) => cumsumCase("many long rows", [rows, PART_ELEMENTS + 1], 1, { large: true })),
@@ -143,6 +151,7 @@ export const cases: readonly Case[] = [
   ...layouts,
   ...lengthCases,
   ...widthCases,
+  ...nativePieces,
   ...manyRows,
   ...large,
   ...exact,

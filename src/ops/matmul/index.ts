@@ -1,7 +1,8 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
+import { showShape } from "../../op.ts";
 import { broadcastShapes } from "../../shapes.ts";
-import { showShape, type Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/op.ts";
 import { matmul as op } from "./op.ts";
 

@@ -1,8 +1,8 @@
 import { apply } from "../../apply.ts";
 import { ArgumentError, expected } from "../../errors.ts";
-import { defineOp, type Op } from "../../op.ts";
+import { defineOp, type Op, showShape } from "../../op.ts";
 import { broadcastShapes, MAX_AXES, requireFloat } from "../../shapes.ts";
-import { showShape, type Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import { type MatmulAttrs, matmulSizes } from "./reference.ts";

@@ -1,8 +1,8 @@
 import { apply } from "../../apply.ts";
 import { ArgumentError, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
-import { elements, type Shape } from "../../op.ts";
-import { showShape, type Tensor } from "../../tensor.ts";
+import { elements, type Shape, showShape } from "../../op.ts";
+import type { Tensor } from "../../tensor.ts";
 import { fixed, forward, track } from "./op.ts";
 import { type NormAttrs, termsOf, type View } from "./reference.ts";
 

@@ -1,6 +1,5 @@
 import { expected } from "../../errors.ts";
-import { defineOp, type Op, type Spec } from "../../op.ts";
-import { showShape } from "../../tensor.ts";
+import { defineOp, type Op, type Spec, showShape } from "../../op.ts";
 import * as plan from "./plan.ts";
 import type { SgdAttrs, UpdateAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";

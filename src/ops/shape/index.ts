@@ -1,9 +1,9 @@
 import { apply } from "../../apply.ts";
 import { checkShape, completeShape } from "../../device.ts";
 import { expected } from "../../errors.ts";
-import { elements, type Shape } from "../../op.ts";
+import { elements, type Shape, showShape } from "../../op.ts";
 import { normalizeAxes } from "../../shapes.ts";
-import { showShape, type Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor.ts";
 import * as op from "./op.ts";
 
 /** Indices: an integer tensor, checked on the device, or plain numbers (a flat list), checked at once. */

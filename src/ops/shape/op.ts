@@ -1,8 +1,7 @@
 import { apply } from "../../apply.ts";
 import { ArgumentError, expected } from "../../errors.ts";
-import { defineOp, elements, type Op, type Shape, type Spec } from "../../op.ts";
+import { defineOp, elements, type Op, type Shape, type Spec, showShape } from "../../op.ts";
 import { broadcastShapes, MAX_AXES } from "../../shapes.ts";
-import { showShape } from "../../tensor.ts";
 import { binaryBackward } from "../elementwise/op.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";

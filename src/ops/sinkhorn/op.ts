@@ -1,8 +1,7 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, type Op, type Spec } from "../../op.ts";
+import { defineOp, type Op, type Spec, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
-import { showShape } from "../../tensor.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import { type BackwardAttrs, type ForwardAttrs, historyRows } from "./reference.ts";

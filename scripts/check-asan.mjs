@@ -17,17 +17,12 @@ await main(import.meta, async () => {
   const napi = createRequire(import.meta.url)("node-addon-api").include_dir;
   // Some of the tests look at the ordinary build.
   run([process.execPath, "scripts/build-native.mjs", "--required"]);
-  const flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g", "-fPIC"];
-  const shared = { compiler, arch: process.arch, flags };
-  const program = await compileNative({ ...shared, name: "asan", sources: [...sources, ...driver], link: [], output: "driver" });
-  const addon = await compileNative({
-    ...shared,
-    name: "asan",
-    sources: ["native/addon.cc", ...sources],
-    flags: [...flags, `-I${prefix}/include/node`, `-I${join(root, napi)}`, "-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
-    link: ["-shared"],
-    output: "birkhoff_test.node",
-  });
+  const sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g", "-fPIC"];
+  const node = [`-I${prefix}/include/node`, `-I${join(root, napi)}`, "-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL"];
+  // One set of flags, so that program and addon share their objects.
+  const shared = { name: "asan", compiler, arch: process.arch, flags: [...sanitizers, ...node] };
+  const program = await compileNative({ ...shared, sources: [...sources, ...driver], link: [], output: "driver" });
+  const addon = await compileNative({ ...shared, sources: ["native/addon.cc", ...sources], link: ["-shared"], output: "birkhoff_test.node" });
   run([program, "--quick", recordCases()]);
   // Node itself is not built for the sanitizer, so its library must be there first; what Node keeps at exit is no leak of ours.
   const library = spawnSync(compiler, ["-print-file-name=libasan.so"], { encoding: "utf8" }).stdout.trim();

@@ -130,7 +130,23 @@ describe("discover", () => {
     writeDigits(data);
     const losses = async (device: string): Promise<number[]> => {
       const { code, stdout, stderr } = await birkhoff(
-        ...["discover", "--data", data, "--transform", "rot90", "--kernel-size", "3", "--layers", "2", "--width", "2", "--batch-size", "4"],
+        ...[
+          "discover",
+          "--data",
+          data,
+          "--transform",
+          "rot90",
+          "--kernel-size",
+          "3",
+          "--layers",
+          "2",
+          "--pool",
+          "1",
+          "--width",
+          "2",
+          "--batch-size",
+          "4",
+        ],
         ...["--steps", "4", "--warmup", "1", "--held-out", "20", "--no-compare", "--device", device, "--json", "--report", join(data, "r.html")],
       );
       expect(stderr).toContain(`rot90 images on ${device}`);

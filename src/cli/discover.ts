@@ -22,16 +22,17 @@ const FLAGS: readonly Flag[] = [
   { name: "transform", type: "text", choices: TRANSFORM_KINDS, help: "symmetry planted in the images; default rot90. One of" },
   { name: "train", type: "integer", least: 1, help: "images to train on; default all that are not held out" },
   { name: "held-out", type: "integer", least: 1, help: "images held out; default a fifth of them, at most 2000" },
-  { name: "width", type: "integer", least: 1, help: "channels per layer of the image network; default 8" },
+  { name: "width", type: "integer", least: 1, help: "channels per layer of the image network; default 16" },
   { name: "kernel-size", type: "integer", least: 1, help: "side of its kernels; default 5" },
-  { name: "layers", type: "integer", least: 1, help: "its convolutions, the lifting one included; default 5" },
+  { name: "layers", type: "integer", least: 1, help: "its convolutions, the lifting one included; default 3" },
+  { name: "pool", type: "integer", least: 1, help: "side of the max-pooling windows behind the lifting layer; default 2" },
   { name: "elements", type: "integer", least: 1, help: "group elements to learn, the identity included; default as planted" },
   { name: "iterations", type: "integer", least: 1, help: "Sinkhorn iterations; default 20" },
   { name: "epochs", type: "integer", least: 1, help: "passes over the images (or hundreds of generated batches)" },
   { name: "steps", type: "integer", least: 1, help: "training steps per network, instead of --epochs" },
   { name: "warmup", type: "integer", least: 0, help: "steps before the matrices begin to learn" },
-  { name: "batch-size", type: "integer", least: 1, help: "examples per step; default 64" },
-  { name: "lr", type: "number", least: 0, help: "learning rate of kernels; default 0.01" },
+  { name: "batch-size", type: "integer", least: 1, help: "examples per step; default 64, of images 32" },
+  { name: "lr", type: "number", least: 0, help: "learning rate of kernels; default 0.01, of images 0.02" },
   { name: "matrix-lr", type: "number", least: 0, help: "learning rate of the matrices" },
   { name: "norm", type: "number", least: 0, help: "weight of the norm regulariser" },
   { name: "entropy", type: "number", least: 0, help: "weight of the entropy regulariser; default 0" },
@@ -43,10 +44,12 @@ const FLAGS: readonly Flag[] = [
   { name: "help", type: "switch", help: "this text" },
 ];
 
+const batchSizeOf = (flags: Flags): number => flags.number("batch-size") ?? (flags.text("data") === undefined ? 64 : 32);
+
 /** Options that mean something for one kind of data only. */
 const ONLY = {
   generated: ["task", "size", "prototypes", "noise"],
-  images: ["transform", "train", "held-out", "width", "kernel-size", "layers"],
+  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool"],
 } as const;
 
 const makeExperiment = (device: Device, flags: Flags): Experiment => {
@@ -59,7 +62,7 @@ const makeExperiment = (device: Device, flags: Flags): Experiment => {
     }
   }
   const seed = flags.number("seed") ?? 0;
-  const batchSize = flags.number("batch-size") ?? 64;
+  const batchSize = batchSizeOf(flags);
   const iterations = flags.number("iterations") ?? 20;
   const optional = (names: readonly string[]): Record<string, number> =>
     Object.fromEntries(names.flatMap((name) => (flags.number(name) === undefined ? [] : [[name, flags.number(name) as number]])));
@@ -70,9 +73,10 @@ const makeExperiment = (device: Device, flags: Flags): Experiment => {
       seed,
       batchSize,
       iterations,
-      width: flags.number("width") ?? 8,
+      width: flags.number("width") ?? 16,
       kernelSize: flags.number("kernel-size") ?? 5,
-      layers: flags.number("layers") ?? 5,
+      layers: flags.number("layers") ?? 3,
+      pool: flags.number("pool") ?? 2,
       ...optional(["elements", "train"]),
       ...(flags.number("held-out") !== undefined && { heldOut: flags.number("held-out") as number }),
     });
@@ -89,14 +93,14 @@ const makeExperiment = (device: Device, flags: Flags): Experiment => {
 
 const makeSettings = (experiment: Experiment, flags: Flags): DiscoverSettings => {
   const images = flags.text("data") !== undefined;
-  const steps = flags.number("steps") ?? (flags.number("epochs") ?? 20) * experiment.stepsPerEpoch;
+  const steps = flags.number("steps") ?? (flags.number("epochs") ?? (images ? 24 : 20)) * experiment.stepsPerEpoch;
   return {
     steps,
     warmup: Math.min(flags.number("warmup") ?? (images ? experiment.stepsPerEpoch : 300), steps),
-    learningRate: flags.number("lr") ?? 0.01,
-    matrixLearningRate: flags.number("matrix-lr") ?? (images ? 0.05 : 0.1),
+    learningRate: flags.number("lr") ?? (images ? 0.02 : 0.01),
+    matrixLearningRate: flags.number("matrix-lr") ?? (images ? 0.2 : 0.1),
     weightDecay: 1e-4,
-    normWeight: flags.number("norm") ?? (images ? 0.1 : 1e-4),
+    normWeight: flags.number("norm") ?? (images ? 0.01 : 1e-4),
     entropyWeight: flags.number("entropy") ?? 0,
     decay: 0.5,
     compare: !flags.has("no-compare"),
@@ -190,7 +194,7 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
       command: ["birkhoff discover", ...args].join(" "),
       device: `${device.kind}: ${device.info.description}`,
       date: new Date().toISOString().slice(0, 16).replace("T", " "),
-      settings: { ...settings, seed: flags.number("seed") ?? 0, batchSize: flags.number("batch-size") ?? 64 },
+      settings: { ...settings, seed: flags.number("seed") ?? 0, batchSize: batchSizeOf(flags) },
     });
     say(summary(result, path));
     if (json && !process.stdout.write(jsonLine(device, experiment, result, path))) await once(process.stdout, "drain");

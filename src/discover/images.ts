@@ -27,6 +27,8 @@ export interface ImageExperimentOptions {
   readonly elements?: number;
   readonly kernelSize: number;
   readonly layers: number;
+  /** Side of the pooling windows behind the lifting layer; 1: none. */
+  readonly pool: number;
   readonly train?: number;
   /** Default: a fifth of the images, at most 2000. */
   readonly heldOut?: number;
@@ -53,7 +55,7 @@ const reorder = (planted: readonly Permutation[], matched: readonly (number | un
 };
 
 export const imageExperiment = (device: Device, options: ImageExperimentOptions): Experiment => {
-  const { folder, transform, seed, batchSize, width, kernelSize, layers, iterations = 20 } = options;
+  const { folder, transform, seed, batchSize, width, kernelSize, layers, pool, iterations = 20 } = options;
   const { images, labels, count, height, width: columns, classes } = loadIdxFolder(folder);
   const heldOut = options.heldOut ?? Math.min(2000, Math.floor(count / 5));
   const size = height * columns;
@@ -67,7 +69,7 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
   const set = plantedSet(transform, kernelSize);
   const elements = options.elements ?? set?.elements.length ?? 4;
   const init = initializer(device, seed);
-  const common = { kernelSize, layers, classes, iterations };
+  const common = { kernelSize, layers, pool, classes, iterations };
   const learned = new DigitNetwork(init, { kind: "learned", elements }, { ...common, width });
   const pixels = kernelSize ** 2;
   const known = set && set.elements.length === elements ? set : undefined;

@@ -3,7 +3,9 @@ import type { Permutation } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
 import { relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
+import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
+import { reshape } from "../ops/shape/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
 import type { Initializer } from "./init.ts";
@@ -18,6 +20,13 @@ import { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSh
  */
 export const groupPool = (x: Tensor): Tensor => mean(x, x.shape.map((_, axis) => axis).slice(2));
 
+/** Max pooling of the last two axes, whatever stands before them. */
+const poolImages = (x: Tensor, size: number): Tensor => {
+  const [height, width] = x.shape.slice(-2);
+  const y = maxPool2d(reshape(x, [x.shape[0], -1, height, width]), size);
+  return reshape(y, [...x.shape.slice(0, -2), ...y.shape.slice(-2)]);
+};
+
 export interface DigitNetworkOptions extends SinkhornSettings {
   /** Channels of every layer (times the group elements in a group network). */
   readonly width: number;
@@ -27,6 +36,11 @@ export interface DigitNetworkOptions extends SinkhornSettings {
   readonly layers?: number;
   /** Default 10. */
   readonly classes?: number;
+  /**
+   * Side of the max-pooling windows behind the lifting layer. Default 1, none, as in the paper; 2 makes every later layer
+   * see twice as far for a quarter of the work, and stays equivariant when the lifted image's sides are even.
+   */
+  readonly pool?: number;
   /** Default 1. */
   readonly inChannels?: number;
 }
@@ -59,14 +73,16 @@ export type Symmetry =
 export class DigitNetwork extends Module {
   readonly blocks: readonly Module[];
   readonly head: Linear;
+  readonly #pool: number;
   readonly #minimum: number;
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
-    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1 } = options;
+    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1 } = options;
     checkCount("DigitNetwork", "width", width);
     checkCount("DigitNetwork", "layers", layers);
     checkCount("DigitNetwork", "classes", classes);
+    checkCount("DigitNetwork", "pool", pool);
     const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({
       inChannels: layer === 0 ? inChannels : width,
       outChannels: width,
@@ -82,7 +98,8 @@ export class DigitNetwork extends Module {
       return layer === 0 ? new WeightSharingLift2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
     this.head = new Linear(init, width, classes);
-    this.#minimum = layers * (kernelSize - 1) + 1;
+    this.#pool = pool;
+    this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
 
   /** The layers whose matrices are learned; empty in the other networks. */
@@ -96,9 +113,10 @@ export class DigitNetwork extends Module {
       throw expected("DigitNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
     }
     let h = x;
-    for (const block of this.blocks) {
+    for (const [i, block] of this.blocks.entries()) {
       const y = block.forward(h);
       h = relu(layerNorm(y, y.shape.slice(1)));
+      if (i === 0 && this.#pool > 1) h = poolImages(h, this.#pool);
     }
     return this.head.forward(groupPool(h));
   }

@@ -63,6 +63,15 @@ describe.each([
     if (group(k).length === 8) expect(distance(await run(network, transformImage(x, size, size, "flip", 1), size), plain)).toBeLessThan(1e-6);
   });
 
+  test("pooling behind the lifting layer keeps the network invariant", async () => {
+    const size = 10;
+    const options = { width: 3, kernelSize: 3, layers: 2, pool: 2 };
+    using network = new DigitNetwork(initializer(device, 1), { kind: "fixed", group: group(3) }, options);
+    const x = image(size);
+    const plain = await run(network, x, size);
+    for (const turns of [1, 2, 3]) expect(distance(await run(network, rotated(x, size, turns), size), plain)).toBeLessThan(1e-6);
+  });
+
   test("learned layers with sharp logits are the fixed ones", async () => {
     const k = 3;
     const elements = group(k);

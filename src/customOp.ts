@@ -36,7 +36,7 @@ export interface CustomOp<A extends Attrs> {
 /**
  * Puts your own kernel on the tape. Its callbacks are synchronous.
  *
- * @throws ArgumentError for WGSL that does not parse, and for callbacks that return promises; DeviceError when called on a
+ * @throws ArgumentError for WGSL that does not parse, callbacks that are no functions, and callbacks that return promises or not what they should; DeviceError when called on a
  * device for which no kernel was given.
  * @example
  * ```ts
@@ -70,18 +70,27 @@ export interface CustomOp<A extends Attrs> {
 export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {
   const { name, gradient, native, reference } = definition;
   if (typeof name !== "string" || name === "") throw expected("customOp", "a non-empty string", "name", name);
-  if (!gradient || !("none" in gradient || typeof gradient.vjp === "function"))
+  if (typeof definition.wgsl !== "string") throw expected("customOp", "WGSL text", "wgsl", definition.wgsl);
+  for (const key of ["outputs", "plan"] as const) {
+    if (typeof definition[key] !== "function") throw expected("customOp", "a function", key, definition[key]);
+  }
+  if (reference !== undefined && typeof reference !== "function") throw expected("customOp", "a function", "reference", reference);
+  if (!gradient || typeof gradient !== "object" || !("none" in gradient || typeof gradient.vjp === "function"))
     throw expected("customOp", "a rule, or { none: reason },", "gradient", gradient);
   const shader = reflect(name, definition.wgsl);
   const synchronous = <T>(callback: string, result: T): T => {
     refusePromise(`${name}.${callback}`, result);
     return result;
   };
+  const list = <T extends readonly unknown[]>(callback: string, result: T): T => {
+    if (!Array.isArray(synchronous(callback, result))) throw expected(`${name}.${callback}`, "an array", "the result", result);
+    return result;
+  };
   const op: Op<A> = {
     name,
     ...(definition.scalars && { scalars: definition.scalars }),
     ...(native && { native }),
-    outputs: (inputs, attrs) => synchronous("outputs", definition.outputs(inputs, attrs)),
+    outputs: (inputs, attrs) => list("outputs", definition.outputs(inputs, attrs)),
     reference: (run) => {
       if (!reference) throw new ArgumentError(`${name}: expected a \`reference\` to run on the reference device, but none was given`);
       synchronous("reference", reference(run));
@@ -94,7 +103,7 @@ export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition
       if (device === "reference" && !reference) return "the custom op has no `reference`";
       return device === "native" && !native ? "the custom op has no `native` kernel" : undefined;
     },
-    gradient: "none" in gradient ? gradient : { saves: gradient.saves, vjp: (context) => synchronous("vjp", gradient.vjp(context)) },
+    gradient: "none" in gradient ? gradient : { saves: gradient.saves, vjp: (context) => list("vjp", gradient.vjp(context)) },
   };
   const call = (inputs: readonly Tensor[], attrs: A, scalars: Scalars = {}): Tensor[] => {
     if (!Array.isArray(inputs) || inputs.length === 0) throw expected(name, "at least one tensor", "inputs", inputs);

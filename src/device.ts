@@ -1,7 +1,7 @@
 import type { Backend, BackendInfo, Counters, DeviceKind, HostArray } from "./backend.ts";
 import { ArgumentError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
-import { Storage, Tensor } from "./tensor.ts";
+import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
 
@@ -68,6 +68,7 @@ export class Device implements AsyncDisposable {
    */
   tensor(data: TensorData, shape?: Shape, dtype?: DType): Tensor {
     this.#assertOpen("tensor");
+    if (shape !== undefined && !Array.isArray(shape)) throw expected("tensor", "an array of non-negative integers", "shape", shape);
     const nested = shape ?? inferShape(data);
     const kind = dtype ?? (data instanceof Int32Array ? "int32" : data instanceof Uint32Array ? "uint32" : "float32");
     if (!Object.hasOwn(ARRAYS, kind)) throw expected("tensor", "float32, int32 or uint32", "dtype", dtype);
@@ -120,6 +121,7 @@ export class Device implements AsyncDisposable {
    */
   write(tensor: Tensor, data: TensorData): void {
     this.#assertOpen("write");
+    checkTensor("write", "tensor", tensor);
     tensor.assertLive("write");
     if (tensor.device !== this) throw new ArgumentError("write: expected a tensor of this device, but received one of another");
     if (tensor.node) throw new StateError("write: expected a leaf tensor, but received the result of an operation");

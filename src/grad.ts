@@ -2,7 +2,7 @@ import { expected, StateError } from "./errors.ts";
 import { showShape } from "./op.ts";
 import { scope } from "./scope.ts";
 import { differentiate } from "./tape.ts";
-import type { Tensor } from "./tensor.ts";
+import { checkTensor, type Tensor } from "./tensor.ts";
 
 export interface ValueAndGrad {
   /** The loss, cut off from the tape. */
@@ -29,7 +29,10 @@ export interface ValueAndGrad {
  */
 export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): ValueAndGrad =>
   scope(() => {
-    for (const [i, parameter] of parameters.entries()) {
+    if (typeof fn !== "function") throw expected("valueAndGrad", "a function", "fn", fn);
+    if (!Array.isArray(parameters)) throw expected("valueAndGrad", "an array of tensors", "parameters", parameters);
+    for (const [i, parameter] of (parameters as readonly Tensor[]).entries()) {
+      checkTensor("valueAndGrad", `parameters[${i}]`, parameter);
       if (!parameter.requiresGrad || parameter.node)
         throw expected("valueAndGrad", "a leaf tensor with requiresGrad", `parameters[${i}]`, "one without");
     }

@@ -45,6 +45,7 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, threa
  * ```
  */
 export const openDevice = async (options: OpenDeviceOptions = {}): Promise<Device> => {
+  if (typeof options !== "object" || options === null) throw expected("openDevice", 'an object such as { device: "native" }', "options", options);
   const { device: asked, gpuDevice } = options;
   if (asked !== undefined && !KINDS.includes(asked)) throw expected("openDevice", "webgpu, native or reference", "device", asked);
   if (gpuDevice && asked !== undefined && asked !== "webgpu") throw expected("openDevice", "webgpu, since `gpuDevice` is given,", "device", asked);

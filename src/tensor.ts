@@ -1,6 +1,6 @@
 import type { Buffer, HostArray } from "./backend.ts";
 import type { Device } from "./device.ts";
-import { ArgumentError, StateError } from "./errors.ts";
+import { ArgumentError, expected, StateError } from "./errors.ts";
 import { type DType, elements, type Shape, type Spec, showShape } from "./op.ts";
 import { enroll, keep } from "./scope.ts";
 import { backward, type GraphNode, retainNode } from "./tape.ts";
@@ -138,10 +138,16 @@ export class Tensor implements Disposable {
    * Accumulates d(this)/d(leaf) into the `grad` of every leaf that requires one, then frees the graph.
    *
    * @param gradient the cotangent to start from; default 1, for tensors with one element
-   * @throws ArgumentError when this has more elements and no gradient is given; StateError without a graph, or on a second call.
+   * @throws ArgumentError when this has more elements and no gradient is given, or the gradient has another shape, dtype or device; StateError without a graph, or on a second call.
    */
   backward(gradient?: Tensor): void {
     this.assertLive("backward");
+    if (gradient !== undefined) {
+      checkTensor("backward", "gradient", gradient);
+      if (gradient.dtype !== "float32") throw expected("backward", "dtype float32", "gradient", gradient.dtype);
+      if (gradient.device !== this.device)
+        throw new ArgumentError(`backward: expected a gradient of the same ${this.device.kind} device, but received one of ${gradient.device.kind}`);
+    }
     backward(this, gradient);
   }
 
@@ -170,3 +176,8 @@ export class Tensor implements Disposable {
     return this.device.backend.read(this.storage.buffer);
   }
 }
+
+/** Throws unless `value` is a tensor: for functions that look at it before `apply` does. */
+export const checkTensor = (where: string, argument: string, value: unknown): void => {
+  if (!(value instanceof Tensor)) throw expected(where, "a tensor", argument, value);
+};

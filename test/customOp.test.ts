@@ -130,6 +130,10 @@ describe("says what is wrong", () => {
     await using device = await openDevice({ device: "reference" });
     expect(() => makeScale({ wgsl: "fn main( {" })).toThrow(ArgumentError);
     expect(() => scope(() => makeScale()([device.zeros([1])], {}))).toThrow(/scale: expected a number for `factor`, but received undefined/);
+    expect(() => makeScale({ wgsl: undefined as never })).toThrow(/expected WGSL text for `wgsl`, but received undefined/);
+    expect(() => makeScale({ plan: 1 as never })).toThrow(/expected a function for `plan`, but received 1/);
+    const nothing = makeScale({ outputs: (() => undefined) as never });
+    expect(() => scope(() => nothing([device.zeros([1])], {}, { factor: 1 }))).toThrow(/scale\.outputs: expected an array/);
     expect(() => makeScale()([], {})).toThrow(/scale: expected at least one tensor for `inputs`/);
   });
 

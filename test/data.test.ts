@@ -5,6 +5,7 @@ import {
   cyclicGroup,
   dihedralGroup,
   firstElements,
+  flipGroup,
   flipPermutation,
   generateGroup,
   inverse,
@@ -74,7 +75,9 @@ describe("permutations", () => {
     expect(() => compose(Int32Array.of(0), Int32Array.of(0, 1))).toThrow(ArgumentError);
     expect(() => generateGroup([])).toThrow(ArgumentError);
     expect(() => cyclicGroup(0)).toThrow(ArgumentError);
-    expect(() => rotationGroup(2.5)).toThrow(ArgumentError);
+    for (const group of [rotationGroup, flipGroup, dihedralGroup]) {
+      for (const k of [2.5, -1, Number.POSITIVE_INFINITY, 257]) expect(() => group(k)).toThrow(ArgumentError);
+    }
     expect(() => firstElements(cyclicGroup(4), 5)).toThrow(ArgumentError);
   });
 });

@@ -1,7 +1,12 @@
 /** Opening devices, making and reading tensors, and what bad input says. */
 import { describe, expect, test } from "vitest";
 import { ArgumentError, StateError } from "../src/errors.ts";
+import { parameter } from "../src/nn/module.ts";
+import { groupPool } from "../src/nn/networks.ts";
 import { openDevice } from "../src/open.ts";
+import { add, div } from "../src/ops/elementwise/index.ts";
+import { linear, matmul } from "../src/ops/matmul/index.ts";
+import { flatten, slice, squeeze, stack, take, unsqueeze } from "../src/ops/shape/index.ts";
 
 describe("openDevice", () => {
   test("without a name never takes a software GPU and says why", async () => {
@@ -14,6 +19,7 @@ describe("openDevice", () => {
     await expect(openDevice({ device: "cuda" as never })).rejects.toThrow(
       'openDevice: expected webgpu, native or reference for `device`, but received "cuda"',
     );
+    await expect(openDevice("native" as never)).rejects.toThrow(/an object such as .* for `options`, but received "native"/);
     await expect(openDevice({ device: "native", gpuDevice: {} as never })).rejects.toThrow(ArgumentError);
     await expect(openDevice({ device: "native", threads: Number.NaN })).rejects.toThrow(/`threads`, but received NaN/);
   });
@@ -44,6 +50,7 @@ describe.each(["reference", "native"] as const)("%s", (kind) => {
     [[[1, 2], [3]], undefined, "expected 2 entries along axis 1"],
     [["a"], undefined, 'expected a number for `data[0]`, but received "a"'],
     [null, undefined, "for `data`, but received null"],
+    [[1, 2], 2, "expected an array of non-negative integers for `shape`, but received 2"],
   ] as const)("tensor(%j, %j) is refused", async (data, shape, message) => {
     await using device = await openDevice({ device: kind });
     expect(() => device.tensor(data as never, shape as never)).toThrow(message);
@@ -79,6 +86,35 @@ describe.each(["reference", "native"] as const)("%s", (kind) => {
     await expect(x.read()).rejects.toThrow(StateError);
     x.dispose();
   });
+});
+
+test.each(["reference", "native"] as const)("%s: a result of 2^31 elements is refused before memory is taken for it", async (kind) => {
+  await using device = await openDevice({ device: kind });
+  const [column, row] = [device.ones([2 ** 16, 1]), device.ones([2 ** 15])];
+  expect(() => add(column, row)).toThrow(/expected a result of fewer than 2\^31 elements/);
+  expect(device.counters.liveBuffers).toBe(2);
+});
+
+test("what is no tensor is refused by name", async () => {
+  await using device = await openDevice({ device: "reference" });
+  const x = device.ones([2, 2]);
+  for (const value of [undefined, null, [1], { shape: [2, 2] }, "x"] as never[]) {
+    const calls = [
+      () => matmul(x, value),
+      () => linear(value, x),
+      () => div(value, 2),
+      () => slice(value),
+      () => flatten(value),
+      () => squeeze(value),
+      () => unsqueeze(value, 0),
+      () => take(value, [0]),
+      () => stack([value, x]),
+      () => groupPool(value),
+      () => parameter(value),
+      () => device.write(value, [1]),
+    ];
+    for (const call of calls) expect(call).toThrow(/expected a tensor for `/);
+  }
 });
 
 test("readFloat64 gives unrounded numbers on reference and is refused elsewhere", async () => {

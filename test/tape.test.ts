@@ -172,7 +172,12 @@ describe("what is recorded", () => {
     const other = await openDevice({ device: "reference" });
     const [a, b] = [device.tensor(1), other.tensor(1)];
     expect(() => add(a, b)).toThrow(/expected tensors of one device/);
-    a.dispose();
+    const x = leaf(2);
+    const y = square(x);
+    expect(() => y.backward(b)).toThrow(/expected a gradient of the same reference device/);
+    expect(() => y.backward(1 as never)).toThrow(/expected a tensor for `gradient`, but received 1/);
+    expect(x.grad).toBeUndefined();
+    for (const tensor of [a, x, y]) tensor.dispose();
     await other.close();
   });
 });

@@ -22,6 +22,11 @@ const checkSize = (where: string, argument: string, size: number): void => {
   if (!Number.isInteger(size) || size < 1 || size > 65536) throw expected(where, "an integer in [1, 65536]", argument, size);
 };
 
+/** Of a square image: all its pixels are positions. */
+const checkSide = (where: string, k: number): void => {
+  if (!Number.isInteger(k) || k < 1 || k > 256) throw expected(where, "an integer in [1, 256]", "k", k);
+};
+
 const build = (length: number, source: (n: number) => number): Permutation => Int32Array.from({ length }, (_, n) => source(n));
 
 export const identityPermutation = (length: number): Permutation => build(length, (n) => n);
@@ -104,7 +109,7 @@ export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
  * ```
  */
 export const generateGroup = (generators: readonly Permutation[], limit = 4096): Permutation[] => {
-  if (generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
+  if (!Array.isArray(generators) || generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
   for (const generator of generators) checkPermutation("generateGroup", "generators", generator);
   const found = [identityPermutation(generators[0].length)];
   const known = new Set(found.map((element) => element.join()));
@@ -147,7 +152,7 @@ const quarterTurn = (k: number): Permutation => build(k * k, (n) => (n % k) * k 
 
 /** A k × k image mirrored left to right, as `np.fliplr`. */
 export const flipPermutation = (k: number): Permutation => {
-  checkSize("flipPermutation", "k", k);
+  checkSide("flipPermutation", k);
   return build(k * k, (n) => Math.floor(n / k) * k + (k - 1 - (n % k)));
 };
 
@@ -158,7 +163,7 @@ export const flipPermutation = (k: number): Permutation => {
  * @example rotationGroup(2).elements[1]; // => [1, 3, 0, 2]
  */
 export const rotationGroup = (k: number): PermutationSet => {
-  checkSize("rotationGroup", "k", k * k);
+  checkSide("rotationGroup", k);
   const turn = quarterTurn(k);
   const half = compose(turn, turn);
   return {
@@ -174,11 +179,10 @@ export const rotationGroup = (k: number): PermutationSet => {
  * @throws ArgumentError unless k is an integer from 1 to 256.
  * @example flipGroup(2).elements[1]; // => [1, 0, 3, 2]
  */
-export const flipGroup = (k: number): PermutationSet => ({
-  name: "flip",
-  elements: [identityPermutation(k * k), flipPermutation(k)],
-  labels: ["identity", "flip"],
-});
+export const flipGroup = (k: number): PermutationSet => {
+  checkSide("flipGroup", k);
+  return { name: "flip", elements: [identityPermutation(k * k), flipPermutation(k)], labels: ["identity", "flip"] };
+};
 
 /**
  * The eight symmetries of a k × k image: the four rotations, then the mirrored image turned by the same four.
@@ -187,6 +191,7 @@ export const flipGroup = (k: number): PermutationSet => ({
  * @example dihedralGroup(3).labels[5]; // => "flip + 90°"
  */
 export const dihedralGroup = (k: number): PermutationSet => {
+  checkSide("dihedralGroup", k);
   const rotations = rotationGroup(k);
   const flip = flipPermutation(k);
   return {

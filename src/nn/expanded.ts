@@ -8,7 +8,7 @@ import { showShape } from "../op.ts";
 import { conv2d } from "../ops/conv2d/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { expand, reshape } from "../ops/shape/index.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkTensor, type Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 
 export type Padding = number | "valid" | "same";
@@ -38,6 +38,7 @@ export abstract class ExpandedConv2d extends Module {
    * @returns [B, Cout, g, H', W']
    */
   forward(x: Tensor): Tensor {
+    checkTensor(this.constructor.name, "x", x);
     const [cout, cin, ...rest] = this.weight.shape;
     const wanted = rest.length === 2 ? [cin] : [cin, rest[0]];
     const channels = x.shape.slice(1, -2);

@@ -13,7 +13,8 @@ import { Module } from "./module.ts";
 
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
-  const [first] = group;
+  if (!Array.isArray(group)) throw expected(where, "an array of permutations", "group", group);
+  const [first] = group as readonly Permutation[];
   if (!first || group.some((element) => element.length !== length))
     throw expected(
       where,

@@ -1,6 +1,6 @@
 /** Initial values, drawn on the host so that every device starts from the same numbers. */
 import { createRandom, type Random } from "../data/random.ts";
-import type { Device } from "../device.ts";
+import { checkShape, Device } from "../device.ts";
 import { expected } from "../errors.ts";
 import { elements, type Shape } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
@@ -16,7 +16,7 @@ export interface Initializer {
  * Where the layers of a network get their initial values from: hand the same one to each, in order.
  *
  * @param seed an integer in [0, 2³²); the same seed gives the same network on every device
- * @throws ArgumentError for another seed.
+ * @throws ArgumentError for another seed, or what is no device.
  * @example
  * ```ts
  * const first = new Linear(initializer(device, 1), 2, 3);
@@ -25,12 +25,14 @@ export interface Initializer {
  * ```
  */
 export const initializer = (device: Device, seed: number): Initializer => {
+  if (!(device instanceof Device)) throw expected("initializer", "a device", "device", device);
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw expected("initializer", "an integer in [0, 2^32)", "seed", seed);
   let stream = 0;
   return { device, next: () => createRandom(seed, stream++) };
 };
 
 const filled = ({ device, next }: Initializer, shape: Shape, draw: (random: Random) => number): Tensor => {
+  checkShape("initializer", shape);
   const random = next();
   return parameter(
     device.tensor(

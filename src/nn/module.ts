@@ -1,5 +1,5 @@
 import { keep } from "../scope.ts";
-import { Tensor } from "../tensor.ts";
+import { checkTensor, Tensor } from "../tensor.ts";
 
 /**
  * Something with parameters: a layer or a network. Parameters are its public fields that are tensors, and those of the
@@ -67,6 +67,7 @@ export abstract class Module implements Disposable {
  * @example parameter(device.zeros([3])).requiresGrad; // => true
  */
 export const parameter = (tensor: Tensor): Tensor => {
+  checkTensor("parameter", "tensor", tensor);
   tensor.requiresGrad = true;
   return keep(tensor);
 };

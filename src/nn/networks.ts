@@ -6,7 +6,7 @@ import { layerNorm } from "../ops/norm/index.ts";
 import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkTensor, type Tensor } from "../tensor.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
 import type { Initializer } from "./init.ts";
 import { Conv2d, checkCount, Linear } from "./layers.ts";
@@ -18,7 +18,10 @@ import { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSh
  *
  * @example groupPool(device.ones([2, 8, 4, 6, 6])).shape; // => [2, 8]
  */
-export const groupPool = (x: Tensor): Tensor => mean(x, x.shape.map((_, axis) => axis).slice(2));
+export const groupPool = (x: Tensor): Tensor => {
+  checkTensor("groupPool", "x", x);
+  return mean(x, x.shape.map((_, axis) => axis).slice(2));
+};
 
 /** Max pooling of the last two axes, whatever stands before them. */
 const poolImages = (x: Tensor, size: number): Tensor => {
@@ -108,6 +111,7 @@ export class DigitNetwork extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("DigitNetwork", "x", x);
     const [height, width] = x.shape.slice(-2);
     if (x.shape.length !== 4 || Math.min(height, width) < this.#minimum) {
       throw expected("DigitNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);

@@ -5,6 +5,8 @@ import type { Tensor } from "../tensor.ts";
 import type { LearnedStack } from "./weightSharing.ts";
 
 const total = (where: string, layers: readonly LearnedStack[], term: (layer: LearnedStack) => Tensor): Tensor => {
+  if (!Array.isArray(layers) || layers.some((layer) => typeof layer?.representations?.size !== "number"))
+    throw expected(where, "an array of layers with `representations`", "layers", layers);
   const terms = layers.filter(({ representations }) => representations.size > 0).map(term);
   if (terms.length === 0) throw expected(where, "at least one layer with learned matrices", "layers", `${layers.length} without`);
   return terms.reduce((a, b) => add(a, b));

@@ -10,7 +10,7 @@ const checkSteps = (where: string, argument: string, value: number): void => {
 };
 
 const checkFactor = (where: string, argument: string, value: number): void => {
-  if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
+  if (!(typeof value === "number" && value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
 };
 
 /**

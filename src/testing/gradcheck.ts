@@ -1,5 +1,5 @@
 import type { Device } from "../device.ts";
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import { scope } from "../scope.ts";
 import { differentiate } from "../tape.ts";
@@ -34,7 +34,7 @@ export interface GradcheckResult {
  *
  * @param fn synchronous; gives one float32 tensor of any shape
  * @param inputs leaves of a reference device; those with `requiresGrad` are checked, and are unchanged afterwards
- * @throws ArgumentError on another device, where float32 rounding would drown the differences, and when no input has `requiresGrad`.
+ * @throws ArgumentError on another device, where float32 rounding would drown the differences, when no input has `requiresGrad`, and for options that are no positive numbers.
  * @example
  * ```ts
  * const x = device.tensor([0.5, -1, 2]);
@@ -49,6 +49,11 @@ export const gradcheck = async (
   options: GradcheckOptions = {},
 ): Promise<GradcheckResult> => {
   const { step = 1e-5, tolerance = 1e-6, samples = 64, seed = 7 } = options;
+  for (const [name, value] of Object.entries({ step, tolerance, samples })) {
+    if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) throw expected("gradcheck", "a positive number", name, value);
+  }
+  if (typeof fn !== "function") throw expected("gradcheck", "a function", "fn", fn);
+  if (!Array.isArray(inputs)) throw expected("gradcheck", "an array of tensors", "inputs", inputs);
   const device: Device | undefined = inputs[0]?.device;
   if (device?.kind !== "reference")
     throw new ArgumentError(`gradcheck: expected tensors of the reference device for \`inputs\`, but received ${device?.kind ?? "none"}`);
@@ -84,7 +89,7 @@ export const gradcheck = async (
       const at = async (x: number): Promise<number> => {
         device.write(
           input,
-          values.map((old, j) => (j === i ? x : old)),
+          values.map((old: number, j: number) => (j === i ? x : old)),
         );
         return value();
       };

@@ -1,14 +1,23 @@
 /** The truth for tests: every op's float64 definition, run at once, in order, on plain arrays. */
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
-import { DataError, StateError } from "../../errors.ts";
+import { DataError, DeviceError, StateError } from "../../errors.ts";
 import { type Call, type DType, elements, FLOOR_LIMITS, type Limits, type Numbers, type Scalars, type Spec } from "../../op.ts";
 
 interface Memory extends Buffer {
   values: Numbers;
 }
 
-const make = (dtype: DType, length: number): Numbers =>
-  dtype === "float32" ? new Float64Array(length) : dtype === "int32" ? new Int32Array(length) : new Uint32Array(length);
+const ARRAYS = { float32: Float64Array, int32: Int32Array, uint32: Uint32Array } as const;
+
+const make = (dtype: DType, length: number): Numbers => {
+  try {
+    return new ARRAYS[dtype](length);
+  } catch (error) {
+    throw new DeviceError(`alloc: out of memory: the reference device cannot get ${length} elements; dispose of tensors, or use \`scope\``, {
+      cause: error,
+    });
+  }
+};
 
 /** The elements that the spec speaks of: a guarded buffer is longer. */
 const view = (buffer: Buffer, spec: Spec): Numbers => (buffer as Memory).values.subarray(0, elements(spec.shape));

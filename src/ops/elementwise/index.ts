@@ -1,6 +1,6 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import type { Tensor } from "../../tensor.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
 import { affine, binary, unary } from "./op.ts";
 import type { BinaryKind, UnaryKind } from "./reference.ts";
 
@@ -17,6 +17,8 @@ const checkNumbers = (kind: string, a: Operand, b: Operand): void => {
 
 const applyBinary = (kind: BinaryKind, a: Operand, b: Operand): Tensor => {
   checkNumbers(kind, a, b);
+  if (typeof a !== "number") checkTensor(kind, "a", a);
+  if (typeof b !== "number") checkTensor(kind, "b", b);
   if (typeof a !== "number" && typeof b !== "number") return apply(binary(kind), [a, b], { kind })[0];
   const device = (typeof a === "number" ? (b as Tensor) : a).device;
   const constants: Tensor[] = [];

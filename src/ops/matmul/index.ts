@@ -2,7 +2,7 @@ import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { broadcastShapes } from "../../shapes.ts";
-import type { Tensor } from "../../tensor.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/op.ts";
 import { matmul as op } from "./op.ts";
 
@@ -22,8 +22,9 @@ const product = (
   bias: Tensor | undefined,
   { transposeA = false, transposeB = false }: MatmulOptions,
 ): Tensor => {
-  for (const [name, { shape }] of [["a", a] as const, ["b", b] as const]) {
-    if (shape.length === 0) throw expected(where, "at least one axis", name, showShape(shape));
+  for (const [name, tensor] of [["a", a] as const, ["b", b] as const]) {
+    checkTensor(where, name, tensor);
+    if (tensor.shape.length === 0) throw expected(where, "at least one axis", name, showShape(tensor.shape));
   }
   const made: Tensor[] = [];
   const matrix = (x: Tensor, shape: readonly number[]): Tensor => {
@@ -82,6 +83,9 @@ export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
  * ```
  */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor => {
+  checkTensor("linear", "x", x);
+  checkTensor("linear", "weight", weight);
+  if (bias !== undefined) checkTensor("linear", "bias", bias);
   if (weight.shape.length !== 2) throw expected("linear", "shape [out, in]", "weight", showShape(weight.shape));
   const [out, size] = weight.shape;
   if (x.shape.length === 0 || x.shape[x.shape.length - 1] !== size)

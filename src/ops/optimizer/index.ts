@@ -34,7 +34,8 @@ export interface ClippedGradients {
 
 /** Throws unless the number can limit a norm. */
 export const checkMaxNorm = (where: string, argument: string, maxNorm: number): void => {
-  if (!(maxNorm >= 0 && maxNorm < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, maxNorm);
+  if (!(typeof maxNorm === "number" && maxNorm >= 0 && maxNorm < Number.POSITIVE_INFINITY))
+    throw expected(where, "a non-negative number", argument, maxNorm);
 };
 
 /**

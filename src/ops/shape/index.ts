@@ -3,7 +3,7 @@ import { checkShape, completeShape } from "../../device.ts";
 import { expected } from "../../errors.ts";
 import { elements, type Shape, showShape } from "../../op.ts";
 import { normalizeAxes } from "../../shapes.ts";
-import type { Tensor } from "../../tensor.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
 import * as op from "./op.ts";
 
 /** Indices: an integer tensor, checked on the device, or plain numbers (a flat list), checked at once. */
@@ -44,6 +44,7 @@ export const reshape = (x: Tensor, shape: Shape): Tensor => {
  * ```
  */
 export const flatten = (x: Tensor, startAxis = 0, endAxis = -1): Tensor => {
+  checkTensor("flatten", "x", x);
   if (x.shape.length === 0) return reshape(x, [1]);
   const start = oneAxis("flatten", startAxis, x.shape.length, "startAxis");
   const end = oneAxis("flatten", endAxis, x.shape.length, "endAxis");
@@ -65,6 +66,9 @@ export const flatten = (x: Tensor, startAxis = 0, endAxis = -1): Tensor => {
  * ```
  */
 export const squeeze = (x: Tensor, axes?: number | readonly number[]): Tensor => {
+  checkTensor("squeeze", "x", x);
+  if (axes !== undefined && typeof axes !== "number" && !Array.isArray(axes))
+    throw expected("squeeze", "a number or an array of numbers", "axes", axes);
   const gone =
     axes === undefined ? [...x.shape.keys()].filter((axis) => x.shape[axis] === 1) : normalizeAxes("squeeze", axes, x.shape.length, "axes");
   for (const axis of gone) if (x.shape[axis] !== 1) throw expected("squeeze", `axes of size 1 of shape ${showShape(x.shape)}`, "axes", axes);
@@ -81,6 +85,7 @@ export const squeeze = (x: Tensor, axes?: number | readonly number[]): Tensor =>
  * @example unsqueeze(device.zeros([2, 3]), -1).shape; // => [2, 3, 1]
  */
 export const unsqueeze = (x: Tensor, axis: number): Tensor => {
+  checkTensor("unsqueeze", "x", x);
   const at = oneAxis("unsqueeze", axis, x.shape.length + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 };
@@ -107,6 +112,7 @@ export const permute = (x: Tensor, axes: readonly number[]): Tensor => {
  * @example await transpose(device.tensor([[1, 2], [3, 4]]), 0, 1).read(); // => [1, 3, 2, 4]
  */
 export const transpose = (x: Tensor, axis0: number, axis1: number): Tensor => {
+  checkTensor("transpose", "x", x);
   const first = oneAxis("transpose", axis0, x.shape.length, "axis0");
   const second = oneAxis("transpose", axis1, x.shape.length, "axis1");
   return permute(
@@ -141,7 +147,8 @@ export const expand = (x: Tensor, shape: Shape): Tensor => {
  */
 export const concat = (tensors: readonly Tensor[], axis = 0): Tensor => {
   if (!Array.isArray(tensors) || tensors.length === 0) throw expected("concat", "at least one tensor", "tensors", tensors);
-  return apply(op.concat, tensors, { axis: oneAxis("concat", axis, tensors[0].shape?.length ?? 0) })[0];
+  for (const [i, tensor] of tensors.entries()) checkTensor("concat", `tensors[${i}]`, tensor);
+  return apply(op.concat, tensors, { axis: oneAxis("concat", axis, tensors[0].shape.length) })[0];
 };
 
 /**
@@ -157,6 +164,7 @@ export const concat = (tensors: readonly Tensor[], axis = 0): Tensor => {
  */
 export const stack = (tensors: readonly Tensor[], axis = 0): Tensor => {
   if (!Array.isArray(tensors) || tensors.length === 0) throw expected("stack", "at least one tensor", "tensors", tensors);
+  for (const [i, tensor] of tensors.entries()) checkTensor("stack", `tensors[${i}]`, tensor);
   const at = oneAxis("stack", axis, tensors[0].shape.length + 1);
   const views: Tensor[] = [];
   for (const [i, tensor] of (tensors as readonly Tensor[]).entries()) {
@@ -193,6 +201,7 @@ export interface SliceOptions {
  * ```
  */
 export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
+  checkTensor("slice", "x", x);
   const axis = oneAxis("slice", options.axis ?? 0, x.shape.length);
   const size = x.shape[axis];
   const bound = (argument: "start" | "end", low: number, value: number): number => {
@@ -242,6 +251,7 @@ const indexTensor = (
  * ```
  */
 export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
+  checkTensor("gather", "x", x);
   const at = oneAxis("gather", axis, x.shape.length);
   const { index: flat, made } = indexTensor("gather", "index", x, index, at);
   if (!made) return apply(op.gather, [x, flat], { axis: at, rows: false })[0];
@@ -273,6 +283,7 @@ export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
  * ```
  */
 export const take = (x: Tensor, indices: Indices, axis = 0): Tensor => {
+  checkTensor("take", "x", x);
   const at = oneAxis("take", axis, x.shape.length);
   const { index, made } = indexTensor("take", "indices", x, indices, at);
   const [result] = apply(op.gather, [x, index], { axis: at, rows: true });

@@ -158,6 +158,14 @@ describe("discover", () => {
     for (const got of others) expect(Math.max(...got.map((loss, i) => Math.abs(loss - want[i])))).toBeLessThan(1e-4);
   });
 
+  test("a page that cannot be written is an error, and what was learned is told all the same", async () => {
+    const options = ["--device", "native", "--size", "4", "--steps", "3", "--no-compare", "--json"];
+    const { code, stdout, stderr } = await birkhoff("discover", ...options, "--report", join(process.execPath, "index.html"));
+    expect(code).toBe(1);
+    expect(stderr).toContain("held-out");
+    expect((lastLine(stdout) as { losses: number[] }).losses).toHaveLength(3);
+  });
+
   test("a missing or broken folder is a file error", async () => {
     const { code, stderr } = await birkhoff("discover", "--data", join(folder, "nowhere"));
     expect(code).toBe(1);

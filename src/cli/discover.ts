@@ -26,7 +26,7 @@ const FLAGS: readonly Flag[] = [
   { name: "kernel-size", type: "integer", least: 1, help: "side of its kernels; default 5" },
   { name: "layers", type: "integer", least: 1, help: "its convolutions, the lifting one included; default 3" },
   { name: "pool", type: "integer", least: 1, help: "side of the max-pooling windows behind the lifting layer; default 2" },
-  { name: "elements", type: "integer", least: 1, help: "group elements to learn, the identity included; default as planted" },
+  { name: "elements", type: "integer", least: 2, help: "group elements to learn, the identity included; default as planted" },
   { name: "iterations", type: "integer", least: 1, help: "Sinkhorn iterations; default 20" },
   { name: "epochs", type: "integer", least: 1, help: "passes over the images (or hundreds of generated batches)" },
   { name: "steps", type: "integer", least: 1, help: "training steps per network, instead of --epochs" },
@@ -110,7 +110,7 @@ const makeSettings = (experiment: Experiment, flags: Flags): DiscoverSettings =>
 const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
 /** What a person reads at the end. */
-const summary = ({ report, recovered, agreement, interrupted }: DiscoverResult, path: string): string => {
+const summary = ({ report, recovered, agreement }: DiscoverResult): string => {
   const lines: string[] = [];
   for (const { name, planted, result, closure } of report.layers) {
     lines.push("", `${name}: closure error ${closure.mean.toFixed(3)}`);
@@ -135,7 +135,6 @@ const summary = ({ report, recovered, agreement, interrupted }: DiscoverResult, 
         : `The planted symmetry was not recovered exactly; agreement ${percent(agreement)}.`,
     );
   }
-  lines.push(`Report: ${path}${interrupted ? " (interrupted)" : ""}`);
   return `${lines.join("\n")}\n`;
 };
 
@@ -188,16 +187,21 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   try {
     const result = await discover(experiment, settings, (progress) => display.update(progress), abort.signal);
     display.stop();
-    writeReport(path, {
-      ...result.report,
-      title: `What the network found: ${experiment.name}`,
-      command: ["birkhoff discover", ...args].join(" "),
-      device: `${device.kind}: ${device.info.description}`,
-      date: new Date().toISOString().slice(0, 16).replace("T", " "),
-      settings: { ...settings, seed: flags.number("seed") ?? 0, batchSize: batchSizeOf(flags) },
-    });
-    say(summary(result, path));
-    if (json && !process.stdout.write(jsonLine(device, experiment, result, path))) await once(process.stdout, "drain");
+    say(summary(result));
+    try {
+      writeReport(path, {
+        ...result.report,
+        title: `What the network found: ${experiment.name}`,
+        command: ["birkhoff discover", ...args].join(" "),
+        device: `${device.kind}: ${device.info.description}`,
+        date: new Date().toISOString().slice(0, 16).replace("T", " "),
+        settings: { ...settings, seed: flags.number("seed") ?? 0, batchSize: batchSizeOf(flags) },
+      });
+      say(`Report: ${path}${result.interrupted ? " (interrupted)" : ""}\n`);
+    } finally {
+      // What was learned is told even when the page cannot be written.
+      if (json && !process.stdout.write(jsonLine(device, experiment, result, path))) await once(process.stdout, "drain");
+    }
     return 0;
   } finally {
     display.stop();

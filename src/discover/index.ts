@@ -90,6 +90,11 @@ const trainContender = async (
   return { losses, curves, snapshots };
 };
 
+const interruption = (done: number, steps: number): string =>
+  done < steps
+    ? `Interrupted after ${done} of ${steps} steps.`
+    : "Interrupted while the networks to compare with were trained: the figures of the last one are of unfinished training.";
+
 /**
  * Trains the learned network and, with `compare`, its rivals, measures all, and gathers the report.
  * An aborted `signal` stops the training at once; what was learned so far is measured and reported.
@@ -136,7 +141,7 @@ export const discover = async (
       curves: curves.filter(({ values }) => values.length > 0),
       layers,
       comparison,
-      notes: interrupted ? [`Interrupted after ${losses.length} of ${settings.steps} steps.`] : [],
+      notes: interrupted ? [interruption(losses.length, settings.steps)] : [],
     },
     heldOutAccuracy: comparison.find(({ own }) => own)?.heldOutAccuracy ?? 0,
     agreement: first?.planted && first.result.meanAgreement,

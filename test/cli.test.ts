@@ -23,8 +23,8 @@ interface Outcome {
   readonly stderr: string;
 }
 
-const start = (...args: readonly string[]): { child: ChildProcess; done: Promise<Outcome> } => {
-  const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}): { child: ChildProcess; done: Promise<Outcome> } => {
+  const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     child[name]?.setEncoding("utf8").on("data", (text: string) => {
@@ -33,7 +33,7 @@ const start = (...args: readonly string[]): { child: ChildProcess; done: Promise
   }
   return { child, done: once(child, "close").then(([code]) => ({ code: code as number | null, ...output })) };
 };
-const birkhoff = (...args: readonly string[]): Promise<Outcome> => start(...args).done;
+const birkhoff = (...args: readonly string[]): Promise<Outcome> => start(args).done;
 const lastLine = (text: string): Record<string, unknown> => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
 
 /** 120 images of 6×6: class c is a bright row at height 2c. */
@@ -89,6 +89,19 @@ test("info says what is picked and why", async () => {
   expect(["native", "reference", "webgpu"]).toContain(picked);
   expect(devices.map(({ kind }) => kind)).toEqual(["webgpu", "native", "reference"]);
   expect((await birkhoff("info")).stdout).toContain(`picked: ${picked}`);
+});
+
+test("info without a GPU driver keeps the other devices", async () => {
+  const { code, stdout } = await start(["info", "--json"], { VK_DRIVER_FILES: "/nowhere", LD_LIBRARY_PATH: "" }).done;
+  expect(code).toBe(0);
+  const { picked, rejected, devices } = lastLine(stdout) as { picked: string; rejected: string[]; devices: { kind: string; available: boolean }[] };
+  expect(picked).toBe("native");
+  expect(rejected).toHaveLength(1);
+  expect(devices.map(({ kind, available }) => [kind, available])).toEqual([
+    ["webgpu", false],
+    ["native", true],
+    ["reference", true],
+  ]);
 });
 
 test("check prints a table and a count", async () => {
@@ -175,7 +188,7 @@ describe("discover", () => {
 
   test("Ctrl-C stops cleanly and still reports", async () => {
     const path = join(folder, "interrupted.html");
-    const { child, done } = start("discover", "--device", "native", "--steps", "1000000", "--report", path);
+    const { child, done } = start(["discover", "--device", "native", "--steps", "1000000", "--report", path]);
     // The first line of progress: training is under way.
     while (!/% {2}/.test(await new Promise<string>((resolve) => child.stderr?.once("data", resolve))));
     child.kill("SIGINT");

@@ -10,6 +10,18 @@ const FLAGS: readonly Flag[] = [
 
 const RULE = "Without a name the rule is: a hardware GPU, else native, else reference. A software GPU is used only when webgpu is asked for.";
 
+/** What opening one kind of device gives: its facts, or the reason why it does not open. */
+const probe = async (kind: DeviceKind): Promise<Record<string, unknown>> => {
+  try {
+    await using device = await openDevice({ device: kind });
+    const { description, software, details } = device.info;
+    return { kind, available: true, description, software, ...details, limits: device.limits };
+  } catch (error) {
+    if (!(error instanceof BirkhoffError)) throw error;
+    return { kind, available: false, reason: error.message };
+  }
+};
+
 /** Opens every kind of device in turn and prints what it is, or why it does not open. */
 export const info = async (args: readonly string[]): Promise<number> => {
   const flags = parseFlags("info", FLAGS, args);
@@ -18,16 +30,7 @@ export const info = async (args: readonly string[]): Promise<number> => {
     return 0;
   }
   const devices: Record<string, unknown>[] = [];
-  for (const kind of ["webgpu", "native", "reference"] satisfies DeviceKind[]) {
-    try {
-      await using device = await openDevice({ device: kind });
-      const { description, software, details } = device.info;
-      devices.push({ kind, available: true, description, software, ...details, limits: device.limits });
-    } catch (error) {
-      if (!(error instanceof BirkhoffError)) throw error;
-      devices.push({ kind, available: false, reason: error.message });
-    }
-  }
+  for (const kind of ["webgpu", "native", "reference"] satisfies DeviceKind[]) devices.push(await probe(kind));
   await using picked = await openDevice();
   if (flags.has("json")) {
     process.stdout.write(

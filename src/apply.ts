@@ -2,7 +2,7 @@
 import type { Device } from "./device.ts";
 import { ArgumentError, expected } from "./errors.ts";
 import { isGradEnabled } from "./gradMode.ts";
-import { type Attrs, type Call, elements, type Op, type Scalars, type Spec, showShape } from "./op.ts";
+import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
 import { GraphNode, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -22,10 +22,6 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
   if (known) return known as Call<A>;
   const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
   const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
-  for (const { shape } of call.outputs) {
-    if (!(elements(shape) < 2 ** 31))
-      throw new ArgumentError(`${op.name}: expected a result of fewer than 2^31 elements, but it has shape ${showShape(shape)}`);
-  }
   if (calls.size >= INTERNED_PER_OP) {
     for (const oldest of calls.keys()) {
       calls.delete(oldest);

@@ -139,6 +139,10 @@ export class Device implements AsyncDisposable {
     for (const name of call.op.scalars ?? []) {
       if (typeof scalars[name] !== "number") throw expected(call.op.name, "a number", name, scalars[name]);
     }
+    for (const { shape } of call.outputs) {
+      if (!(elements(shape) < 2 ** 31))
+        throw new ArgumentError(`${call.op.name}: expected a result of fewer than 2^31 elements, but it has shape ${showShape(shape)}`);
+    }
     const reason = call.op.unsupported?.(call, this.kind) ?? this.backend.unsupported(call);
     if (reason) throw new DeviceError(`${call.op.name}: the ${this.kind} device cannot run this call: ${reason}`);
     const outputs: Storage[] = [];

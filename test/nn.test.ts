@@ -136,6 +136,12 @@ describe("bad input", () => {
       expect(() => new DigitNetwork(initializer(device, 0), { kind: "none" }, { width })).toThrow(/an integer of at least 1 for `width`/);
     expect(() => initializer(device, -1)).toThrow(/for `seed`, but received -1/);
   });
+  test("Sinkhorn settings that make no sense", () => {
+    const layer = (settings: object) => () =>
+      new WeightSharingLift2d(initializer(device, 0), { inChannels: 1, outChannels: 1, kernelSize: 3, elements: 2, ...settings });
+    expect(layer({ iterations: Number.NaN })).toThrow(/WeightSharingLift2d: expected an integer of at least 1 for `iterations`, but received NaN/);
+    expect(layer({ temperature: -1 })).toThrow(/WeightSharingLift2d: expected a positive number for `temperature`, but received -1/);
+  });
   test("images smaller than the network needs", () => {
     using network = new DigitNetwork(initializer(device, 0), { kind: "none" }, { width: 2 });
     using x = device.zeros([1, 1, 20, 28]);

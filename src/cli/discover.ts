@@ -124,7 +124,7 @@ const summary = ({ report, recovered, agreement }: DiscoverResult): string => {
   lines.push("", `${"network".padEnd(26)} ${"parameters".padStart(10)} ${"held-out".padStart(9)} ${"equivariance error".padStart(19)}`);
   for (const { name, parameters, heldOutAccuracy, equivarianceError } of report.comparison) {
     lines.push(
-      `${name.padEnd(26)} ${String(parameters).padStart(10)} ${percent(heldOutAccuracy).padStart(9)} ${(equivarianceError ?? 0).toExponential(1).padStart(19)}`,
+      `${name.padEnd(26)} ${String(parameters).padStart(10)} ${percent(heldOutAccuracy).padStart(9)} ${(equivarianceError?.toExponential(1) ?? "–").padStart(19)}`,
     );
   }
   lines.push("", ...report.notes);

@@ -44,7 +44,7 @@ export interface Experiment {
   loss(network: Module): Tensor;
   /** Share of held-out examples that the network gets right; `limit`: look at no more than so many. */
   heldOutAccuracy(contender: Contender, limit?: number): Promise<number>;
-  /** Mean relative change of the output when the input is transformed and the output transformed back. */
-  equivarianceError(contender: Contender): Promise<number>;
+  /** Relative change of the output when the input is transformed as planted and the output transformed back; undefined when nothing is planted. */
+  equivarianceError(contender: Contender): Promise<number | undefined>;
   dispose(): void;
 }

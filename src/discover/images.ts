@@ -3,7 +3,7 @@ import { batches, type Examples, splitIndices } from "../data/batches.ts";
 import { loadIdxFolder } from "../data/idx.ts";
 import type { Permutation } from "../data/permutations.ts";
 import { createRandom } from "../data/random.ts";
-import { plantedSet, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
+import { plantedSet, randomTransform, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
@@ -139,18 +139,29 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
       return right / indices.length;
     },
     async equivarianceError({ network }) {
+      if (transform === "none") return undefined;
       // The networks pool over group and positions: transformed images should give the same logits.
       const rows = Math.min(64, heldOut);
       const inputs = new Float32Array(rows * size);
       for (let i = 0; i < rows; i++) inputs.set(normalised.subarray(split.heldOut[i] * size, (split.heldOut[i] + 1) * size), i * size);
       const plain = await logits(network, inputs, rows);
-      const exact = transform === "flip" ? ([["flip", 1]] as const) : [1, 2, 3].map((turns) => ["rot90", turns] as const);
+      // Every quarter turn or the mirror image; of the continuous transformations a random one per image, three times.
+      const draws = createRandom(seed, 3000);
+      const parameters = transform === "flip" ? [1] : [1, 2, 3];
+      const drawn = (choice: number): number => (transform === "flip" || transform === "rot90" ? choice : randomTransform(transform, draws));
       let difference = 0;
       let total = 0;
-      for (const [kind, parameter] of exact) {
+      for (const parameter of parameters) {
         const moved = new Float32Array(inputs.length);
         for (let i = 0; i < rows; i++)
-          transformImage(inputs.subarray(i * size, (i + 1) * size), height, columns, kind, parameter, moved.subarray(i * size, (i + 1) * size));
+          transformImage(
+            inputs.subarray(i * size, (i + 1) * size),
+            height,
+            columns,
+            transform,
+            drawn(parameter),
+            moved.subarray(i * size, (i + 1) * size),
+          );
         const turned = await logits(network, moved, rows);
         for (let i = 0; i < plain.length; i++) {
           difference += (turned[i] - plain[i]) ** 2;

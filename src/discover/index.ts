@@ -109,6 +109,7 @@ export const discover = async (
   const total = contenders.length * settings.steps;
   const curves: Curve[] = [];
   const comparison: NetworkReport[] = [];
+  const notes: string[] = [];
   let losses: readonly number[] = [];
   let layers: DiscoverReport["layers"] = [];
   for (const [i, contender] of contenders.entries()) {
@@ -121,13 +122,15 @@ export const discover = async (
       signal,
     );
     curves.push(...run.curves);
+    const equivarianceError = await experiment.equivarianceError(contender);
     comparison.push({
       name: contender.name,
       parameters: contender.network.parameterCount,
       heldOutAccuracy: await experiment.heldOutAccuracy(contender),
-      equivarianceError: await experiment.equivarianceError(contender),
+      ...(equivarianceError !== undefined && { equivarianceError }),
       own: contender.role === "learned",
     });
+    if (!Number.isFinite(run.losses.at(-1) ?? 0)) notes.push(`${contender.name}: the loss is no longer finite; try a smaller learning rate.`);
     if (contender.role === "learned") {
       losses = run.losses;
       layers = await layerReports(contender.layers, run.snapshots);
@@ -135,13 +138,14 @@ export const discover = async (
   }
   const [first] = layers;
   const interrupted = signal?.aborted ?? false;
+  if (interrupted) notes.push(interruption(losses.length, settings.steps));
   return {
     report: {
       task: { name: experiment.name, description: experiment.description },
       curves: curves.filter(({ values }) => values.length > 0),
       layers,
       comparison,
-      notes: interrupted ? [interruption(losses.length, settings.steps)] : [],
+      notes,
     },
     heldOutAccuracy: comparison.find(({ own }) => own)?.heldOutAccuracy ?? 0,
     agreement: first?.planted && first.result.meanAgreement,

@@ -1,4 +1,5 @@
 /** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
+import { expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
@@ -38,7 +39,11 @@ const checkShared = (where: string, { inChannels, outChannels, kernelSize, eleme
   for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, elements })) checkCount(where, name, value);
 };
 
-const sinkhornSettings = ({ iterations = 20, temperature = 1 }: SinkhornSettings): Required<SinkhornSettings> => ({ iterations, temperature });
+const sinkhornSettings = (where: string, { iterations = 20, temperature = 1 }: SinkhornSettings): Required<SinkhornSettings> => {
+  checkCount(where, "iterations", iterations);
+  if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
+  return { iterations, temperature };
+};
 
 /**
  * Lifting convolution, x [B, Cin, H, W] → [B, Cout, g, H', W']: every kernel is applied as it is and through g − 1
@@ -66,7 +71,7 @@ export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack 
     this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
     this.bias = zeros(init, [outChannels]);
     this.representations = unitUniform(init, [elements - 1, k * k, k * k]);
-    this.#sinkhorn = sinkhornSettings(options);
+    this.#sinkhorn = sinkhornSettings("WeightSharingLift2d", options);
   }
 
   stack(): Tensor {
@@ -102,7 +107,7 @@ export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack 
     this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * d);
     this.bias = zeros(init, [outChannels]);
     this.representations = unitUniform(init, [elements - 1, d, d]);
-    this.#sinkhorn = sinkhornSettings(options);
+    this.#sinkhorn = sinkhornSettings("WeightSharingConv2d", options);
   }
 
   stack(): Tensor {
@@ -137,7 +142,7 @@ export class WeightSharingLinear extends Module implements LearnedStack {
     for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount("WeightSharingLinear", name, value);
     this.weight = gaussian(init, [kernels, 1, features], deviation);
     this.representations = unitUniform(init, [elements - 1, features, features]);
-    this.#sinkhorn = sinkhornSettings(options);
+    this.#sinkhorn = sinkhornSettings("WeightSharingLinear", options);
   }
 
   stack(): Tensor {

@@ -12,7 +12,7 @@ export interface NativeOptions {
   readonly threads?: number;
   /** Instruction set. Default: `BIRKHOFF_SIMD` from the environment, else the best that the processor has. */
   readonly simd?: SimdLevel;
-  /** Bytes that the device takes from the system at most. Default: the machine's or the container's memory. */
+  /** Bytes that the device takes from the system at most. Default: four fifths of the machine's or the container's memory. */
   readonly memory?: number;
 }
 
@@ -184,7 +184,9 @@ const memoryLimit = (option: number | undefined): number => {
   if (option === undefined) {
     // Node reports an absurdly large or zero constraint when there is none.
     const container = process.constrainedMemory?.() ?? 0;
-    return container > 0 && container < totalmem() ? container : totalmem();
+    const whole = container > 0 && container < totalmem() ? container : totalmem();
+    // The rest is for the copies that `read` makes and for everybody else: past it the system kills instead of refusing.
+    return Math.floor(0.8 * whole);
   }
   if (!Number.isSafeInteger(option) || option < 0) throw expected("openDevice", "a number of bytes", "memory", option);
   return option;

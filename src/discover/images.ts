@@ -6,14 +6,13 @@ import { createRandom } from "../data/random.ts";
 import { plantedSet, randomTransform, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { expected } from "../errors.ts";
-import { noGrad } from "../gradMode.ts";
 import { shiftTwist } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
 import { DigitNetwork } from "../nn/networks.ts";
 import { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
-import { scope } from "../scope.ts";
+import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 export interface ImageExperimentOptions {
@@ -104,14 +103,7 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
     batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
   let pass = epoch(0);
 
-  const logits = async (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => {
-    const input = device.tensor(inputs, [rows, 1, height, columns]);
-    const output = noGrad(() => scope(() => network.forward(input)));
-    const values = (await output.read()) as Float32Array;
-    input.dispose();
-    output.dispose();
-    return values;
-  };
+  const logits = (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => respond(network, inputs, [rows, 1, height, columns]);
 
   return {
     name: `${transform} images`,

@@ -1,22 +1,13 @@
 /** Reads the learned matrices and says what they became. */
 import { closure } from "../analysis/closure.ts";
 import { compareElements, type StackResult } from "../analysis/elements.ts";
-import { noGrad } from "../gradMode.ts";
 import type { LayerReport, Snapshot } from "../report/types.ts";
-import { scope } from "../scope.ts";
-import type { Tensor } from "../tensor.ts";
+import { evaluate } from "./evaluate.ts";
 import type { LearnedLayer } from "./experiment.ts";
-
-const readOnce = async (make: () => Tensor): Promise<Float32Array> => {
-  const tensor = noGrad(() => scope(make));
-  const values = (await tensor.read()) as Float32Array;
-  tensor.dispose();
-  return values;
-};
 
 /** All matrices of a layer, the identity first: [g, d, d]. */
 export const readStack = async ({ layer, d }: LearnedLayer): Promise<Float32Array> => {
-  const learned = layer.representations.size > 0 ? await readOnce(() => layer.stack()) : new Float32Array();
+  const learned = layer.representations.size > 0 ? await evaluate(() => layer.stack()) : new Float32Array();
   const stack = new Float32Array(d * d + learned.length);
   for (let i = 0; i < d; i++) stack[i * d + i] = 1;
   stack.set(learned, d * d);
@@ -49,7 +40,7 @@ export const layerReports = async (layers: readonly LearnedLayer[], snapshots: r
     let kernels: LayerReport["kernels"];
     if (layer.kernels) {
       const make = layer.kernels.bind(layer);
-      const all = await readOnce(make);
+      const all = await evaluate(make);
       const shown = Math.min(SHOWN, Math.floor(all.length / (g * h * w)));
       kernels = { values: all.slice(0, shown * g * h * w), shape: [shown, g, h, w] };
     }

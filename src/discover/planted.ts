@@ -3,7 +3,6 @@ import { compose, equalPermutations, inverse, permute } from "../data/permutatio
 import { type PlantedName, type PlantedOptions, plantedTask } from "../data/planted.ts";
 import { createRandom } from "../data/random.ts";
 import type { Device } from "../device.ts";
-import { noGrad } from "../gradMode.ts";
 import { GroupLinear } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import { Linear } from "../nn/layers.ts";
@@ -13,7 +12,7 @@ import { square, sub } from "../ops/elementwise/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
-import { scope } from "../scope.ts";
+import { respond } from "./evaluate.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 
 export interface PlantedExperimentOptions extends Omit<PlantedOptions, "seed"> {
@@ -59,15 +58,8 @@ export const plantedExperiment = (device: Device, name: PlantedName, options: Pl
   let source = task;
   const heldOut = task.classification(HELD_OUT);
 
-  /** The kernels that the network answers with, [C·g, d]: its responses to the unit signals. */
-  const responses = async (network: Module, signals: Float32Array): Promise<Float32Array> => {
-    const input = device.tensor(signals, [signals.length / d, d]);
-    const output = noGrad(() => scope(() => network.forward(input)));
-    const values = (await output.read()) as Float32Array;
-    input.dispose();
-    output.dispose();
-    return values;
-  };
+  /** The network's answers to signals [count, d]: [count, C·g]. */
+  const responses = (network: Module, signals: Float32Array): Promise<Float32Array> => respond(network, signals, [signals.length / d, d]);
 
   return {
     name,

@@ -1,5 +1,6 @@
 /** One table per room drives the forward test, the backward test, the gradient check, the guard test and the bench. */
 import type { Attrs, Call, DType, Op, Scalars, Shape } from "../op.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** A deterministic source of test data. */
 export interface TestRandom {
@@ -75,7 +76,9 @@ export interface Case {
   readonly forward: Tolerance;
   /** Of every gradient; default: `forward`. */
   readonly backward?: Tolerance;
-  /** Outputs that are compared and receive cotangents; default: all. */
+  /** What is compared and differentiated instead of the op's outputs: parts of them, made by other ops. */
+  readonly view?: (outputs: readonly Tensor[]) => readonly Tensor[];
+  /** Outputs (of `view`, where there is one) that are compared and receive cotangents; default: all. */
   readonly outputs?: readonly number[];
   /** Off where finite differences cannot be taken, with the reason; or its own step and tolerance. */
   readonly finiteDifferences?: { readonly off: string } | { readonly step?: number; readonly tolerance?: number };

@@ -49,8 +49,10 @@ export const runCase = async (device: Device, entry: Case, seed = 1): Promise<Ca
   });
   try {
     const { op, attrs, scalars } = entry;
-    const outputs = inputs.length > 0 ? apply(op, inputs, attrs, scalars) : generate(device, op, attrs, scalars);
-    held.push(...outputs);
+    const made = inputs.length > 0 ? apply(op, inputs, attrs, scalars) : generate(device, op, attrs, scalars);
+    held.push(...made);
+    const outputs = entry.view?.(made) ?? made;
+    if (outputs !== made) held.push(...outputs);
     const compared = entry.outputs ?? outputs.map((_, i) => i);
     const outputValues = readAll(compared.map((i) => outputs[i]));
     const mutatedValues = readAll((entry.op.mutates ?? []).map((i) => inputs[i]));

@@ -1,45 +1,133 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { isGradEnabled } from "../../gradMode.ts";
-import { Tensor } from "../../tensor.ts";
-import { plain, recorded } from "./op.ts";
+import { isGradEnabled, noGrad } from "../../gradMode.ts";
+import { scope } from "../../scope.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
+import { add, div, exp, mul } from "../elementwise/index.ts";
+import { gumbel } from "../random/index.ts";
+import { sum } from "../reduce/index.ts";
+import { concat, expand, reshape, slice } from "../shape/index.ts";
+import { type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
+import { plain, recorded, rerun } from "./op.ts";
+import { checkOptions, type SinkhornOptions, type SinkhornOutput } from "./options.ts";
 
-export interface SinkhornOptions {
-  /** Pairs of a row and a column normalisation, 1 to 100,000. Default 20. */
-  readonly iterations?: number;
-  /** The logits are divided by it; small values make P sharp. From 1e-30 to 1e30. Default 1. */
-  readonly temperature?: number;
-}
+export type { SinkhornAnnealing, SinkhornNoise, SinkhornOptions, SinkhornOutput } from "./options.ts";
 
-const COLDEST = 1e-30;
-const HOTTEST = 1e30;
-
-/**
- * Sinkhorn normalisation: alternately divides the rows, then the columns, of exp(logits / temperature) by their sums.
- * The result after exactly `iterations` pairs; its columns sum to 1, its rows only in the limit. The gradient is that of
- * the iterations as they were run, not of their limit.
- *
- * Sinkhorn and Knopp, "Concerning nonnegative matrices and doubly stochastic matrices" (1967); as a network layer,
- * Mena et al., "Learning latent permutations with Gumbel-Sinkhorn networks" (2018).
- *
- * @param logits float32 `[..., n, n]`, n from 1 to 4096; leading axes are the batch
- * @returns float32 of the shape of `logits`
- * @throws ArgumentError for another shape or dtype, or an option out of range; the next `read()` throws DataError when a logit is
- * NaN or infinite.
- * @example
- * ```ts
- * const P = sinkhorn(device.tensor([[0, 2], [1, 0]]), { iterations: 50, temperature: 0.5 });
- * await P.read(); // => [0.0474, 0.9526, 0.9526, 0.0474]
- * await sum(P, 0).read(); // => [1, 1]
- * ```
- */
-export const sinkhorn = (logits: Tensor, { iterations = 20, temperature = 1 }: SinkhornOptions = {}): Tensor => {
-  if (!(logits instanceof Tensor)) throw expected("sinkhorn", "a tensor", "logits", logits);
-  if (!(temperature >= COLDEST && temperature <= HOTTEST)) {
-    throw expected("sinkhorn", `a number from ${COLDEST} to ${HOTTEST}`, "temperature", temperature);
+/** The logits as the iterations see them, but for a temperature that is a number; and the masses, where a slack side changes them. */
+const prepare = (
+  logits: Tensor,
+  options: SinkhornOptions,
+): { readonly z: Tensor; readonly a?: Tensor; readonly b?: Tensor; readonly mask?: Tensor } => {
+  const { scale, bias, noise, temperature, slack } = options;
+  let { a, b, mask } = options;
+  let z = scale ? mul(logits, scale) : logits;
+  if (bias) z = add(z, bias);
+  if (noise) {
+    const draws = gumbel(logits.device, z.shape, { seed: noise.seed, stream: noise.stream ?? 0 });
+    z = add(z, noise.scale === undefined ? draws : mul(draws, noise.scale));
   }
-  if (!(logits.requiresGrad && isGradEnabled())) return apply(plain, [logits], { iterations, history: false }, { temperature })[0];
-  const [p, history] = apply(recorded, [logits], { iterations, history: true }, { temperature });
-  history.dispose();
-  return p;
+  if (slack !== undefined) {
+    const batch = z.shape.slice(0, -2);
+    const [n, m] = z.shape.slice(-2);
+    const score = typeof slack === "number" ? z.device.full([], slack) : reshape(slack, []);
+    z = concat([concat([z, expand(score, [...batch, n, 1])], -1), expand(score, [...batch, 1, m + 1])], -2);
+    // A slack row takes at most everything that the columns have, and the reverse (Sarlin et al. 2020, eq. 8).
+    const all = (own: Tensor | undefined, other: Tensor | undefined, size: number, total: number): Tensor => {
+      if (own && other && own.shape.length !== other.shape.length)
+        throw expected("sinkhorn", "masses of one rank where slack is given", "a", own.shape);
+      return own && other ? concat([own, sum(other, -1, { keepDims: true })], -1) : concat([z.device.ones([size]), z.device.full([1], total)]);
+    };
+    [a, b] = [all(a, b, n, m), all(b, a, m, n)];
+    if (mask) {
+      const before = mask.shape.slice(0, -2);
+      const open = (shape: number[]): Tensor => z.device.ones(shape, mask?.dtype);
+      mask = concat([concat([mask, open([...before, n, 1])], -1), open([...before, 1, m + 1])], -2);
+    }
+  }
+  if (typeof temperature === "object") z = div(z, temperature.shape.length === 0 ? temperature : reshape(temperature, [...temperature.shape, 1, 1]));
+  return { z, ...(a && { a }), ...(b && { b }), ...(mask && { mask }) };
 };
+
+/** Iterations that the schedule takes before the temperature is reached. */
+const annealedOf = ({ annealing, temperature = 1, iterations = 20 }: SinkhornOptions): number => {
+  if (!annealing || typeof temperature !== "number") return 0;
+  let annealed = 0;
+  for (let hot = annealing.from; hot > temperature * (1 + 1e-9) && annealed < iterations; hot *= annealing.factor) annealed++;
+  if (annealed >= iterations) throw expected("sinkhorn", `more iterations than annealing takes to reach ${temperature}`, "iterations", iterations);
+  return annealed;
+};
+
+const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly SinkhornOutput[]): Partial<Record<SinkhornOutput, Tensor>> => {
+  const {
+    iterations = 20,
+    temperature = 1,
+    order = "row",
+    marginals = "doublyStochastic",
+    sizes,
+    start,
+    tolerance,
+    checkEvery = 10,
+    rho = [],
+  } = options;
+  const { z, a, b, mask } = prepare(logits, options);
+  const [rows, columns] = order === "row" ? [a, b] : [b, a];
+  const operands = Object.entries({ rows, columns, start, mask, sizes }).flatMap(([name, tensor]) => (tensor ? [{ name, tensor }] : []));
+  const inputs = [z, ...operands.map(({ tensor }) => tensor)];
+  const backward = options.backward ?? "exact";
+  const recording = backward !== "none" && isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad);
+  const both = wanted.includes("P") && wanted.includes("logP");
+  const plan = wanted.includes("logP") ? "logP" : wanted.includes("P") ? "P" : "none";
+  const head = wanted.some((name) => name !== "P" && name !== "logP");
+  const leaks = (typeof rho === "number" ? [rho, rho] : rho).map((value) => 1 / value);
+  const [leakA = 0, leakB = 0] = leaks;
+  const [leak_rows, leak_columns] = order === "row" ? [leakA, leakB] : [leakB, leakA];
+  const annealed = annealedOf(options);
+  const attrs: ForwardAttrs = {
+    iterations,
+    order,
+    plan,
+    record: recording && backward === "exact" ? "history" : recording || head ? "head" : "none",
+    error: tolerance !== undefined || wanted.includes("error"),
+    checkEvery: tolerance === undefined ? 0 : checkEvery,
+    annealed,
+    unbalanced: leak_rows > 0 || leak_columns > 0,
+    uniform: marginals === "uniform",
+    backward: backward === "implicit" ? "implicit" : "exact",
+    operands: operands.map(({ name }) => name).join(" "),
+  };
+  const scalars = {
+    temperature: typeof temperature === "number" ? temperature : 1,
+    hot: options.annealing?.from ?? 1,
+    cooling: options.annealing?.factor ?? 1,
+    leak_rows,
+    leak_columns,
+    tolerance: tolerance ?? 0,
+  };
+  const [matrix, record] = recording
+    ? apply(annealed > 0 || plan === "none" ? rerun : recorded, inputs, attrs, scalars)
+    : noGrad(() => apply(plain, inputs, attrs, scalars));
+  const { n, m } = orient(z.shape, order);
+  const layout = recordLayout(n, m, attrs);
+  const part = (from: number, size: number): Tensor => slice(record, { axis: -1, start: from, end: from + size });
+  const single = (from: number): Tensor => reshape(part(from, 1), z.shape.slice(0, -2)).detach();
+  const potential = (first: boolean): Tensor => (first ? part(layout.f, n) : part(layout.g, m));
+  const make: Record<SinkhornOutput, () => Tensor> = {
+    P: () => (both ? exp(matrix) : matrix),
+    logP: () => matrix,
+    f: () => potential(order === "row"),
+    g: () => potential(order === "column"),
+    error: () => single(layout.error),
+    iterations: () => single(layout.iterations),
+  };
+  return Object.fromEntries(wanted.map((name) => [name, make[name]()]));
+};
+
+export function sinkhorn(logits: Tensor, options?: Omit<SinkhornOptions, "outputs">): Tensor;
+export function sinkhorn<K extends SinkhornOutput>(logits: Tensor, options: SinkhornOptions & { readonly outputs: readonly K[] }): Record<K, Tensor>;
+export function sinkhorn(logits: Tensor, options: SinkhornOptions = {}): Tensor | Partial<Record<SinkhornOutput, Tensor>> {
+  checkTensor("sinkhorn", "logits", logits);
+  checkOptions(options);
+  const wanted = options.outputs ?? ["P"];
+  const results = scope(() => run(logits, options, wanted));
+  return options.outputs === undefined ? (results.P as Tensor) : results;
+}

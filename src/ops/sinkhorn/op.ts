@@ -1,83 +1,150 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, type Op, type Spec, showShape } from "../../op.ts";
+import { type Call, defineOp, type Gradient, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
+import type { Tensor } from "../../tensor.ts";
+import { sum } from "../reduce/index.ts";
+import { reshape, slice } from "../shape/index.ts";
+import { type BackwardAttrs, type ForwardAttrs, orient, recordLayout, SCALARS } from "./geometry.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
-import { type BackwardAttrs, type ForwardAttrs, historyRows } from "./reference.ts";
+import * as referenceBackward from "./reference-backward.ts";
 
-/** The largest matrix side: a row is held by one workgroup. */
+/** The largest side of a matrix: a row is held by one workgroup. */
 export const MAX_SIDE = 4096;
 const MAX_ITERATIONS = 100_000;
 
-const historySpec = (logits: Spec, iterations: number): Spec => ({
-  shape: [...logits.shape.slice(0, -2), historyRows(iterations), logits.shape[logits.shape.length - 1]],
-  dtype: "float32",
-});
+/** The names of the inputs behind the first, in order. */
+export const operandNames = (operands: string): string[] => operands.split(" ").filter((name) => name !== "");
 
-const forwardOutputs = ([logits]: readonly Spec[], { iterations, history }: ForwardAttrs): Spec[] => {
+const float32 = (shape: Shape): Spec => ({ shape, dtype: "float32" });
+/** What is not wanted is there, but empty. */
+const NOTHING = [0] as const;
+
+/** An operand holds one item of `item` for the whole batch, or one for every matrix. */
+const checkOperand = (spec: Spec, batch: Shape, item: Shape, argument: string, dtypes: readonly string[]): void => {
+  if (!dtypes.includes(spec.dtype)) throw expected("sinkhorn", `dtype ${dtypes.join(" or ")}`, argument, spec.dtype);
+  const [shared, whole] = [showShape(item), showShape([...batch, ...item])];
+  if (![shared, whole].includes(showShape(spec.shape)))
+    throw expected("sinkhorn", shared === whole ? `shape ${whole}` : `shape ${shared} or ${whole}`, argument, spec.shape);
+};
+
+const forwardOutputs = ([logits, ...operands]: readonly Spec[], attrs: ForwardAttrs): Spec[] => {
   requireFloat("sinkhorn", [logits], ["logits"]);
   const { shape } = logits;
   const [rows, columns] = shape.slice(-2);
-  if (shape.length < 2 || rows !== columns || rows < 1 || rows > MAX_SIDE) {
-    throw expected("sinkhorn", `shape [..., n, n] with n from 1 to ${MAX_SIDE}`, "logits", shape);
+  if (shape.length < 2 || !(rows >= 1 && rows <= MAX_SIDE && columns >= 1 && columns <= MAX_SIDE)) {
+    throw expected("sinkhorn", `shape [..., n, m] with n and m from 1 to ${MAX_SIDE}`, "logits", shape);
   }
+  const { iterations } = attrs;
   if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS) {
     throw expected("sinkhorn", `an integer from 1 to ${MAX_ITERATIONS}`, "iterations", iterations);
   }
-  return history ? [logits, historySpec(logits, iterations)] : [logits];
+  const { n, m } = orient(shape, attrs.order);
+  const batch = shape.slice(0, -2);
+  const kinds: Record<string, { readonly item: Shape; readonly argument: string; readonly dtypes: readonly string[] }> = {
+    rows: { item: [n], argument: attrs.order === "row" ? "a" : "b", dtypes: ["float32"] },
+    columns: { item: [m], argument: attrs.order === "row" ? "b" : "a", dtypes: ["float32"] },
+    start: { item: [m], argument: "start", dtypes: ["float32"] },
+    mask: { item: [rows, columns], argument: "mask", dtypes: ["int32", "uint32"] },
+    sizes: { item: [2], argument: "sizes", dtypes: ["int32"] },
+  };
+  for (const [i, name] of operandNames(attrs.operands).entries())
+    checkOperand(operands[i], batch, kinds[name].item, kinds[name].argument, kinds[name].dtypes);
+  const { size } = recordLayout(n, m, attrs);
+  return [float32(attrs.plan === "none" ? NOTHING : shape), float32(size === 0 ? NOTHING : [...batch, size])];
 };
 
-const fault = (): string => "sinkhorn: expected finite numbers for `logits`";
+const fault = ({ attrs }: Call<ForwardAttrs>): string => {
+  const names = operandNames(attrs.operands);
+  const also = [
+    ...(names.includes("rows") ? ["finite masses of at least 0 for `a` and `b`"] : []),
+    ...(names.includes("start") ? ["finite numbers for `start`"] : []),
+    ...(names.includes("sizes") ? ["sizes within the matrix for `sizes`"] : []),
+  ];
+  return `sinkhorn: expected ${["finite numbers for `logits`", ...also].join(", ")}`;
+};
 
-/** d(loss)/d(logits) from P, the recorded scalings and d(loss)/dP. */
-export const backward = defineOp<BackwardAttrs>({
-  name: "sinkhorn.backward",
-  scalars: ["temperature"],
-  outputs: ([p, history, gradient], { iterations }) => {
-    const wanted = historySpec(p, iterations);
-    if (showShape(history.shape) !== showShape(wanted.shape)) {
-      throw expected("sinkhorn.backward", `shape ${showShape(wanted.shape)}`, "history", history.shape);
-    }
-    if (showShape(gradient.shape) !== showShape(p.shape)) {
-      throw expected("sinkhorn.backward", `shape ${showShape(p.shape)}`, "gradient", gradient.shape);
-    }
-    return [p];
-  },
-  reference: reference.backward,
-  plan: plan.backward,
-  gradient: { none: "second derivatives are not provided" },
-});
+const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
+  defineOp<BackwardAttrs>({
+    name,
+    scalars: SCALARS,
+    outputs: ([matrix], { order, vectors }) => {
+      const { n, m } = orient(matrix.shape, order);
+      return [float32(matrix.shape), float32(vectors ? [...matrix.shape.slice(0, -2), n + 2 * m] : NOTHING)];
+    },
+    reference: run,
+    plan: passes,
+    gradient: { none: "second derivatives are not provided" },
+  });
 
-/** Outputs P and the history of scalings (attribute `history: true`), which the gradient needs. */
-export const recorded = defineOp<ForwardAttrs>({
-  name: "sinkhorn",
-  scalars: ["temperature"],
-  outputs: forwardOutputs,
-  reference: reference.forward,
-  plan: plan.forward,
-  fault,
-  gradient: {
-    saves: { outputs: [0, 1] },
-    vjp: (ctx) =>
-      apply(
-        backward,
-        [ctx.output(0), ctx.output(1), ctx.gradient(0)],
-        { iterations: ctx.call.attrs.iterations },
-        { temperature: ctx.scalars.temperature },
-      ),
-  },
-});
+/**
+ * matrix, record and, as far as `operands` names them, the gradients of matrix and record, mask, logits
+ * -> gradients of the logits, and of rows, columns and start side by side.
+ */
+export const backward = adjoint("sinkhorn.backward", referenceBackward.backward, plan.backward);
+/** The same of the fixed point. */
+export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit, plan.implicit);
 
-/** Outputs P alone (attribute `history: false`): for inputs that want no gradient. */
-export const plain = defineOp<ForwardAttrs>({
-  name: "sinkhorn",
-  scalars: ["temperature"],
-  outputs: forwardOutputs,
-  reference: reference.forward,
-  plan: plan.forward,
-  fault,
-  gradient: { none: "its history was not recorded" },
-});
+/** The gradient of an operand out of those of all matrices: summed where it was shared. */
+const ownPart = (vectors: Tensor, start: number, size: number, shape: Shape): Tensor => {
+  const part = slice(vectors, { axis: -1, start, end: start + size });
+  if (shape.length === part.shape.length) return part;
+  return sum(reshape(part, [-1, size]), 0);
+};
 
-export const ops: readonly Op[] = [plain, recorded, backward] as readonly Op[];
+const vjp = (ctx: VjpContext<ForwardAttrs>): (Tensor | undefined)[] => {
+  const { attrs, inputs } = ctx.call;
+  const { iterations, order, annealed, unbalanced } = attrs;
+  const names = operandNames(attrs.operands);
+  const needed = names.map((_, i) => ctx.needs(i + 1));
+  const vectors = needed.some((need) => need);
+  const matrix = attrs.plan === "none" ? "logits" : attrs.plan;
+  const exact = attrs.backward === "exact";
+  const anew = matrix === "logits" || (exact && annealed > 0);
+  const extra: [string, Tensor][] = [];
+  if (ctx.hasGradient(0) && matrix !== "logits") extra.push(["gradient", ctx.gradient(0)]);
+  if (ctx.hasGradient(1)) extra.push(["recordGradient", ctx.gradient(1)]);
+  if (anew && names.includes("mask")) extra.push(["mask", ctx.input(1 + names.indexOf("mask"))]);
+  if (anew && matrix !== "logits") extra.push(["logits", ctx.input(0)]);
+  const [dx, all] = apply(
+    exact ? backward : implicit,
+    [matrix === "logits" ? ctx.input(0) : ctx.output(0), ctx.output(1), ...extra.map(([, tensor]) => tensor)],
+    {
+      iterations,
+      order,
+      annealed: exact ? annealed : 0,
+      unbalanced,
+      record: exact ? "history" : "head",
+      matrix,
+      vectors,
+      operands: extra.map(([name]) => name).join(" "),
+    },
+    ctx.scalars,
+  );
+  const { n, m } = orient(inputs[0].shape, order);
+  const places: Record<string, readonly [number, number]> = { rows: [0, n], columns: [n, m], start: [n + m, m] };
+  const parts = names.map((name, i) => (needed[i] ? ownPart(all, ...places[name], inputs[i + 1].shape) : undefined));
+  return [ctx.needs(0) ? dx : undefined, ...parts];
+};
+
+const forward = (gradient: Gradient<ForwardAttrs>): Op<ForwardAttrs> =>
+  defineOp<ForwardAttrs>({
+    name: "sinkhorn",
+    scalars: [...SCALARS, "tolerance"],
+    outputs: forwardOutputs,
+    reference: reference.forward,
+    plan: plan.forward,
+    fault,
+    gradient,
+  });
+
+/**
+ * logits and, as far as `operands` names them, masses of rows and columns, start, mask, sizes -> the plan, the record.
+ * Three ops that differ in what they keep for a backward pass: the outputs; the inputs too, for one that computes P again; nothing.
+ */
+export const recorded = forward({ saves: { outputs: [0, 1] }, vjp });
+export const rerun = forward({ saves: { inputs: [0, 1, 2, 3, 4, 5], outputs: [0, 1] }, vjp });
+export const plain = forward({ none: "its record was not kept" });
+
+export const ops: readonly Op[] = [plain, recorded, rerun, backward, implicit] as readonly Op[];

@@ -1,120 +1,134 @@
-/** The definition in float64, in the log domain; the backward from the output and the scalings, as README.md derives it. */
-import type { ReferenceRun, Shape } from "../../op.ts";
+/** The definition in float64, in the log domain, as README.md states it. */
+import type { ReferenceRun } from "../../op.ts";
+import { EXCLUDED, endsBlock, type ForwardAttrs, orient, recordLayout, temperatureAt } from "./geometry.ts";
 
-/** After this many scaling iterations the scalings are absorbed into the potentials and start again at 1. */
-export const BLOCK = 8;
-
-/** Whether the scalings are absorbed after iteration t (counted from 1; the first one is the log-sum-exp sweep). */
-export const endsBlock = (t: number): boolean => t > 1 && (t - 1) % BLOCK === 0;
-
-export interface ForwardAttrs extends Record<string, number | boolean> {
-  readonly iterations: number;
-  /** Whether the scalings are written for a backward pass. */
-  readonly history: boolean;
-}
-export interface BackwardAttrs extends Record<string, number> {
-  readonly iterations: number;
-}
-
-/** Rows of history per matrix: v₀, then u and v of every iteration from the second on. */
-export const historyRows = (iterations: number): number => 2 * iterations - 1;
-
-/** Side of the matrices and how many there are. */
-export const batchOf = (shape: Shape): { readonly n: number; readonly count: number } => ({
-  n: shape[shape.length - 1],
-  count: shape.slice(0, -2).reduce((product, size) => product * size, 1),
-});
+const NONE = Number.NEGATIVE_INFINITY;
 
 const logSumExp = (count: number, term: (index: number) => number): number => {
-  let largest = Number.NEGATIVE_INFINITY;
+  let largest = NONE;
   for (let i = 0; i < count; i++) largest = Math.max(largest, term(i));
+  if (largest === NONE) return NONE;
   let total = 0;
   for (let i = 0; i < count; i++) total += Math.exp(term(i) - largest);
   return largest + Math.log(total);
 };
 
-export const forward = ({ call, scalars, inputs: [logits], outputs: [p, history], fault }: ReferenceRun<ForwardAttrs>): void => {
-  const { iterations } = call.attrs;
-  const { n, count } = batchOf(call.inputs[0].shape);
+/** λ (log mass − LSE); no mass, or nothing to give it to, is no potential. */
+const potential = (leak: number, mass: number, lse: number): number => (mass > 0 && lse > NONE ? (Math.log(mass) - lse) / (1 + leak) : NONE);
+
+export const forward = (run: ReferenceRun<ForwardAttrs>): void => {
+  const { call, scalars, inputs, fault } = run;
+  const [plan, record] = run.outputs;
+  const { iterations, annealed, order, checkEvery, uniform, unbalanced } = call.attrs;
+  const { count, n, m, rowStep, columnStep } = orient(call.inputs[0].shape, order);
+  const layout = recordLayout(n, m, call.attrs);
+  const names = ["logits", ...call.attrs.operands.split(" ")];
+  const operand = (name: string, size: number, b: number) => {
+    const index = names.indexOf(name);
+    if (index < 0) return undefined;
+    const values = inputs[index];
+    return values.length > size ? values.subarray(b * size, (b + 1) * size) : values;
+  };
   for (let b = 0; b < count; b++) {
-    const x = Float64Array.from(logits.subarray(b * n * n, (b + 1) * n * n), (logit) => logit / scalars.temperature);
-    const broken = x.find((value) => !Number.isFinite(value));
-    if (broken !== undefined) fault(broken);
-    const record = (row: number, value: (index: number) => number): void => {
-      if (!history) return;
-      for (let i = 0; i < n; i++) history[(b * historyRows(iterations) + row) * n + i] = value(i);
+    const [first, second] = operand("sizes", 2, b) ?? [];
+    const [wide, high] = order === "row" ? [first ?? n, second ?? m] : [second ?? n, first ?? m];
+    if (!(wide >= 0 && wide <= n)) fault(wide);
+    if (!(high >= 0 && high <= m)) fault(high);
+    const mass = (name: string, size: number, inside: number, otherwise: number): Float64Array => {
+      const given = operand(name, size, b);
+      return Float64Array.from({ length: size }, (_, i) => {
+        if (i >= inside) return 0;
+        const value = given ? given[i] : otherwise;
+        const broken = !(value >= 0 && value < Number.POSITIVE_INFINITY);
+        if (broken) fault(value);
+        return broken ? 0 : value;
+      });
     };
-    const f = new Float64Array(n);
-    const g = new Float64Array(n);
-    let anchorF = f;
-    let anchorG = g;
+    const rows = mass("rows", n, wide, uniform ? 1 / wide : 1);
+    const columns = mass("columns", m, high, uniform ? 1 / high : wide / high);
+    const start = operand("start", m, b)?.map((value) => {
+      if (!Number.isFinite(value)) fault(value);
+      return Number.isFinite(value) ? value : 0;
+    });
+    const mask = operand("mask", n * m, b);
+    const place = (i: number, j: number): number => i * rowStep + j * columnStep;
+    const logits = Float64Array.from({ length: n * m }, (_, e) => {
+      const at = place(Math.floor(e / m), e % m);
+      // Nobody looks at what is excluded: padding may be anything.
+      if (mask?.[at] === 0 || rows[Math.floor(e / m)] === 0 || columns[e % m] === 0) return NONE;
+      const value = inputs[0][b * n * m + at];
+      if (!Number.isFinite(value)) fault(value);
+      return Number.isFinite(value) ? value : 0;
+    });
+    const base = b * layout.size;
+    const write = (offset: number, size: number, value: (index: number) => number): void => {
+      if (offset + size <= layout.size) for (let i = 0; i < size; i++) record[base + offset + i] = value(i);
+    };
+
+    const f = new Float64Array(n).fill(0);
+    const g = Float64Array.from({ length: m }, (_, j) => start?.[j] ?? 0);
+    let x = logits;
+    let anchorF = f.slice();
+    let anchorG = g.slice();
+    let done = iterations;
+    let error = 0;
+    const rowLse = (i: number): number => logSumExp(m, (j) => x[i * m + j] + g[j]);
+    const nextF = (temperature: number): Float64Array =>
+      Float64Array.from(f, (_, i) => potential(scalars.leak_rows * temperature, rows[i], rowLse(i)));
+    /** Σ (mass of a row) · |its next scaling − 1|: the L1 distance to the wanted masses where those are met exactly. */
+    const measure = (temperature: number): number =>
+      nextF(temperature).reduce(
+        (total, next, i) => (next > NONE ? total + Math.exp(f[i] + rowLse(i)) * Math.abs(Math.expm1(next - f[i])) : total),
+        0,
+      );
     for (let t = 1; t <= iterations; t++) {
-      for (let i = 0; i < n; i++) f[i] = -logSumExp(n, (j) => x[i * n + j] + g[j]);
-      for (let j = 0; j < n; j++) g[j] = -logSumExp(n, (i) => x[i * n + j] + f[i]);
-      if (t === 1) {
-        record(0, (j) => Math.exp(-g[j]));
-      } else {
-        record(2 * t - 3, (i) => Math.exp(f[i] - anchorF[i]));
-        record(2 * t - 2, (j) => Math.exp(g[j] - anchorG[j]));
+      const temperature = temperatureAt(t, annealed, scalars);
+      x = logits.map((value) => value / temperature);
+      const ratio = t === 1 ? 1 : temperatureAt(t - 1, annealed, scalars) / temperature;
+      const before = g.map((value) => value * ratio);
+      g.set(before);
+      anchorF = anchorF.map((value) => value * ratio);
+      anchorG = anchorG.map((value) => value * ratio);
+      f.set(nextF(temperature));
+      const rowMass = Float64Array.from(f, (value, i) => (value > NONE ? Math.exp(value + rowLse(i)) : 0));
+      const columnLse = Float64Array.from(g, (_, j) => logSumExp(n, (i) => x[i * m + j] + f[i]));
+      for (let j = 0; j < m; j++) g[j] = potential(scalars.leak_columns * temperature, columns[j], columnLse[j]);
+      if (t === 1) write(layout.start, m, (j) => (g[j] > NONE ? Math.exp(before[j] - g[j]) : 0));
+      // The first iteration is where scalings begin; annealed ones leave their potentials.
+      const scaling = (value: number, anchor: number): number =>
+        t <= annealed ? Math.max(value, EXCLUDED) : value === NONE ? 0 : t === 1 ? 1 : Math.exp(value - anchor);
+      const at = layout.history + (t - 1) * layout.stride;
+      write(at, n, (i) => scaling(f[i], anchorF[i]));
+      write(at + n, m, (j) => scaling(g[j], anchorG[j]));
+      if (unbalanced) {
+        write(at + n + m, n, (i) => (rowMass[i] > 0 ? 1 / rowMass[i] : 0));
+        write(at + 2 * n + m, m, (j) => (g[j] > NONE ? Math.exp(-g[j] - columnLse[j]) : 0));
       }
-      if (t === 1 || endsBlock(t)) {
+      if (endsBlock(t, annealed)) {
         anchorF = f.slice();
         anchorG = g.slice();
       }
+      const checked = checkEvery > 0 && t > annealed && t % checkEvery === 0;
+      if (checked || (t === iterations && call.attrs.error)) error = measure(temperature);
+      if (checked && t < iterations && error <= scalars.tolerance) {
+        done = t;
+        break;
+      }
     }
-    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) p[(b * n + i) * n + j] = Math.exp(x[i * n + j] + f[i] + g[j]);
-  }
-};
-
-/**
- * û_t = exp(f_t − f_T) for t = 0…T, and the same for v̂ (û_0 is not used): the recorded scalings divided by all that was
- * absorbed after them.
- */
-const anchored = (history: ArrayLike<number>, offset: number, n: number, iterations: number, odd: number): Float64Array[] => {
-  const result = Array.from({ length: iterations + 1 }, () => new Float64Array(n));
-  for (let i = 0; i < n; i++) {
-    let absorbed = 1;
-    for (let t = iterations; t >= 0; t--) {
-      const scaling = t === 1 ? 1 : history[offset + (t === 0 ? 0 : 2 * t - 3 + odd) * n + i];
-      if (t > 1 && (t === iterations || endsBlock(t))) absorbed *= scaling;
-      result[t][i] = scaling / absorbed;
-    }
-  }
-  return result;
-};
-
-export const backward = ({ call, scalars, inputs: [p, history, gradient], outputs: [dx] }: ReferenceRun<BackwardAttrs>): void => {
-  const { iterations } = call.attrs;
-  const { n, count } = batchOf(call.inputs[0].shape);
-  for (let b = 0; b < count; b++) {
-    const base = b * n * n;
-    const offset = b * historyRows(iterations) * n;
-    const u = anchored(history, offset, n, iterations, 0);
-    const v = anchored(history, offset, n, iterations, 1);
-    const rest = Float64Array.from(gradient.subarray(base, base + n * n));
-    const barF = new Float64Array(n);
-    const barG = new Float64Array(n);
+    write(layout.iterations, 1, () => done);
+    write(layout.error, 1, () => (call.attrs.error ? error : 0));
+    write(layout.f, n, (i) => Math.max(f[i], EXCLUDED));
+    write(layout.g, m, (j) => Math.max(g[j], EXCLUDED));
+    write(layout.rows, n, (i) => (f[i] > NONE ? 1 / rows[i] : 0));
+    write(layout.columns, m, (j) => (g[j] > NONE ? 1 / columns[j] : 0));
+    // What a run that stopped early has not written.
+    for (let e = layout.history + done * layout.stride; e < layout.size; e++) record[base + e] = 0;
+    if (plan.length === 0) continue;
     for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        const w = p[base + i * n + j] * gradient[base + i * n + j];
-        barF[i] += w;
-        barG[j] += w;
+      for (let j = 0; j < m; j++) {
+        const logP = x[i * m + j] + f[i] + g[j];
+        plan[b * n * m + place(i, j)] = call.attrs.plan === "P" ? Math.exp(logP) : Math.max(logP, EXCLUDED);
       }
     }
-    for (let t = iterations; t >= 1; t--) {
-      const y = barG.map((value, j) => v[t][j] * value);
-      const z = new Float64Array(n);
-      barG.fill(0);
-      for (let i = 0; i < n; i++) {
-        let product = 0;
-        for (let j = 0; j < n; j++) product += p[base + i * n + j] * y[j];
-        z[i] = u[t][i] * ((t === iterations ? barF[i] : 0) - u[t][i] * product);
-        for (let j = 0; j < n; j++) {
-          barG[j] -= v[t - 1][j] * p[base + i * n + j] * z[i];
-          rest[i * n + j] -= u[t][i] * y[j] + z[i] * v[t - 1][j];
-        }
-      }
-    }
-    for (let e = 0; e < n * n; e++) dx[base + e] = (p[base + e] * rest[e]) / scalars.temperature;
   }
 };

@@ -64,6 +64,9 @@ KERNEL(expandKernelBackwardWeight);
 KERNEL(sinkhornForward);
 KERNEL(sinkhornBackward);
 
+KERNEL(transport);
+KERNEL(transportBackward);
+
 #undef KERNEL
 
 namespace {
@@ -113,6 +116,8 @@ constexpr KernelEntry table[] = {
     {"expandKernel.backwardWeight", expandKernelBackwardWeight},
     {"sinkhorn", sinkhornForward},
     {"sinkhorn.backward", sinkhornBackward},
+    {"transport", transport},
+    {"transport.backward", transportBackward},
 };
 }  // namespace
 

@@ -56,6 +56,7 @@ export * from "./ops/pool/index.ts";
 export * from "./ops/reduce/index.ts";
 export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
+export * from "./ops/transport/index.ts";
 export * from "./optim.ts";
 export { keep, scope } from "./scope.ts";
 export type { Tensor } from "./tensor.ts";

@@ -13,6 +13,7 @@ import { room as random } from "./random/cases.ts";
 import { room as reduce } from "./reduce/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
+import { room as transport } from "./transport/cases.ts";
 
 export const rooms: readonly Room[] = [
   conv2d,
@@ -28,4 +29,5 @@ export const rooms: readonly Room[] = [
   reduce,
   shape,
   sinkhorn,
+  transport,
 ];

@@ -4,9 +4,11 @@ import { isGradEnabled, noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { add, div, exp, mul } from "../elementwise/index.ts";
+import { matmul } from "../matmul/index.ts";
 import { gumbel } from "../random/index.ts";
 import { sum } from "../reduce/index.ts";
 import { concat, expand, reshape, slice } from "../shape/index.ts";
+import { transport } from "../transport/op.ts";
 import { type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
 import { plain, recorded, rerun } from "./op.ts";
 import { checkOptions, type SinkhornOptions, type SinkhornOutput } from "./options.ts";
@@ -77,7 +79,8 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
   const recording = backward !== "none" && isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad);
   const both = wanted.includes("P") && wanted.includes("logP");
   const plan = wanted.includes("logP") ? "logP" : wanted.includes("P") ? "P" : "none";
-  const head = wanted.some((name) => name !== "P" && name !== "logP");
+  const needsPlan = wanted.some((name) => name === "cost" || name === "PV" || name === "PTV");
+  const head = wanted.some((name) => ["f", "g", "error", "iterations"].includes(name)) || (needsPlan && plan !== "P");
   const leaks = (typeof rho === "number" ? [rho, rho] : rho).map((value) => 1 / value);
   const [leakA = 0, leakB = 0] = leaks;
   const [leak_rows, leak_columns] = order === "row" ? [leakA, leakB] : [leakB, leakA];
@@ -111,6 +114,16 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
   const part = (from: number, size: number): Tensor => slice(record, { axis: -1, start: from, end: from + size });
   const single = (from: number): Tensor => reshape(part(from, 1), z.shape.slice(0, -2)).detach();
   const potential = (first: boolean): Tensor => (first ? part(layout.f, n) : part(layout.g, m));
+  const [rowOffset, columnOffset] = order === "row" ? [layout.f, layout.g] : [layout.g, layout.f];
+  const applied = (kind: "rows" | "columns" | "cost", x: Tensor): Tensor =>
+    apply(
+      transport,
+      [z, record, x, ...(mask ? [mask] : [])],
+      { kind, rowOffset, columnOffset, masked: mask !== undefined },
+      { temperature: scalars.temperature },
+    )[0];
+  const stored = plan === "P";
+  const [V, C] = [options.V as Tensor, options.C as Tensor];
   const make: Record<SinkhornOutput, () => Tensor> = {
     P: () => (both ? exp(matrix) : matrix),
     logP: () => matrix,
@@ -118,10 +131,39 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
     g: () => potential(order === "column"),
     error: () => single(layout.error),
     iterations: () => single(layout.iterations),
+    cost: () => (stored ? sum(mul(matrix, C), [-2, -1]) : sum(applied("cost", C), -1)),
+    PV: () => (stored ? matmul(matrix, V) : applied("rows", V)),
+    PTV: () => (stored ? matmul(matrix, V, { transposeA: true }) : applied("columns", V)),
   };
   return Object.fromEntries(wanted.map((name) => [name, make[name]()]));
 };
 
+/**
+ * Sinkhorn's iteration: scales the rows, then the columns, of exp(logits / temperature) to their masses, `iterations` times over.
+ * With the default masses of 1 a square P becomes doubly stochastic. The result is that of the iterations that ran, and so is its gradient:
+ * the side scaled last has exactly its masses, the other one in the limit ("error" says how far off it is).
+ *
+ * Sinkhorn and Knopp (1967); as optimal transport, Cuturi (2013): logits = −C / ε; as a layer, Mena et al., "Learning latent permutations with
+ * Gumbel–Sinkhorn networks" (2018). Stable at any temperature by absorbed scaling (Schmitzer 2019, alg. 2). Gradients reach logits, `a`, `b`, `start`, and tensors given as
+ * `temperature`, `slack`, `scale`, `bias`, `V` and `C`. See src/ops/sinkhorn/README.md.
+ *
+ * @param logits float32 `[..., n, m]`, n and m from 1 to 4096; leading axes are the batch, of any size
+ * @returns P, float32 of the shape of `logits`; with `outputs`, an object of tensors
+ * @throws ArgumentError for another shape or dtype, an unknown option or one out of range. The next `read()` throws DataError when a logit that is not masked is
+ * NaN or infinite, a mass negative, or a size outside of the matrix.
+ * @example
+ * ```ts
+ * const P = sinkhorn(device.tensor([[0, 2], [1, 0]]), { iterations: 50, temperature: 0.5 });
+ * await P.read(); // => [0.0474, 0.9526, 0.9526, 0.0474]
+ * await sum(P, 0).read(); // => [1, 1]
+ *
+ * // Entropic optimal transport between three and two bins.
+ * const C = device.tensor([[0, 1], [1, 0], [2, 1]]);
+ * const [a, b] = [device.tensor([0.5, 0.25, 0.25]), device.tensor([0.5, 0.5])];
+ * const found = sinkhorn(neg(C), { temperature: 0.1, a, b, C, tolerance: 1e-6, iterations: 1000, outputs: ["cost", "error"] });
+ * await found.cost.item(); // => 0.25
+ * ```
+ */
 export function sinkhorn(logits: Tensor, options?: Omit<SinkhornOptions, "outputs">): Tensor;
 export function sinkhorn<K extends SinkhornOutput>(logits: Tensor, options: SinkhornOptions & { readonly outputs: readonly K[] }): Record<K, Tensor>;
 export function sinkhorn(logits: Tensor, options: SinkhornOptions = {}): Tensor | Partial<Record<SinkhornOutput, Tensor>> {

@@ -3,7 +3,7 @@ import { expected } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 /** What `sinkhorn` can return; see `SinkhornOptions.outputs`. */
-export type SinkhornOutput = "P" | "logP" | "f" | "g" | "error" | "iterations";
+export type SinkhornOutput = "P" | "logP" | "f" | "g" | "error" | "iterations" | "cost" | "PV" | "PTV";
 
 export interface SinkhornAnnealing {
   /** Temperature of the first iteration, above `temperature`. */
@@ -58,11 +58,20 @@ export interface SinkhornOptions {
   readonly bias?: Tensor;
   /** Gradients of the iterations as they were run ("exact", the default), of the fixed point they approach ("implicit"), or none. */
   readonly backward?: "exact" | "implicit" | "none";
-  /** What to return, keyed by name. Without it, the result is P itself. */
+  /** float32 [m, d] or [..., m, d] for output "PV"; with n rows for "PTV". */
+  readonly V?: Tensor;
+  /** float32 [n, m] or [..., n, m] for output "cost". */
+  readonly C?: Tensor;
+  /**
+   * What to return, keyed by name; without it, the result is P itself.
+   * "P" [..., n, m]; "logP", the same with −1e30 for entries that are 0; "f" [..., n] and "g" [..., m], the potentials: P = exp(logits / temperature + f + g), −1e30 without mass;
+   * "error" [...], Σ |row sum − a| of the result (of columns for order "column"); "iterations" [...], how many ran, float32;
+   * "cost" [...], Σ C ∘ P; "PV" P · V and "PTV" Pᵀ · V. Where "P" is not wanted it is not stored, for the gradients neither.
+   */
   readonly outputs?: readonly SinkhornOutput[];
 }
 
-const OUTPUTS: readonly SinkhornOutput[] = ["P", "logP", "f", "g", "error", "iterations"];
+const OUTPUTS: readonly SinkhornOutput[] = ["P", "logP", "f", "g", "error", "iterations", "cost", "PV", "PTV"];
 const NAMES: readonly (keyof SinkhornOptions)[] = [
   "iterations",
   "temperature",
@@ -82,6 +91,8 @@ const NAMES: readonly (keyof SinkhornOptions)[] = [
   "scale",
   "bias",
   "backward",
+  "V",
+  "C",
   "outputs",
 ];
 
@@ -117,7 +128,7 @@ export const checkOptions = (options: SinkhornOptions): void => {
   oneOf("order", order, ["row", "column"]);
   oneOf("marginals", marginals, ["doublyStochastic", "uniform"]);
   oneOf("backward", backward, ["exact", "implicit", "none"]);
-  for (const name of ["a", "b", "mask", "sizes", "start", "scale", "bias"] as const)
+  for (const name of ["a", "b", "mask", "sizes", "start", "scale", "bias", "V", "C"] as const)
     if (options[name] !== undefined) checkTensor(where, name, options[name]);
   for (const name of ["temperature", "slack"] as const) if (typeof options[name] === "object") checkTensor(where, name, options[name]);
   if ((options.a === undefined) !== (options.b === undefined)) {
@@ -148,6 +159,10 @@ export const checkOptions = (options: SinkhornOptions): void => {
   if (noise !== undefined && !Number.isFinite(noise?.scale ?? 1)) throw expected(where, "a finite number", "noise.scale", noise?.scale);
   if (outputs !== undefined) {
     if (!Array.isArray(outputs) || outputs.length === 0) throw expected(where, `an array of ${OUTPUTS.join(", ")}`, "outputs", outputs);
-    for (const name of outputs) oneOf("outputs", name, OUTPUTS);
+    for (const name of outputs) {
+      oneOf("outputs", name, OUTPUTS);
+      const operand = ({ cost: "C", PV: "V", PTV: "V" } as const)[name as string];
+      if (operand && options[operand] === undefined) throw expected(where, `a tensor for output "${name}"`, operand, undefined);
+    }
   }
 };

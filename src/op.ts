@@ -43,8 +43,10 @@ export interface ReferenceRun<A extends Attrs = Attrs> {
   fault(value: number): void;
 }
 
-/** Which buffer a shader binding gets. */
-export type BufferRef = { readonly input: number } | { readonly output: number } | { readonly scratch: number };
+/** Which buffer a shader binding gets: all of it, or the elements [from, from + length), where `from` is a multiple of 64. */
+export type BufferRef = ({ readonly input: number } | { readonly output: number } | { readonly scratch: number }) & {
+  readonly window?: { readonly from: number; readonly length: number };
+};
 /**
  * A call's input, for `Pass.bind`.
  *

@@ -7,7 +7,7 @@ import { FaultCodes, STATUS_BYTES } from "./faults.ts";
 import { type Opened, open, type WebGPUOptions } from "./open.ts";
 import { type Pipeline, PipelineCache } from "./pipelines.ts";
 import { bindingBytes, fillScalars, type Prepared, type PreparedPass, planFailure, prepare, refusal } from "./prepare.ts";
-import { Queue } from "./queue.ts";
+import { type Binding, Queue } from "./queue.ts";
 
 export type { WebGPUOptions } from "./open.ts";
 
@@ -106,8 +106,9 @@ class WebGPUBackend implements Backend {
   alloc(dtype: DType, length: number): Buffer {
     this.#assertUsable("alloc");
     const bytes = 4 * length;
-    if (bytes > this.limits.bindingBytes) {
-      throw new DeviceError(`alloc: expected at most ${this.limits.bindingBytes} bytes, the device's limit for one buffer, but received ${bytes}`);
+    const { maxBufferSize } = this.#device.limits;
+    if (bytes > maxBufferSize) {
+      throw new DeviceError(`alloc: expected at most ${maxBufferSize} bytes, the device's limit for one buffer, but received ${bytes}`);
     }
     const buffer = new GpuBuffer(this, dtype, length, this.#storage.take(bindingBytes(length)));
     this.#live++;
@@ -193,13 +194,14 @@ class WebGPUBackend implements Backend {
     prepared: Prepared,
     buffers: { readonly input: readonly GpuBuffer[]; readonly output: readonly GpuBuffer[] },
     scratch: readonly Allocation[],
-  ): { binding: number; allocation: Allocation; bytes: number }[] {
-    const storage = pass.storage.map(({ binding, ref }) => {
-      if ("scratch" in ref) return { binding, allocation: scratch[ref.scratch], bytes: prepared.scratchBytes[ref.scratch] };
+  ): Binding[] {
+    const storage = pass.storage.map(({ binding, ref }): Binding => {
+      if ("scratch" in ref) return { binding, allocation: scratch[ref.scratch], offset: 0, bytes: prepared.scratchBytes[ref.scratch] };
       const { allocation, length } = "input" in ref ? buffers.input[ref.input] : buffers.output[ref.output];
-      return { binding, allocation, bytes: bindingBytes(length) };
+      const { window } = ref;
+      return { binding, allocation, offset: 4 * (window?.from ?? 0), bytes: bindingBytes(window?.length ?? length) };
     });
-    if (pass.status !== undefined) storage.push({ binding: pass.status, allocation: this.#status, bytes: STATUS_BYTES });
+    if (pass.status !== undefined) storage.push({ binding: pass.status, allocation: this.#status, offset: 0, bytes: STATUS_BYTES });
     return storage;
   }
 

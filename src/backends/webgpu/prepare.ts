@@ -176,14 +176,14 @@ const names = (record: object): string => Object.keys(record).join(", ") || "non
 export const refusal = (call: Call, plan: Plan, limits: Limits): string | undefined => {
   const tooBig = (bytes: number): boolean => bytes > limits.bindingBytes;
   const limit = `more than the device's limit of ${limits.bindingBytes}`;
-  for (const [what, specs] of Object.entries({ input: call.inputs, output: call.outputs })) {
-    for (const [i, { shape }] of specs.entries()) {
-      const bytes = 4 * elements(shape);
-      if (tooBig(bytes)) return `${what} ${i} takes ${bytes} bytes, ${limit}`;
-    }
-  }
   for (const length of plan.scratch ?? []) if (tooBig(4 * length)) return `it needs a temporary buffer of ${4 * length} bytes, ${limit}`;
   for (const pass of plan.passes) {
+    for (const ref of Object.values(pass.bind)) {
+      if ("scratch" in ref) continue;
+      const [what, index, specs] = "input" in ref ? ["input", ref.input, call.inputs] : ["output", ref.output, call.outputs];
+      const bytes = 4 * (ref.window?.length ?? elements(specs[index].shape));
+      if (tooBig(bytes)) return `${what} ${index} takes ${bytes} bytes, ${limit}`;
+    }
     const storage = entryBindings(pass).filter(({ kind }) => kind !== "uniform").length;
     if (storage > limits.storageBuffers)
       return `${passLabel(pass)} binds ${storage} buffers, more than the device's limit of ${limits.storageBuffers}`;

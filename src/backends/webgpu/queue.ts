@@ -6,9 +6,17 @@ import { DeviceError } from "../../errors.ts";
 import type { Allocation } from "./buffers.ts";
 import type { Pipeline } from "./pipelines.ts";
 
+/** A range of bytes of a storage buffer. */
+export interface Binding {
+  readonly binding: number;
+  readonly allocation: Allocation;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
 export interface Dispatch {
   readonly pipeline: Pipeline;
-  readonly storage: readonly { readonly binding: number; readonly allocation: Allocation; readonly bytes: number }[];
+  readonly storage: readonly Binding[];
   readonly uniform: { readonly binding: number; readonly bytes: number; readonly offset: number } | undefined;
   readonly workgroups: readonly [number, number, number];
 }
@@ -222,12 +230,12 @@ export class Queue {
 
   #group({ pipeline, storage, uniform }: Dispatch): GPUBindGroup {
     let key = `${pipeline.id}`;
-    for (const { allocation, bytes } of storage) key += `|${allocation.id}:${bytes}`;
+    for (const { allocation, offset, bytes } of storage) key += `|${allocation.id}:${offset}:${bytes}`;
     const known = this.#groups.get(key);
     if (known) return known.group;
-    const entries: GPUBindGroupEntry[] = storage.map(({ binding, allocation, bytes }) => ({
+    const entries: GPUBindGroupEntry[] = storage.map(({ binding, allocation, offset, bytes }) => ({
       binding,
-      resource: { buffer: allocation.gpu, size: bytes },
+      resource: { buffer: allocation.gpu, offset, size: bytes },
     }));
     if (uniform) entries.push({ binding: uniform.binding, resource: { buffer: this.#uniforms.gpu, size: uniform.bytes } });
     const group = this.#device.createBindGroup({ label: pipeline.label, layout: pipeline.layout, entries });

@@ -1,5 +1,6 @@
 /** Shapes and limits to GPU passes: one workgroup or less per matrix up to a side of 128, several beyond. */
 import type { Call, Limits, Plan } from "../../op.ts";
+import { inSlices } from "../../slices.ts";
 import { type BackwardAttrs, type ForwardAttrs, orient } from "./geometry.ts";
 import * as resident from "./plan-resident.ts";
 import * as streamed from "./plan-streamed.ts";
@@ -7,12 +8,22 @@ import * as streamed from "./plan-streamed.ts";
 export { RESIDENT } from "./plan-resident.ts";
 export { LARGE_PANELS } from "./plan-streamed.ts";
 
-/** The plan of the regime that a matrix of this size is in; it depends on nothing else, so that any split of a batch gives the same bits. */
-const regime = <A extends ForwardAttrs | BackwardAttrs>(call: Call<A>): typeof resident | typeof streamed => {
+/** The regime that a matrix of this size is in. It depends on nothing else, so that any split of a batch gives the same bits. */
+const regime = (call: Call<ForwardAttrs> | Call<BackwardAttrs>): typeof resident | typeof streamed => {
   const { n, m } = orient(call.inputs[0].shape, call.attrs.order);
   return Math.max(n, m) <= resident.RESIDENT[resident.RESIDENT.length - 1].n ? resident : streamed;
 };
 
-export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => regime(call).forward(call, limits);
-export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => regime(call).backward(call, limits);
-export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan => regime(call).implicit(call, limits);
+/** Axes of one operand; all others are vectors. */
+const MATRICES = ["logits", "matrix", "mask", "gradient"];
+const ranks = (first: readonly string[], operands: string) => ({
+  inputs: [...first, ...operands.split(" ")].map((name) => (MATRICES.includes(name) ? 2 : 1)),
+  outputs: [2, 1],
+});
+
+export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan =>
+  inSlices(call, limits, ranks(["logits"], call.attrs.operands), regime(call).forward);
+export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
+  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).backward);
+export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
+  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).implicit);

@@ -66,3 +66,22 @@ fn filled(value: f32) -> Strip { return Strip(vec4f(value), vec4f(value)); }
 
 // The matrix of a thread: row i holds quads i·TILE/4 … of TILE numbers.
 alias Tile = array<vec4f, 16>;
+
+// Sums over a thread's own columns with weights, for each of its rows; and over its rows, for each of its columns.
+fn products_of_rows(tile: ptr<private, Tile>, v: Strip) -> Strip {
+  var result = Strip();
+  for (var i = 0u; i < TILE; i++) {
+    var sum = 0.0;
+    for (var h = 0u; h < TILE / 4u; h++) { sum += dot((*tile)[i * (TILE / 4u) + h], v[h]); }
+    result[i / 4u][i % 4u] = sum;
+  }
+  return result;
+}
+
+fn products_of_columns(tile: ptr<private, Tile>, u: Strip) -> Strip {
+  var result = Strip();
+  for (var i = 0u; i < TILE; i++) {
+    for (var h = 0u; h < TILE / 4u; h++) { result[h] += u[i / 4u][i % 4u] * (*tile)[i * (TILE / 4u) + h]; }
+  }
+  return result;
+}

@@ -1,9 +1,12 @@
 //#include "lib/grid.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/logits.wgsl"
+//#include "lib/sinkhorn.wgsl"
+//#include "lib/arriving.wgsl"
 
-// Backward for n <= SIDE · TILE, with the same division of work as the forward. A thread keeps its elements of P, and of
+// Backward for sides up to SIDE · TILE, with the same division of work as the forward. A thread keeps its elements of P, and of
 // what becomes the gradient, in registers; vectors pass through workgroup memory.
-//   p, g, dx: [count, n, n]      history: [count, 2·iterations − 1, n]
+//   values, gradient, logits, dx: [count, n · m]     record, record_gradient: [count, record_stride]     dvectors: [count, n + 2m]
 override BLOCK: u32;
 
 struct Params {
@@ -11,71 +14,75 @@ struct Params {
   side: u32,
   count: u32,
   n: u32,
+  m: u32,
+  row_step: u32,
+  column_step: u32,
+  record_stride: u32,
+  history: u32,
+  history_stride: u32,
   iterations: u32,
+  annealed: u32,
+  matrix: u32,
+  arriving: u32,
+  arriving_record: u32,
+  masked: u32,
+  mask_step: u32,
+  vectors: u32,
   temperature: f32,
+  hot: f32,
+  cooling: f32,
+  leak_rows: f32,
+  leak_columns: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<f32>;
-@group(0) @binding(2) var<storage, read> history: array<f32>;
-@group(0) @binding(3) var<storage, read> g: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> record: array<f32>;
+@group(0) @binding(3) var<storage, read> gradient: array<f32>;
+@group(0) @binding(4) var<storage, read> record_gradient: array<f32>;
+@group(0) @binding(5) var<storage, read> mask: array<u32>;
+@group(0) @binding(6) var<storage, read> logits: array<u32>;
+@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(8) var<storage, read_write> dvectors: array<f32>;
 
-// Keeps products and ratios of scalings finite whatever the data; README.md says how far they really go.
-const EXTREME: f32 = 1.0e30;
-
-var<private> kernel: Tile;
-var<private> rest: Tile;
 var<private> place: Place;
 var<private> matrix: u32;
-var<private> bound: u32;
+var<private> kernel: Tile;
+var<private> rest: Tile;
 
-fn row(i: u32) -> u32 { return place.r + SIDE * i; }
-fn column(j: u32) -> u32 { return place.c + SIDE * j; }
+var<workgroup> longest: atomic<u32>;
+var<workgroup> verdict: u32;
 
-// u_t (of rows) or v_t of the thread; the first iteration's scalings are 1 and are not stored.
+// u_t (of rows) or v_t of the thread, v_0 for t = 0; where scalings begin after annealing they are 1.
 fn recorded(t: u32, of_rows: bool) -> Strip {
-  var result = filled(1.0);
-  if (t == 1u) { return result; }
-  let index = select(select(2u * t - 2u, 2u * t - 3u, of_rows), 0u, t == 0u);
-  let first = (matrix * (2u * params.iterations - 1u) + index) * params.n;
-  for (var i = 0u; i < TILE; i++) {
-    let at = select(column(i), row(i), of_rows);
-    if (at < bound) { result[i / 4u][i % 4u] = history[first + at]; }
-  }
-  return result;
+  if (t == 0u) { return read_strip(params.history - params.m, false); }
+  if (t == params.annealed) { return ones_where_mass(of_rows); }
+  return potentials_or_scalings(t, of_rows);
+}
+fn potentials_or_scalings(t: u32, of_rows: bool) -> Strip {
+  return read_strip(params.history + (t - 1u) * params.history_stride + select(params.n, 0u, of_rows), of_rows);
+}
+fn ones_where_mass(of_rows: bool) -> Strip {
+  let inverse = inverse_masses(of_rows);
+  return Strip(select(vec4f(), vec4f(1.0), inverse[0] > vec4f()), select(vec4f(), vec4f(1.0), inverse[1] > vec4f()));
+}
+// 1 / mass of rows or columns after the half-step of iteration t.
+fn reached(t: u32, of_rows: bool) -> Strip {
+  if (params.history_stride == params.n + params.m) { return inverse_masses(of_rows); }
+  let at = params.history + (t - 1u) * params.history_stride + params.n + params.m;
+  return read_strip(at + select(params.n, 0u, of_rows), of_rows);
 }
 
 fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
-fn negated(a: Strip) -> Strip { return Strip(-a[0], -a[1]); }
+fn scaled(a: Strip, factor: f32) -> Strip { return Strip(factor * a[0], factor * a[1]); }
+fn chosen(first: bool, a: Strip, b: Strip) -> Strip { return Strip(select(b[0], a[0], first), select(b[1], a[1], first)); }
 
-// a / b within ±EXTREME, for positive a and b.
+// a / b within ±EXTREME, for a ≥ 0 and b > 0.
 fn ratio(a: Strip, b: Strip) -> Strip {
   return Strip(min(a[0] / b[0], vec4f(EXTREME)), min(a[1] / b[1], vec4f(EXTREME)));
 }
 fn bounded(a: Strip) -> Strip {
   return Strip(clamp(a[0], vec4f(1.0 / EXTREME), vec4f(EXTREME)), clamp(a[1], vec4f(1.0 / EXTREME), vec4f(EXTREME)));
-}
-
-fn ends_block(t: u32) -> bool { return t > 1u && (t == params.iterations || (t - 1u) % BLOCK == 0u); }
-
-// Sums of P over columns with weights, for each row; and over rows, for each column.
-fn times_columns(y: Strip) -> Strip {
-  var result = Strip();
-  for (var i = 0u; i < TILE; i++) {
-    var sum = 0.0;
-    for (var h = 0u; h < TILE / 4u; h++) { sum += dot(kernel[i * (TILE / 4u) + h], y[h]); }
-    result[i / 4u][i % 4u] = sum;
-  }
-  return row_total(result, place);
-}
-
-fn times_rows(z: Strip) -> Strip {
-  var result = Strip();
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { result[h] += z[i / 4u][i % 4u] * kernel[i * (TILE / 4u) + h]; }
-  }
-  return column_total(result, place);
 }
 
 // rest −= a bᵀ
@@ -84,58 +91,118 @@ fn subtract(a: Strip, b: Strip) {
     for (var h = 0u; h < TILE / 4u; h++) { rest[i * (TILE / 4u) + h] -= a[i / 4u][i % 4u] * b[h]; }
   }
 }
+// rest −= kernel ∘ (a bᵀ) factor
+fn subtract_shares(a: Strip, b: Strip, factor: f32) {
+  for (var i = 0u; i < TILE; i++) {
+    for (var h = 0u; h < TILE / 4u; h++) {
+      let at = i * (TILE / 4u) + h;
+      rest[at] -= kernel[at] * (a[i / 4u][i % 4u] * factor) * b[h];
+    }
+  }
+}
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
-  bound = select(0u, params.n, matrix < params.count);
-
-  var row_sums = Strip();
-  var column_sums = Strip();
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      var share = 0.0;
-      var cotangent = 0.0;
-      if (row(i) < bound && column(j) < bound) {
-        let at = (matrix * params.n + row(i)) * params.n + column(j);
-        share = p[at];
-        cotangent = g[at];
-      }
-      kernel[(i * TILE + j) / 4u][j % 4u] = share;
-      rest[(i * TILE + j) / 4u][j % 4u] = cotangent;
-      row_sums[i / 4u][i % 4u] += share * cotangent;
-      column_sums[j / 4u][j % 4u] += share * cotangent;
-    }
+  let sums = arrive();
+  var bar_f = row_total(sums.rows, place);
+  var bar_g = column_total(sums.columns, place);
+  if (params.arriving_record == 1u) {
+    let of_f = read_gradient(2u, true);
+    let of_g = read_gradient(2u + params.n, false);
+    bar_f = Strip(bar_f[0] + of_f[0], bar_f[1] + of_f[1]);
+    bar_g = Strip(bar_g[0] + of_g[0], bar_g[1] + of_g[1]);
   }
-  var bar_f = row_total(row_sums, place);
-  var bar_g = column_total(column_sums, place);
+
+  // Matrices that stopped early join when the others have come back to where they are.
+  var ran = 0u;
+  if (matrix < params.count) { ran = u32(record[matrix * params.record_stride]); }
+  if (lane == 0u) { atomicStore(&longest, 0u); }
+  workgroupBarrier();
+  atomicMax(&longest, ran);
+  workgroupBarrier();
+  if (lane == 0u) { verdict = atomicLoad(&longest); }
+  let last = workgroupUniformLoad(&verdict);
 
   // What was absorbed after the block of iteration t, its own end included.
-  var absorbed_u = bounded(recorded(params.iterations, true));
-  var absorbed_v = bounded(recorded(params.iterations, false));
-  var v = filled(1.0);
-  for (var t = params.iterations; t >= 1u; t--) {
-    let u = ratio(recorded(t, true), absorbed_u);
-    let y = times(v, bar_g);
-    let product = times_columns(y);
-    let z = times(u, Strip(bar_f[0] - u[0] * product[0], bar_f[1] - u[1] * product[1]));
-    bar_f = Strip();
-    subtract(u, y);
-    if (ends_block(t - 1u)) {
-      absorbed_u = bounded(times(absorbed_u, recorded(t - 1u, true)));
-      absorbed_v = bounded(times(absorbed_v, recorded(t - 1u, false)));
-    }
-    v = ratio(recorded(t - 1u, false), absorbed_v);
-    bar_g = negated(times(v, times_rows(z)));
-    subtract(z, v);
+  var absorbed_u = filled(1.0);
+  var absorbed_v = filled(1.0);
+  if (ran > 0u) {
+    absorbed_u = bounded(recorded(ran, true));
+    absorbed_v = bounded(recorded(ran, false));
   }
+  var v = ones_where_mass(false);
+  var mass_f = Strip();
+  var mass_g = Strip();
+  for (var t = last; t > params.annealed; t--) {
+    let here = t <= ran;
+    let damp_f = 1.0 / (1.0 + params.leak_rows * params.temperature);
+    let damp_g = 1.0 / (1.0 + params.leak_columns * params.temperature);
+    var u = Strip();
+    var y = Strip();
+    var to_rows = Strip();
+    if (here) {
+      u = ratio(recorded(t, true), absorbed_u);
+      let e = times(scaled(bar_g, damp_g), reached(t, false));
+      y = times(v, e);
+      // The share of log b in iteration t: e · (mass reached), over b.
+      mass_g = Strip(mass_g[0] + damp_g * bar_g[0], mass_g[1] + damp_g * bar_g[1]);
+      to_rows = reached(t, true);
+    }
+    let product = row_total(products_of_rows(&kernel, y), place);
+    var z = Strip();
+    if (here) {
+      let e = Strip(damp_f * (bar_f[0] - u[0] * product[0]), damp_f * (bar_f[1] - u[1] * product[1]));
+      mass_f = Strip(mass_f[0] + e[0], mass_f[1] + e[1]);
+      z = times(u, times(e, to_rows));
+      bar_f = Strip();
+      subtract(u, y);
+      if (t - 1u > max(1u, params.annealed) && ends_block(t - 1u)) {
+        absorbed_u = bounded(times(absorbed_u, recorded(t - 1u, true)));
+        absorbed_v = bounded(times(absorbed_v, recorded(t - 1u, false)));
+      }
+      v = ratio(recorded(t - 1u, false), absorbed_v);
+    }
+    let back = column_total(products_of_columns(&kernel, z), place);
+    if (here) {
+      bar_g = Strip(-v[0] * back[0], -v[1] * back[1]);
+      subtract(z, v);
+    }
+  }
+
+  // From here on `rest` is the gradient of the logits.
   for (var i = 0u; i < TILE; i++) {
     for (var j = 0u; j < TILE; j++) {
-      if (row(i) < bound && column(j) < bound) {
-        let at = (matrix * params.n + row(i)) * params.n + column(j);
-        dx[at] = kernel[(i * TILE + j) / 4u][j % 4u] * rest[(i * TILE + j) / 4u][j % 4u] / params.temperature;
-      }
+      let at = (i * TILE + j) / 4u;
+      rest[at][j % 4u] = (kernel[at][j % 4u] * rest[at][j % 4u] + added(i, j, kernel[at][j % 4u])) / params.temperature;
     }
   }
+  for (var t = params.annealed; t >= 1u; t--) {
+    let temperature = temperature_at(t);
+    let damp_f = 1.0 / (1.0 + params.leak_rows * temperature);
+    let damp_g = 1.0 / (1.0 + params.leak_columns * temperature);
+    let f = potentials_or_scalings(t, true);
+    let g = potentials_or_scalings(t, false);
+    load_kernel(temperature, f, g);
+    let alive = ones_where_mass(false);
+    let passed = scaled(bar_g, damp_g * temperature / temperature_at(t + 1u));
+    mass_g = Strip(mass_g[0] + passed[0], mass_g[1] + passed[1]);
+    let y = times(passed, reached(t, false));
+    let product = row_total(products_of_rows(&kernel, y), place);
+    let e = Strip(-damp_f * product[0], -damp_f * product[1]);
+    mass_f = Strip(mass_f[0] + e[0], mass_f[1] + e[1]);
+    let z = times(e, reached(t, true));
+    var before = recorded(0u, false);
+    if (t > 1u) {
+      let factor = temperature_at(t - 1u) / temperature;
+      let g_before = potentials_or_scalings(t - 1u, false);
+      before = times(alive, Strip(power(factor * g_before[0] - g[0]), power(factor * g_before[1] - g[1])));
+    }
+    let back = column_total(products_of_columns(&kernel, z), place);
+    bar_g = Strip(-before[0] * back[0], -before[1] * back[1]);
+    subtract_shares(filled(1.0), y, 1.0 / temperature);
+    subtract_shares(z, before, 1.0 / temperature);
+  }
+  deliver(times(mass_f, inverse_masses(true)), times(mass_g, inverse_masses(false)), bar_g);
 }

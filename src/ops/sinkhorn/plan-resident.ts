@@ -1,6 +1,7 @@
-/** Plans for matrices that stay in the registers of one workgroup or less. */
-import type { Call, Limits, Plan } from "../../op.ts";
-import type { BackwardAttrs, ForwardAttrs } from "./geometry.ts";
+/** Plans for matrices that stay in the registers of one workgroup or less: one dispatch. */
+import * as shaders from "../../generated/sinkhorn.ts";
+import { type BufferRef, type Call, elements, grid, input, type Limits, output, type Pass, type Plan, type Shader, scratch } from "../../op.ts";
+import { type BackwardAttrs, BLOCK, type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
 
 /**
  * Up to side `n`, SIDE × SIDE threads hold TILE × TILE elements each. A smaller tile takes more threads and fewer registers; the first
@@ -15,9 +16,170 @@ export const RESIDENT = [
   { n: 128, SIDE: 16, TILE: 8, THREADS: 256 },
 ] as const;
 
-const unwritten = (name: string): Plan => {
-  throw new Error(`${name}: not written`);
+/** Bound where an operand is not given, and not looked at. */
+const UNREAD = input(0);
+
+/** What forward and backward have in common. */
+const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) => {
+  const { attrs } = call;
+  const { count, n, m, rowStep, columnStep } = orient(call.inputs[0].shape, attrs.order);
+  const { SIDE, TILE, THREADS } = RESIDENT.find((row) => Math.max(n, m) <= row.n) ?? RESIDENT[RESIDENT.length - 1];
+  const { size, history, stride } = recordLayout(n, m, attrs);
+  return {
+    n,
+    m,
+    constants: { SIDE, TILE, THREADS, BLOCK },
+    params: {
+      side: SIDE,
+      count,
+      n,
+      m,
+      row_step: rowStep,
+      column_step: columnStep,
+      record_stride: size,
+      history,
+      history_stride: stride,
+      iterations: attrs.iterations,
+      annealed: attrs.annealed,
+    },
+    workgroups: grid(Math.ceil((count * SIDE * SIDE) / THREADS), limits),
+  };
 };
-export const forward = (_call: Call<ForwardAttrs>, _limits: Limits): Plan => unwritten("sinkhorn");
-export const backward = (_call: Call<BackwardAttrs>, _limits: Limits): Plan => unwritten("sinkhorn.backward");
-export const implicit = (_call: Call<BackwardAttrs>, _limits: Limits): Plan => unwritten("sinkhorn.implicit");
+
+/** Where the operands behind the first inputs are, and how far apart those of neighbouring matrices: 0 when all share one. */
+export const operandsOf = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, first: number, count: number) => {
+  const names = call.attrs.operands.split(" ");
+  return {
+    has: (name: string): boolean => names.includes(name),
+    ref: (name: string, otherwise: BufferRef): BufferRef => (names.includes(name) ? input(first + names.indexOf(name)) : otherwise),
+    step: (name: string, size: number): number => {
+      const spec = call.inputs[first + names.indexOf(name)];
+      return names.includes(name) && elements(spec.shape) > size && count > 1 ? size : 0;
+    },
+  };
+};
+
+const PLANS = { none: 0, P: 1, logP: 2 } as const;
+const RECORDS = { none: 0, head: 1, history: 2 } as const;
+const GATES = { none: 0, mask: 1, sizes: 2 } as const;
+
+/** The fields of lib/masses.wgsl. Masses and sizes at once, with a mask, are worked out in a pass of their own, since eight buffers is all there may be. */
+export const massFields = (call: Call<ForwardAttrs>, count: number, n: number, m: number) => {
+  const { has, step } = operandsOf(call, 1, count);
+  const gate = has("mask") ? "mask" : has("sizes") ? "sizes" : "none";
+  return {
+    given: Number(has("rows")),
+    rows_step: step("rows", n),
+    columns_step: step("columns", m),
+    uniform_masses: Number(call.attrs.uniform),
+    turned: Number(call.attrs.order === "column"),
+    gate: GATES[gate],
+    gate_step: gate === "none" ? 0 : step(gate, gate === "mask" ? n * m : 2),
+  };
+};
+
+export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
+  const { attrs } = call;
+  const { n, m, constants, params, workgroups } = frame(call, limits);
+  const { count } = params;
+  if (count === 0) return { passes: [] };
+  const { has, ref, step } = operandsOf(call, 1, count);
+  const fields = massFields(call, count, n, m);
+  const weighed = has("mask") && has("sizes");
+  const temporary: number[] = weighed ? [count * n, count * m] : [];
+  const unwanted = (): BufferRef => scratch(temporary.push(1) - 1);
+  const pass: Pass = {
+    shader: shaders.resident,
+    entry: "forward",
+    constants,
+    params: {
+      ...params,
+      ...fields,
+      ...(weighed ? { given: 1, rows_step: n, columns_step: m } : {}),
+      check_every: attrs.checkEvery,
+      error: Number(attrs.error),
+      plan: PLANS[attrs.plan],
+      record: RECORDS[attrs.record],
+      started: Number(has("start")),
+      start_step: step("start", m),
+    },
+    bind: {
+      logits: input(0),
+      rows: weighed ? scratch(0) : ref("rows", UNREAD),
+      columns: weighed ? scratch(1) : ref("columns", UNREAD),
+      start: ref("start", UNREAD),
+      gate: has("mask") ? ref("mask", UNREAD) : ref("sizes", UNREAD),
+      plan: attrs.plan === "none" ? unwanted() : output(0),
+      record: attrs.record === "none" ? unwanted() : output(1),
+    },
+    workgroups,
+  };
+  return { scratch: temporary, passes: weighed ? [weigh(call, limits, count, n, m), pass] : [pass] };
+};
+
+const MASS_THREADS = 64;
+
+/** Masses as the options and the sizes give them, into scratch 0 and 1. */
+export const weigh = (call: Call<ForwardAttrs>, limits: Limits, count: number, n: number, m: number): Pass => {
+  const { has, ref, step } = operandsOf(call, 1, count);
+  return {
+    shader: shaders.masses,
+    entry: "weigh",
+    params: {
+      ...massFields(call, count, n, m),
+      count,
+      n,
+      m,
+      gate: has("sizes") ? GATES.sizes : GATES.none,
+      gate_step: step("sizes", 2),
+    },
+    bind: {
+      rows: ref("rows", UNREAD),
+      columns: ref("columns", UNREAD),
+      gate: ref("sizes", UNREAD),
+      row_masses: scratch(0),
+      column_masses: scratch(1),
+    },
+    workgroups: grid(Math.ceil((count * (n + m)) / MASS_THREADS), limits),
+  };
+};
+
+const MATRICES = { P: 0, logP: 1, logits: 2 } as const;
+
+/** The fields and buffers of either backward pass. */
+const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limits: Limits): Plan => {
+  const { attrs } = call;
+  const { n, m, constants, params, workgroups } = frame(call, limits);
+  const { count } = params;
+  if (count === 0) return { passes: [] };
+  const { has, ref, step } = operandsOf(call, 2, count);
+  const pass: Pass = {
+    shader,
+    entry,
+    constants,
+    params: {
+      ...params,
+      matrix: MATRICES[attrs.matrix],
+      arriving: Number(has("gradient")),
+      arriving_record: Number(has("recordGradient")),
+      masked: Number(has("mask")),
+      mask_step: step("mask", n * m),
+      vectors: Number(attrs.vectors),
+    },
+    bind: {
+      values: input(0),
+      record: input(1),
+      gradient: ref("gradient", UNREAD),
+      record_gradient: ref("recordGradient", UNREAD),
+      mask: ref("mask", UNREAD),
+      logits: attrs.matrix === "logits" ? input(0) : ref("logits", UNREAD),
+      dx: output(0),
+      dvectors: attrs.vectors ? output(1) : scratch(0),
+    },
+    workgroups,
+  };
+  return { scratch: attrs.vectors ? [] : [1], passes: [pass] };
+};
+
+export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => adjoint(shaders.residentBackward, "backward", call, limits);
+export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan => adjoint(shaders.residentImplicit, "implicit", call, limits);

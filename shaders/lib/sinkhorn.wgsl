@@ -1,0 +1,43 @@
+// What all Sinkhorn kernels say in the same way; rows are the side that is normalised first. The including file declares the fields
+// temperature, hot, cooling (f32) and annealed (u32) in `Params`, and BLOCK.
+
+// Stands for minus infinity: the potential of a row or column without mass, the logarithm of an entry that is 0.
+const EXCLUDED: f32 = -1.0e30;
+// Keeps products and ratios of scalings finite whatever the data; README.md says how far they really go.
+const EXTREME: f32 = 1.0e30;
+
+// The temperature of iteration t. Repeated multiplication is exact to a rounding each; `pow` is not.
+fn temperature_at(t: u32) -> f32 {
+  if (t > params.annealed) { return params.temperature; }
+  var result = params.hot;
+  for (var k = 1u; k < t; k++) { result *= params.cooling; }
+  return result;
+}
+
+// Whether scalings are absorbed into the potentials after iteration t.
+fn ends_block(t: u32) -> bool {
+  let first = max(1u, params.annealed);
+  return t <= first || (t - first) % BLOCK == 0u;
+}
+
+// exp within the finite numbers; 0 where the result would be below all that matters.
+fn power(exponent: vec4f) -> vec4f {
+  return select(exp(clamp(exponent, vec4f(-87.0), vec4f(80.0))), vec4f(0.0), exponent < vec4f(-87.0));
+}
+
+// The next scalings from row or column sums: mass / sum, damped where the mass may be missed (`leak` is 1/ρ times the temperature).
+fn scaling(sums: vec4f, mass: vec4f, potential: vec4f, leak: f32) -> vec4f {
+  let safe = max(sums, vec4f(SMALLEST));
+  if (leak == 0.0) { return mass / safe; }
+  let damp = 1.0 / (1.0 + leak);
+  let exponent = damp * (log(max(mass, vec4f(SMALLEST))) - log(safe)) - (1.0 - damp) * potential;
+  return select(vec4f(0.0), power(exponent), mass > vec4f(0.0));
+}
+
+// The potential of the first iteration: λ (log mass − LSE), 0 without mass.
+fn potential_of(mass: vec4f, lse: vec4f, leak: f32) -> vec4f {
+  return select(vec4f(0.0), (log(max(mass, vec4f(SMALLEST))) - lse) / (1.0 + leak), mass > vec4f(0.0));
+}
+
+// 1 / x, and 0 for 0.
+fn inverse(x: vec4f) -> vec4f { return select(vec4f(0.0), 1.0 / max(x, vec4f(SMALLEST)), x > vec4f(0.0)); }

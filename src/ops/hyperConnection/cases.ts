@@ -27,15 +27,17 @@ const sharpTolerance: Tolerance = {
   reason: "exp of -14, the logarithm of eps, has the rounding of its argument, and columns without a favourite divide by sums of such numbers",
 };
 
-const gradientTolerance = (scale: number, d: number): Tolerance => ({
-  relative: (scale <= 1 ? 2e-6 : scale <= 5 ? 5e-6 : 5e-5) * Math.max(1, Math.sqrt(d) / 8),
-  absolute: 2e-6,
-  reason: "what is left of the cotangent after cancellation has the rounding of the cotangent; sharp matrices are ill-conditioned",
+/** `terms`: how many numbers the longest sum behind a gradient adds up, those over the features of a stream left out. */
+const gradientTolerance = (deviation: number, iterations: number, d: number, terms: number): Tolerance => ({
+  relative: (deviation <= 1 ? 2e-6 : deviation <= 5 ? 5e-6 : 5e-5) + 3e-8 * iterations,
+  absolute: 4e-7 * Math.sqrt(Math.max(1, d) * terms),
+  reason:
+    "sharp matrices are ill-conditioned, and 2 T divisions round what passes through all of them; what is left of a cotangent of size √d, or of a sum of such numbers, after cancellation has the rounding of what cancelled",
 });
 
 /** Entries are shares; with the last half-step a column sums to s / (s + eps), whatever came before. */
 const invariants: NonNullable<Case["invariants"]> = ({ outputs: [p], call }) => {
-  const { n, m, count } = sizesOf(call as { inputs: typeof call.inputs; attrs: HyperConnectionAttrs });
+  const { n, m, count } = sizesOf({ inputs: call.inputs, attrs: call.attrs as HyperConnectionAttrs });
   for (let b = 0; b < count; b++) {
     for (let j = 0; j < m; j++) {
       let total = 0;
@@ -64,7 +66,6 @@ interface Settings {
   readonly d?: number;
   readonly large?: boolean;
   readonly forward?: Tolerance;
-  readonly backward?: Tolerance;
   readonly finiteDifferences?: Case["finiteDifferences"];
   /** Inputs that want no gradient. */
   readonly constants?: readonly ("logits" | "scale" | "bias" | "streams")[];
@@ -79,8 +80,8 @@ const hyperCase = (name: string, n: number, settings: Settings = {}): Case => {
   if (bias) inputs.push({ shape: bias === "full" ? [...batch, n, m] : [n, m], ...wants("bias") });
   if (d !== undefined) inputs.push({ shape: [...batch, m, d], ...wants("streams") });
   const effective = deviation / temperature;
-  const summed = Math.sqrt(scale === "shared" || bias === "shared" ? elements(batch) : 1);
-  const gradients = gradientTolerance(effective, d ?? 0);
+  const summed = scale === "shared" || bias === "shared" ? elements(batch) : 1;
+  const terms = Math.max(1, summed) * (scale ? n * m : 1);
   return defineCase({
     name,
     op: forward,
@@ -88,7 +89,7 @@ const hyperCase = (name: string, n: number, settings: Settings = {}): Case => {
     attrs: { iterations, scale: scale !== undefined, bias: bias !== undefined, streams: d !== undefined },
     scalars: { temperature, eps },
     forward: settings.forward ?? (effective > 5 ? sharpTolerance : forwardTolerance(d ?? 0)),
-    backward: settings.backward ?? { ...gradients, absolute: gradients.absolute * Math.max(1, summed) },
+    backward: gradientTolerance(effective, iterations, d ?? 0, terms),
     finiteDifferences: settings.finiteDifferences ?? { step: effective > 10 ? 1e-6 : 1e-5, tolerance: effective > 10 ? 1e-4 : 1e-6 },
     ...(d === undefined ? { invariants } : {}),
     ...(large ? { large } : {}),

@@ -4,24 +4,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hyperConnection-lanes.h"
 #include "kernel.h"
 #include "lanes.h"
 #include "simd.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
+namespace hyperConnection {
 namespace {
-
-constexpr int64_t largest = 8, most = largest * largest;
-// The walk back takes x from a copy of every so-manyth iteration, so that its roundings do not add up.
-constexpr int64_t anchor = 16;
-
-struct Run {
-  int64_t count, n, m, d, iterations;
-  int64_t scaleStep, biasStep;  // 0 where one serves all matrices
-  float temperature, eps;
-  const float *logits, *scale, *bias, *streams;  // null where absent
-  Context* context;
-};
 
 struct Outputs {
   const float* gradient;
@@ -51,17 +41,6 @@ Run runOf(const Call& call, Context& context) {
   run.context = &context;
   return run;
 }
-
-// The sides of a matrix: known to the compiler, or (0) read from the run.
-template <int N, int M>
-struct Sides {
-  int64_t runN, runM;
-  explicit Sides(const Run& run) : runN(run.n), runM(run.m) {}
-  int64_t n() const { return N ? N : runN; }
-  int64_t m() const { return M ? M : runM; }
-  int64_t size() const { return n() * m(); }
-  static constexpr int64_t room = N ? N * M : most;
-};
 
 BIRKHOFF_INLINE vf clamped(vf x, float limit) { return min(max(x, broadcast(-limit)), broadcast(limit)); }
 
@@ -95,7 +74,7 @@ BIRKHOFF_INLINE vf factorOf(const Run& run, int64_t first, int64_t valid) {
 
 // x = softmax((scale · logits + bias) / temperature) of `valid` matrices from `first` on; the logits stay in `z`.
 template <class S>
-BIRKHOFF_INLINE void softmaxOf(const Run& run, S sides, int64_t first, int64_t valid, float* z, float* shifts, vf* x,
+BIRKHOFF_INLINE void softmaxOf(const Run& run, S sides, int64_t first, int64_t valid, float* z, float* shifts, float* x,
                                bool report) {
   const int64_t n = sides.n(), m = sides.m(), size = sides.size();
   intoLanes(run.logits + first * size, size, size, valid, z);
@@ -111,7 +90,7 @@ BIRKHOFF_INLINE void softmaxOf(const Run& run, S sides, int64_t first, int64_t v
     put(z, e, logit);
     vf value = factor * min(max(logit, -widest), widest);
     if (run.bias) value += clamped(checked(run.biasStep ? at(shifts, e) : broadcast(run.bias[e]), broken), 1e36f);
-    x[e] = clamped(value, limit) / run.temperature;
+    put(x, e, clamped(value, limit) / run.temperature);
   }
   if (report && any(broken)) {
     reportBroken(*run.context, run.logits + first * size, valid * size);
@@ -119,111 +98,15 @@ BIRKHOFF_INLINE void softmaxOf(const Run& run, S sides, int64_t first, int64_t v
     reportBroken(*run.context, run.bias + first * run.biasStep, run.bias ? (run.biasStep ? valid * size : size) : 0);
   }
   for (int64_t i = 0; i < n; i++) {
-    vf peak = x[i * m], total{};
-    for (int64_t j = 1; j < m; j++) peak = max(peak, x[i * m + j]);
-    for (int64_t j = 0; j < m; j++) total += x[i * m + j] = exp(x[i * m + j] - peak);
-    const vf share = 1.0f / total;
-    for (int64_t j = 0; j < m; j++) x[i * m + j] *= share;
-  }
-}
-
-// x = x / (Σ x + eps) over rows or columns; the divisors to `divisors`, unless it is null.
-template <class S>
-BIRKHOFF_INLINE void divideRows(S sides, vf* x, vf eps, float* divisors) {
-  const int64_t n = sides.n(), m = sides.m();
-  for (int64_t i = 0; i < n; i++) {
-    vf total = x[i * m];
-    for (int64_t j = 1; j < m; j++) total += x[i * m + j];
-    total += eps;
-    if (divisors) put(divisors, i, total);
-    const vf factor = 1.0f / total;
-    for (int64_t j = 0; j < m; j++) x[i * m + j] *= factor;
-  }
-}
-
-template <class S>
-BIRKHOFF_INLINE void divideColumns(S sides, vf* x, vf eps, float* divisors) {
-  const int64_t n = sides.n(), m = sides.m();
-  for (int64_t j = 0; j < m; j++) {
-    vf total = x[j];
-    for (int64_t i = 1; i < n; i++) total += x[i * m + j];
-    total += eps;
-    if (divisors) put(divisors, j, total);
-    const vf factor = 1.0f / total;
-    for (int64_t i = 0; i < n; i++) x[i * m + j] *= factor;
-  }
-}
-
-// y = x / divisor: g = (g − Σ g ∘ y) / divisor, and x = y · divisor.
-template <class S>
-BIRKHOFF_INLINE void rowsBack(S sides, vf* x, vf* g, const float* divisors) {
-  const int64_t n = sides.n(), m = sides.m();
-  for (int64_t i = 0; i < n; i++) {
-    const vf divisor = at(divisors, i), factor = 1.0f / divisor;
-    vf total{};
-    for (int64_t j = 0; j < m; j++) total = fma(g[i * m + j], x[i * m + j], total);
+    vf peak = at(x, i * m), total{};
+    for (int64_t j = 1; j < m; j++) peak = max(peak, at(x, i * m + j));
     for (int64_t j = 0; j < m; j++) {
-      g[i * m + j] = (g[i * m + j] - total) * factor;
-      x[i * m + j] *= divisor;
+      const vf share = exp(at(x, i * m + j) - peak);
+      put(x, i * m + j, share);
+      total += share;
     }
-  }
-}
-
-template <class S>
-BIRKHOFF_INLINE void columnsBack(S sides, vf* x, vf* g, const float* divisors) {
-  const int64_t n = sides.n(), m = sides.m();
-  for (int64_t j = 0; j < m; j++) {
-    const vf divisor = at(divisors, j), factor = 1.0f / divisor;
-    vf total{};
-    for (int64_t i = 0; i < n; i++) total = fma(g[i * m + j], x[i * m + j], total);
-    for (int64_t i = 0; i < n; i++) {
-      g[i * m + j] = (g[i * m + j] - total) * factor;
-      x[i * m + j] *= divisor;
-    }
-  }
-}
-
-// x = P, from the softmax.
-template <class S>
-BIRKHOFF_INLINE void normalise(const Run& run, S sides, vf* x) {
-  const vf eps = broadcast(run.eps);
-  for (int64_t e = 0; e < sides.size(); e++) x[e] += eps;
-  divideColumns(sides, x, eps, nullptr);
-  for (int64_t t = 1; t < run.iterations; t++) {
-    divideRows(sides, x, eps, nullptr);
-    divideColumns(sides, x, eps, nullptr);
-  }
-}
-
-int64_t anchorsOf(const Run& run) { return (run.iterations - 1) / anchor; }
-
-// The same, recording the divisors of all iterations, and x before every anchor-th but the first.
-template <class S>
-BIRKHOFF_INLINE void normaliseRecorded(const Run& run, S sides, vf* x, float* divisors, float* anchors) {
-  const vf eps = broadcast(run.eps);
-  const int64_t n = sides.n(), step = n + sides.m(), size = sides.size();
-  for (int64_t e = 0; e < size; e++) x[e] += eps;
-  for (int64_t t = 0; t < run.iterations; t++) {
-    if (t > 0) {
-      if (t % anchor == 0) {
-        for (int64_t e = 0; e < size; e++) put(anchors, (t / anchor - 1) * size + e, x[e]);
-      }
-      divideRows(sides, x, eps, divisors + t * step * lanes);
-    }
-    divideColumns(sides, x, eps, divisors + (t * step + n) * lanes);
-  }
-}
-
-template <class S>
-BIRKHOFF_INLINE void walkBack(const Run& run, S sides, vf* x, vf* g, const float* divisors, const float* anchors) {
-  const int64_t n = sides.n(), step = n + sides.m(), size = sides.size();
-  for (int64_t t = run.iterations - 1; t >= 0; t--) {
-    columnsBack(sides, x, g, divisors + (t * step + n) * lanes);
-    if (t == 0) break;
-    rowsBack(sides, x, g, divisors + t * step * lanes);
-    if (t % anchor == 0) {
-      for (int64_t e = 0; e < size; e++) x[e] = at(anchors, (t / anchor - 1) * size + e);
-    }
+    const vf factor = 1.0f / total;
+    for (int64_t j = 0; j < m; j++) put(x, i * m + j, at(x, i * m + j) * factor);
   }
 }
 
@@ -240,37 +123,43 @@ BIRKHOFF_INLINE void storeSome(float* p, int64_t width, vf v) {
   width == lanes ? store(p, v) : storePartial(p, width, v);
 }
 
-// y = P · streams of one matrix; or, with `transposed`, y = Pᵀ · streams.
-template <bool transposed, class S>
-BIRKHOFF_INLINE void mix(S sides, const float* p, int64_t d, const float* streams, float* y) {
-  const int64_t n = sides.n(), m = sides.m(), in = transposed ? n : m, out = transposed ? m : n;
+// f.operator()<count>(), for a count from 1 to `largest`.
+template <int count = largest, class F>
+BIRKHOFF_INLINE void asConstant(int64_t wanted, F&& f) {
+  if (wanted == count) return f.template operator()<count>();
+  if constexpr (count > 1) asConstant<count - 1>(wanted, f);
+}
+
+// y = P · streams of one matrix, or Pᵀ · streams: `out` rows of y from `in` streams. Weights of a row of y are `step`
+// apart.
+template <int in>
+void mix(const float* p, int64_t rowStep, int64_t step, int64_t out, int64_t d, const float* streams, float* y) {
   along(d, [&](int64_t k, int64_t width) {
-    vf v[largest];
-    for (int64_t j = 0; j < in; j++) v[j] = loadSome(streams + j * d + k, width);
+    vf v[in];
+    for (int j = 0; j < in; j++) v[j] = loadSome(streams + j * d + k, width);
     for (int64_t i = 0; i < out; i++) {
-      vf total{};
-      for (int64_t j = 0; j < in; j++) total = fma(broadcast(p[transposed ? j * m + i : i * m + j]), v[j], total);
+      vf total = broadcast(p[i * rowStep]) * v[0];
+      for (int j = 1; j < in; j++) total = fma(broadcast(p[i * rowStep + j * step]), v[j], total);
       storeSome(y + i * d + k, width, total);
     }
   });
 }
 
-// dp = gradient · streamsᵀ of one matrix.
-template <class S>
-BIRKHOFF_INLINE void products(S sides, const float* gradient, int64_t d, const float* streams, float* dp) {
-  const int64_t n = sides.n(), m = sides.m();
+// dp = gradient · streamsᵀ of one matrix, two rows at a time: all sums stay in registers.
+template <int m>
+void products(int64_t n, const float* gradient, int64_t d, const float* streams, float* dp) {
   for (int64_t i = 0; i < n; i += 2) {
     const int64_t second = std::min(i + 1, n - 1);
-    vf a[largest] = {}, b[largest] = {};
+    vf a[m] = {}, b[m] = {};
     along(d, [&](int64_t k, int64_t width) {
       const vf one = loadSome(gradient + i * d + k, width), two = loadSome(gradient + second * d + k, width);
-      for (int64_t j = 0; j < m; j++) {
+      for (int j = 0; j < m; j++) {
         const vf v = loadSome(streams + j * d + k, width);
         a[j] = fma(one, v, a[j]);
         b[j] = fma(two, v, b[j]);
       }
     });
-    for (int64_t j = 0; j < m; j++) {
+    for (int j = 0; j < m; j++) {
       dp[i * m + j] = sum(a[j]);
       dp[second * m + j] = sum(b[j]);
     }
@@ -283,101 +172,123 @@ int64_t togetherOf(const Run& run) { return run.streams ? std::clamp<int64_t>(ru
 // Groups per piece of work: some 20 µs.
 int64_t grainOf(const Run& run) { return std::max<int64_t>(1, 20000 / (run.n * run.m * (run.iterations + run.d))); }
 
-template <int N, int M>
-void forward(const Run& run, float* out) {
-  using S = Sides<N, M>;
-  const S sides(run);
-  const int64_t size = sides.size(), together = togetherOf(run), area = 3 * most * lanes;
-  float* scratch = run.context->scratch(area * run.context->threads());
-  run.context->parallel((run.count + together - 1) / together, grainOf(run),
-                        [&](int64_t begin, int64_t end, int thread) {
-                          float *z = scratch + thread * area, *shifts = z + most * lanes, *p = shifts + most * lanes;
-                          for (int64_t group = begin; group < end; group++) {
-                            const int64_t first = group * together, valid = std::min(together, run.count - first);
-                            vf x[S::room];
-                            softmaxOf(run, sides, first, valid, z, shifts, x, true);
-                            normalise(run, sides, x);
-                            for (int64_t e = 0; e < size; e++) put(z, e, x[e]);
-                            if (!run.streams) {
-                              outOfLanes(z, size, size, valid, out + first * size);
-                              continue;
-                            }
-                            outOfLanes(z, size, size, valid, p);
-                            for (int64_t b = 0; b < valid; b++)
-                              mix<false>(sides, p + b * size, run.d, run.streams + (first + b) * sides.m() * run.d,
-                                         out + (first + b) * sides.n() * run.d);
-                          }
-                        });
+// Room for a vector of matrices and one number more.
+constexpr int64_t area = (most + 1) * lanes;
+
+// Matrices [first, first + valid) of the forward pass; `scratch` is 3 · area floats.
+
+template <class S>
+void forwardGroup(const Run& run, S sides, int64_t first, int64_t valid, float* scratch, float* out) {
+  const int64_t size = sides.size();
+  float *z = scratch, *shifts = z + area, *p = shifts + area;
+  softmaxOf(run, sides, first, valid, z, shifts, p, true);
+  vf x[S::room];
+  sides.entries(BIRKHOFF_EACH(e) { x[e] = at(p, e); });
+  normalise(run, sides, x);
+  sides.entries(BIRKHOFF_EACH(e) { put(z, e, x[e]); });
+  if (!run.streams) return outOfLanes(z, size, size, valid, out + first * size);
+  outOfLanes(z, size, size, valid, p);
+  const int64_t n = sides.n(), m = sides.m();
+  asConstant(m, [&]<int in>() {
+    for (int64_t b = 0; b < valid; b++)
+      mix<in>(p + b * size, m, 1, n, run.d, run.streams + (first + b) * m * run.d, out + (first + b) * n * run.d);
+  });
 }
 
-template <int N, int M>
-void backward(const Run& run, const Outputs& to) {
-  using S = Sides<N, M>;
-  const S sides(run);
-  const int64_t size = sides.size(), together = togetherOf(run);
-  const int64_t recorded = (sides.n() + sides.m()) * run.iterations + anchorsOf(run) * size;
-  const int64_t area = (4 * (most + 1) + recorded) * lanes;
-  float* scratch = run.context->scratch(area * run.context->threads());
+// d streams of the group and, into lanes of `dp`, dP.
+template <class S>
+void throughStreams(const Run& run, S sides, const Outputs& to, int64_t first, int64_t valid, const float* p,
+                    float* rows, float* dp) {
+  const int64_t n = sides.n(), m = sides.m(), size = sides.size();
+  const float *gradient = to.gradient + first * n * run.d, *streams = run.streams + first * m * run.d;
+  if (to.dstreams) {
+    outOfLanes(p, size, size, valid, rows);
+    asConstant(n, [&]<int in>() {
+      for (int64_t b = 0; b < valid; b++)
+        mix<in>(rows + b * size, 1, m, m, run.d, gradient + b * n * run.d, to.dstreams + (first + b) * m * run.d);
+    });
+  }
+  asConstant(m, [&]<int columns>() {
+    for (int64_t b = 0; b < valid; b++)
+      products<columns>(n, gradient + b * n * run.d, run.d, streams + b * m * run.d, rows + b * size);
+  });
+  intoLanes(rows, size, size, valid, dp);
+}
+
+int64_t recordedOf(const Run& run) { return (run.n + run.m) * run.iterations + anchorsOf(run) * run.n * run.m; }
+
+// The same of the backward pass; `scratch` is 4 · area + recordedOf(run) · lanes floats.
+template <class S>
+void backwardGroup(const Run& run, S sides, const Outputs& to, int64_t first, int64_t valid, float* scratch) {
+  const int64_t m = sides.m(), size = sides.size();
+  float *z = scratch, *shifts = z + area, *rows = shifts + area, *softmax = rows + area, *divisors = softmax + area,
+        *anchors = divisors + (run.n + run.m) * run.iterations * lanes;
+  softmaxOf(run, sides, first, valid, z, shifts, softmax, false);
+  vf x[S::room];
+  sides.entries(BIRKHOFF_EACH(e) { x[e] = at(softmax, e); });
+  normaliseRecorded(run, sides, x, divisors, anchors);
+  if (run.streams) {
+    sides.entries(BIRKHOFF_EACH(e) { put(shifts, e, x[e]); });
+    throughStreams(run, sides, to, first, valid, shifts, rows, shifts);
+  } else {
+    intoLanes(to.gradient + first * size, size, size, valid, shifts);
+  }
+  if (!to.dlogits && !to.parameters) return;
+  vf g[S::room];
+  sides.entries(BIRKHOFF_EACH(e) { g[e] = at(shifts, e); });
+  walkBack(run, sides, x, g, divisors, anchors);
+
+  const vf factor = factorOf(run, first, valid), share = broadcast(1.0f) / run.temperature;
+  vf alongLogits{};
+  sides.rows(BIRKHOFF_EACH(i) {
+    vf total{};
+    sides.columns(BIRKHOFF_EACH(j) { total = fma(g[i * m + j], at(softmax, i * m + j), total); });
+    sides.columns(BIRKHOFF_EACH(j) {
+      const int64_t e = i * m + j;
+      const vf shift = at(softmax, e) * (g[e] - total) * share;
+      alongLogits = fma(shift, at(z, e), alongLogits);
+      put(rows, e, shift);
+      put(shifts, e, factor * shift);
+    });
+  });
+  if (to.dlogits) outOfLanes(shifts, size, size, valid, to.dlogits + first * size);
+  if (!to.parameters) return;
+  const int64_t numbers = (to.biasGradient ? size : 0) + (to.scaleGradient ? 1 : 0);
+  if (to.scaleGradient) put(rows, numbers - 1, alongLogits);
+  outOfLanes(rows, numbers, numbers, valid, to.parameters + first * numbers);
+}
+
+// f(first, valid, scratch) for all groups of matrices.
+template <class F>
+void inGroups(const Run& run, int64_t floats, F&& f) {
+  const int64_t together = togetherOf(run);
+  float* scratch = run.context->scratch(floats * run.context->threads());
   run.context->parallel(
       (run.count + together - 1) / together, grainOf(run), [&](int64_t begin, int64_t end, int thread) {
-        float *z = scratch + thread * area, *shifts = z + (most + 1) * lanes, *p = shifts + (most + 1) * lanes,
-              *start = p + (most + 1) * lanes, *divisors = start + (most + 1) * lanes,
-              *anchors = divisors + (sides.n() + sides.m()) * run.iterations * lanes;
-        for (int64_t group = begin; group < end; group++) {
-          const int64_t first = group * together, valid = std::min(together, run.count - first);
-          vf x[S::room], g[S::room];
-          softmaxOf(run, sides, first, valid, z, shifts, x, false);
-          for (int64_t e = 0; e < size; e++) put(start, e, x[e]);
-          normaliseRecorded(run, sides, x, divisors, anchors);
-          if (run.streams) {
-            const int64_t streamSize = sides.m() * run.d, gradientSize = sides.n() * run.d;
-            if (to.dstreams) {
-              for (int64_t e = 0; e < size; e++) put(shifts, e, x[e]);
-              outOfLanes(shifts, size, size, valid, p);
-            }
-            for (int64_t b = 0; b < valid; b++) {
-              const float* gradient = to.gradient + (first + b) * gradientSize;
-              if (to.dstreams) mix<true>(sides, p + b * size, run.d, gradient, to.dstreams + (first + b) * streamSize);
-              products(sides, gradient, run.d, run.streams + (first + b) * streamSize, p + b * size);
-            }
-            intoLanes(p, size, size, valid, shifts);
-          } else {
-            intoLanes(to.gradient + first * size, size, size, valid, shifts);
-          }
-          if (!to.dlogits && !to.parameters) continue;
-          for (int64_t e = 0; e < size; e++) g[e] = at(shifts, e);
-          walkBack(run, sides, x, g, divisors, anchors);
-
-          const vf factor = factorOf(run, first, valid), share = broadcast(1.0f) / run.temperature;
-          vf alongLogits{};
-          for (int64_t i = 0; i < sides.n(); i++) {
-            vf total{};
-            for (int64_t j = 0; j < sides.m(); j++)
-              total = fma(g[i * sides.m() + j], at(start, i * sides.m() + j), total);
-            for (int64_t j = 0; j < sides.m(); j++) {
-              const int64_t e = i * sides.m() + j;
-              const vf shift = at(start, e) * (g[e] - total) * share;
-              alongLogits = fma(shift, at(z, e), alongLogits);
-              put(p, e, shift);
-              put(shifts, e, factor * shift);
-            }
-          }
-          if (to.dlogits) outOfLanes(shifts, size, size, valid, to.dlogits + first * size);
-          if (to.parameters) {
-            const int64_t numbers = (to.biasGradient ? size : 0) + (to.scaleGradient ? 1 : 0);
-            if (to.scaleGradient) put(p, numbers - 1, alongLogits);
-            outOfLanes(p, numbers, numbers, valid, to.parameters + first * numbers);
-          }
-        }
+        for (int64_t first = begin * together; first < std::min(end * together, run.count); first += together)
+          f(first, std::min(together, run.count - first), scratch + thread * floats);
       });
 }
 
+// f(sides) with the sides as constants where they are the most common ones.
+template <class F>
+void withSides(const Run& run, F&& f) {
+  run.n == 4 && run.m == 4 ? f(Sides<4, 4>(run)) : f(Sides<0, 0>(run));
+}
+
 }  // namespace
+}  // namespace hyperConnection
+
+using namespace hyperConnection;
 
 void hyperConnectionForward(const Call& call, Context& context) {
   const Run run = runOf(call, context);
   float* out = call.outputs[0].f32();
-  run.n == 4 && run.m == 4 ? forward<4, 4>(run, out) : forward<0, 0>(run, out);
+  withSides(run, [&](auto sides) {
+    inGroups(run, 3 * area, [&](int64_t first, int64_t valid, float* scratch) {
+      forwardGroup(run, sides, first, valid, scratch, out);
+    });
+  });
 }
 
 void hyperConnectionBackward(const Call& call, Context& context) {
@@ -391,7 +302,11 @@ void hyperConnectionBackward(const Call& call, Context& context) {
   to.dlogits = take(call.flag("logitsGradient"));
   to.parameters = take(to.scaleGradient || to.biasGradient);
   to.dstreams = take(call.flag("streamsGradient"));
-  run.n == 4 && run.m == 4 ? backward<4, 4>(run, to) : backward<0, 0>(run, to);
+  withSides(run, [&](auto sides) {
+    inGroups(run, 4 * area + recordedOf(run) * lanes, [&](int64_t first, int64_t valid, float* scratch) {
+      backwardGroup(run, sides, to, first, valid, scratch);
+    });
+  });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

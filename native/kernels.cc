@@ -61,6 +61,9 @@ KERNEL(expandKernelForward);
 KERNEL(expandKernelBackwardMatrices);
 KERNEL(expandKernelBackwardWeight);
 
+KERNEL(hyperConnectionForward);
+KERNEL(hyperConnectionBackward);
+
 KERNEL(sinkhornForward);
 KERNEL(sinkhornBackward);
 
@@ -114,6 +117,8 @@ constexpr KernelEntry table[] = {
     {"expandKernel", expandKernelForward},
     {"expandKernel.backwardMatrices", expandKernelBackwardMatrices},
     {"expandKernel.backwardWeight", expandKernelBackwardWeight},
+    {"hyperConnection", hyperConnectionForward},
+    {"hyperConnection.backward", hyperConnectionBackward},
     {"sinkhorn", sinkhornForward},
     {"sinkhorn.backward", sinkhornBackward},
     {"transport", transport},

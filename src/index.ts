@@ -50,6 +50,7 @@ export * from "./ops/crossEntropy/index.ts";
 export * from "./ops/cumsum/index.ts";
 export * from "./ops/elementwise/index.ts";
 export * from "./ops/expandKernel/index.ts";
+export * from "./ops/hyperConnection/index.ts";
 export * from "./ops/matmul/index.ts";
 export * from "./ops/norm/index.ts";
 export * from "./ops/pool/index.ts";

@@ -6,31 +6,6 @@
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
 namespace {
 
-// `size` numbers of each of `valid` matrices, `stride` apart, to one vector per number. Lanes behind the last matrix
-// get 0.
-void intoLanes(const float* from, int64_t stride, int64_t size, int64_t valid, float* to) {
-  for (int64_t e = 0; e < size; e += lanes) {
-    const int64_t width = std::min<int64_t>(lanes, size - e);
-    vf rows[lanes];
-    for (int64_t l = 0; l < lanes; l++) rows[l] = l < valid ? loadPartial(from + l * stride + e, width) : vf{};
-    transpose(rows);
-    for (int64_t k = 0; k < width; k++) store(to + (e + k) * lanes, rows[k]);
-  }
-}
-
-void outOfLanes(const float* from, int64_t stride, int64_t size, int64_t valid, float* to) {
-  for (int64_t e = 0; e < size; e += lanes) {
-    const int64_t width = std::min<int64_t>(lanes, size - e);
-    vf rows[lanes];
-    for (int64_t k = 0; k < lanes; k++) rows[k] = k < width ? load(from + (e + k) * lanes) : vf{};
-    transpose(rows);
-    for (int64_t l = 0; l < valid; l++) storePartial(to + l * stride + e, width, rows[l]);
-  }
-}
-
-BIRKHOFF_INLINE vf at(const float* vectors, int64_t index) { return load(vectors + index * lanes); }
-BIRKHOFF_INLINE void put(float* vectors, int64_t index, vf value) { store(vectors + index * lanes, value); }
-
 // For blocks of rows: weights = f<R>(first row, matrix · in), then out += matrixᵀ · weights. The matrix is read once
 // from memory.
 template <class F>

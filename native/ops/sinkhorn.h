@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernel.h"
+#include "lanes.h"
 #include "simd.h"
 
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
@@ -47,32 +48,6 @@ BIRKHOFF_INLINE vf scaledLogits(vf x, float temperature, Context& context) {
 }
 
 BIRKHOFF_INLINE vf bounded(vf x) { return min(max(x, broadcast(1e-30f)), broadcast(1e30f)); }
-
-// a b a b …: first or second halves of a and b, lane by lane.
-template <bool second>
-BIRKHOFF_INLINE vf zip(vf a, vf b) {
-  constexpr int h = second ? lanes / 2 : 0;
-  if constexpr (lanes == 16) {
-    return __builtin_shufflevector(a, b, h, h + 16, h + 1, h + 17, h + 2, h + 18, h + 3, h + 19, h + 4, h + 20, h + 5,
-                                   h + 21, h + 6, h + 22, h + 7, h + 23);
-  } else if constexpr (lanes == 8) {
-    return __builtin_shufflevector(a, b, h, h + 8, h + 1, h + 9, h + 2, h + 10, h + 3, h + 11);
-  } else {
-    return __builtin_shufflevector(a, b, h, h + 4, h + 1, h + 5);
-  }
-}
-
-// Element k of vector r becomes element r of vector k.
-BIRKHOFF_INLINE void transpose(vf (&rows)[lanes]) {
-  for (int stage = 1; stage < lanes; stage *= 2) {
-    vf next[lanes];
-    for (int i = 0; i < lanes / 2; i++) {
-      next[2 * i] = zip<false>(rows[i], rows[i + lanes / 2]);
-      next[2 * i + 1] = zip<true>(rows[i], rows[i + lanes / 2]);
-    }
-    for (int i = 0; i < lanes; i++) rows[i] = next[i];
-  }
-}
 
 // Element r of the result is the sum of vector r: what `transpose` does, adding on the way.
 BIRKHOFF_INLINE vf sumsOf(vf (&rows)[lanes]) {

@@ -5,6 +5,7 @@ import { room as crossEntropy } from "./crossEntropy/cases.ts";
 import { room as cumsum } from "./cumsum/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
 import { room as expandKernel } from "./expandKernel/cases.ts";
+import { room as hyperConnection } from "./hyperConnection/cases.ts";
 import { room as matmul } from "./matmul/cases.ts";
 import { room as norm } from "./norm/cases.ts";
 import { room as optimizer } from "./optimizer/cases.ts";
@@ -21,6 +22,7 @@ export const rooms: readonly Room[] = [
   cumsum,
   elementwise,
   expandKernel,
+  hyperConnection,
   matmul,
   norm,
   optimizer,

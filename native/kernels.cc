@@ -66,6 +66,7 @@ KERNEL(hyperConnectionBackward);
 
 KERNEL(sinkhornForward);
 KERNEL(sinkhornBackward);
+KERNEL(sinkhornImplicit);
 
 KERNEL(transport);
 KERNEL(transportBackward);
@@ -121,6 +122,7 @@ constexpr KernelEntry table[] = {
     {"hyperConnection.backward", hyperConnectionBackward},
     {"sinkhorn", sinkhornForward},
     {"sinkhorn.backward", sinkhornBackward},
+    {"sinkhorn.implicit", sinkhornImplicit},
     {"transport", transport},
     {"transport.backward", transportBackward},
 };

@@ -57,8 +57,12 @@ int64_t grainInLanes(int64_t n, int64_t iterations) { return std::max<int64_t>(1
 }  // namespace
 
 void forwardInLanes(const Forward& run) {
-  const auto [count, n, iterations, temperature, logits, p, history, context] = run;
-  const int64_t size = n * n, recorded = historyRows(iterations) * n;
+  const int64_t count = run.count, n = run.n, iterations = run.iterations, size = n * n;
+  // Without a history there still is a place for the scalings of one iteration.
+  const int64_t recorded = std::max(run.size, run.history + run.stride);
+  const auto scalingsAt = [&](int64_t t) { return run.withHistory ? run.at(t) : run.history; };
+  const float temperature = run.temperature;
+  Context* context = run.context;
   const int64_t area = (2 * size + 3 * n + recorded) * lanes;
   float* scratch = context->scratch(area * context->threads());
   context->parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
@@ -68,13 +72,13 @@ void forwardInLanes(const Forward& run) {
                             *sums = g + n * lanes, *record = sums + n * lanes;
                       for (int64_t group = begin; group < end; group++) {
                         const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-                        intoLanes(logits + first * size, size, size, valid, x);
+                        intoLanes(run.logits + first * size, size, size, valid, x);
                         for (int64_t e = 0; e < size; e++) put(x, e, scaledLogits(at(x, e), temperature, *context));
-                        firstInLanes(x, n, kernel, f, g, record);
+                        firstInLanes(x, n, kernel, f, g, record + run.start * lanes);
                         // u and v of iteration t lie where the history wants them.
                         float *u = nullptr, *v = nullptr;
                         for (int64_t t = 2; t <= iterations; t++) {
-                          float *nextU = record + (2 * t - 3) * n * lanes, *nextV = nextU + n * lanes;
+                          float *nextU = record + scalingsAt(t) * lanes, *nextV = nextU + n * lanes;
                           if (!v) {
                             v = nextV;
                             for (int64_t j = 0; j < n; j++) put(v, j, broadcast(1.0f));
@@ -85,7 +89,7 @@ void forwardInLanes(const Forward& run) {
                           for (int64_t j = 0; j < n; j++) put(nextV, j, 1.0f / at(sums, j));
                           u = nextU;
                           v = nextV;
-                          if (endsBlock(t) && t < iterations) {
+                          if (run.endsBlock(t) && t < iterations) {
                             for (int64_t i = 0; i < n; i++) {
                               put(f, i, at(f, i) + log(at(u, i)));
                               put(g, i, at(g, i) + log(at(v, i)));
@@ -103,15 +107,32 @@ void forwardInLanes(const Forward& run) {
                               put(kernel, i * n + j, at(kernel, i * n + j) * (at(u, i) * at(v, j)));
                           }
                         }
-                        outOfLanes(kernel, size, size, valid, p + first * size);
-                        if (history) outOfLanes(record, recorded, recorded, valid, history + first * recorded);
+                        outOfLanes(kernel, size, size, valid, run.plan + first * size);
+                        if (!run.record) continue;
+                        put(record, 0, broadcast(static_cast<float>(iterations)));
+                        put(record, 1, vf{});
+                        const vf one = broadcast(1.0f);
+                        for (int64_t i = 0; i < n; i++) {
+                          put(record, run.f() + i, u ? at(f, i) + log(at(u, i)) : at(f, i));
+                          put(record, run.g() + i, u ? at(g, i) + log(at(v, i)) : at(g, i));
+                          put(record, run.rows() + i, one);
+                          put(record, run.columns() + i, one);
+                          if (run.withHistory) {
+                            put(record, run.at(1) + i, one);
+                            put(record, run.at(1) + n + i, one);
+                          }
+                        }
+                        outOfLanes(record, run.size, run.size, valid, run.record + first * run.size);
                       }
                     });
 }
 
-void backwardInLanes(const Backward& run, Context& context) {
-  const auto [count, n, iterations, temperature, p, history, gradient, dx] = run;
-  const int64_t size = n * n, recorded = historyRows(iterations) * n, vectors = 2 * iterations * n;
+void backwardInLanes(const Backward& run) {
+  const int64_t count = run.count, n = run.n, iterations = run.iterations, size = n * n;
+  // Of the record, what begins with v₀.
+  const int64_t recorded = run.size - run.start, vectors = 2 * iterations * n;
+  const float temperature = run.temperature;
+  Context& context = *run.context;
   const int64_t area = (2 * size + recorded + 2 * vectors + 4 * n) * lanes;
   float* scratch = context.scratch(area * context.threads());
   context.parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
@@ -124,9 +145,9 @@ void backwardInLanes(const Backward& run, Context& context) {
                      const vf one = broadcast(1.0f);
                      for (int64_t group = begin; group < end; group++) {
                        const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-                       intoLanes(p + first * size, size, size, valid, matrix);
-                       intoLanes(gradient + first * size, size, size, valid, rest);
-                       intoLanes(history + first * recorded, recorded, recorded, valid, record);
+                       intoLanes(run.values + first * size, size, size, valid, matrix);
+                       intoLanes(run.gradient + first * size, size, size, valid, rest);
+                       intoLanes(run.record + first * run.size + run.start, run.size, recorded, valid, record);
                        for (int64_t j = 0; j < n; j++) put(sums, j, vf{});
                        for (int64_t i = 0; i < n; i++) {
                          vf total{};
@@ -140,14 +161,14 @@ void backwardInLanes(const Backward& run, Context& context) {
                          put(absorbedV, i, one);
                        }
                        for (int64_t t = iterations; t >= 1; t--) {
-                         const float *recordU = record + (2 * t - 3) * n * lanes, *recordV = recordU + n * lanes;
+                         const float *recordU = record + (2 * t - 1) * n * lanes, *recordV = recordU + n * lanes;
                          float *leftU = left + 2 * (t - 1) * n * lanes, *leftZ = leftU + n * lanes,
                                *y = right + 2 * (t - 1) * n * lanes, *before = y + n * lanes;
                          const bool last = t == iterations;
                          // ḡ is minus what the pass after this iteration summed, times its v̂, which lies where `before`
                          // was then; ḡ_T as it is.
                          for (int64_t j = 0; j < n; j++) {
-                           if (t > 1 && (last || endsBlock(t))) {
+                           if (t > 1 && (last || run.endsBlock(t))) {
                              put(absorbedU, j, bounded(at(absorbedU, j) * at(recordU, j)));
                              if (last) put(absorbedV, j, bounded(at(recordV, j)));
                            }
@@ -155,7 +176,7 @@ void backwardInLanes(const Backward& run, Context& context) {
                            put(y, j, last ? at(sums, j) : -(v * (v * at(sums, j))));
                            put(leftU, j, min((t > 1 ? at(recordU, j) : one) / at(absorbedU, j), broadcast(1e30f)));
                            // v̂_{t−1}
-                           if (t > 2 && endsBlock(t - 1))
+                           if (t > 2 && run.endsBlock(t - 1))
                              put(absorbedV, j, bounded(at(absorbedV, j) * at(recordV, j - 2 * n)));
                            const vf scaling = t > 2 ? at(recordV, j - 2 * n) : t == 2 ? one : at(record, j);
                            put(before, j, min(scaling / at(absorbedV, j), broadcast(1e30f)));
@@ -185,7 +206,7 @@ void backwardInLanes(const Backward& run, Context& context) {
                            }
                          });
                        });
-                       outOfLanes(rest, size, size, valid, dx + first * size);
+                       outOfLanes(rest, size, size, valid, run.dx + first * size);
                      }
                    });
 }

@@ -51,8 +51,6 @@ BIRKHOFF_INLINE void alongRow(const float* row, int64_t n, F&& f) {
   if (j < n) f(loadPartial(row + j, n - j), j, n - j);
 }
 
-constexpr float far = -3e38f;
-
 // Potentials and kernel of the first iteration, and v₀ in `start`. `sums` and `peaks` are working areas of a row.
 void firstInRows(const Forward& run, const float* x, float* kernel, int64_t side, float* f, float* g, float* start,
                  float* peaks, float* sums) {
@@ -132,11 +130,11 @@ BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const floa
       const int64_t column = j + v * lanes, at = base + (i + r) * run.n + column,
                     width = std::min<int64_t>(lanes, run.n - column);
       if (width == lanes) {
-        store(run.dx + at, load(run.p + at) * (load(run.gradient + at) - product[r][v]) / run.temperature);
+        store(run.dx + at, load(run.values + at) * (load(run.gradient + at) - product[r][v]) / run.temperature);
       } else {
         storePartial(
             run.dx + at, width,
-            loadPartial(run.p + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) / run.temperature);
+            loadPartial(run.values + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) / run.temperature);
       }
     }
   }
@@ -145,7 +143,11 @@ BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const floa
 }  // namespace
 
 void forwardInRows(const Forward& run) {
-  const auto [count, n, iterations, temperature, logits, p, history, context] = run;
+  const int64_t count = run.count, n = run.n, iterations = run.iterations;
+  const float temperature = run.temperature;
+  const float* logits = run.logits;
+  float* p = run.plan;
+  Context* context = run.context;
   const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, area = size + 7 * side;
   float* scratch = context->scratch(area * context->threads());
   if (size) std::fill(scratch, scratch + area * context->threads(), 0.0f);
@@ -157,13 +159,16 @@ void forwardInRows(const Forward& run) {
     for (int64_t b = begin; b < end; b++) {
       const float* x = logits + b * n * n;
       float* kernel = size ? mine : p + b * n * n;
-      const auto record = [&](int64_t row, const float* values) {
-        if (history) std::copy(values, values + n, history + (b * historyRows(iterations) + row) * n);
+      float* record = run.record ? run.record + b * run.size : nullptr;
+      const auto remember = [&](int64_t offset, const float* values) {
+        if (run.withHistory) std::copy(values, values + n, record + offset);
       };
       firstInRows(run, x, kernel, side, f, g, start, peaks, sums);
-      record(0, start);
+      remember(run.start, start);
       std::fill(u, u + n, 1.0f);
       std::fill(v, v + n, 1.0f);
+      remember(run.at(1), u);
+      remember(run.at(1) + n, v);
       for (int64_t t = 2; t <= iterations; t++) {
         passInRows(kernel, side, v, sums, [&](int64_t i, vf rowSums) {
           const vf scaling = scalings(rowSums);
@@ -171,9 +176,9 @@ void forwardInRows(const Forward& run) {
           return scaling;
         });
         for (int64_t j = 0; j < side; j += lanes) store(v + j, scalings(load(sums + j)));
-        record(2 * t - 3, u);
-        record(2 * t - 2, v);
-        if (!endsBlock(t) || t == iterations) continue;
+        remember(run.at(t), u);
+        remember(run.at(t) + n, v);
+        if (!run.endsBlock(t) || t == iterations) continue;
         alongRow(u, n, [&](vf value, int64_t j, int64_t width) {
           storePartial(f + j, width, loadPartial(f + j, width) + log(value));
         });
@@ -194,12 +199,22 @@ void forwardInRows(const Forward& run) {
           storePartial(p + (b * n + i) * n + j, width, share * (broadcast(u[i]) * loadPartial(v + j, width)));
         });
       }
+      if (!record) continue;
+      record[0] = static_cast<float>(iterations);
+      record[1] = 0;
+      alongRow(u, n, [&](vf value, int64_t i, int64_t width) {
+        storePartial(record + run.f() + i, width, loadPartial(f + i, width) + log(value));
+        storePartial(record + run.g() + i, width, loadPartial(g + i, width) + log(loadPartial(v + i, width)));
+      });
+      std::fill(record + run.rows(), record + run.rows() + 2 * n, 1.0f);
     }
   });
 }
 
-void backwardInRows(const Backward& run, Context& context) {
-  const auto [count, n, iterations, temperature, p, history, gradient, dx] = run;
+void backwardInRows(const Backward& run) {
+  const int64_t count = run.count, n = run.n, iterations = run.iterations;
+  const float *p = run.values, *gradient = run.gradient;
+  Context& context = *run.context;
   const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, vectors = 2 * iterations * side,
                 area = size + 2 * vectors + 4 * side;
   float* scratch = context.scratch(area * context.threads());
@@ -212,7 +227,7 @@ void backwardInRows(const Backward& run, Context& context) {
     const vf one = broadcast(1.0f), most = broadcast(1e30f);
     for (int64_t b = begin; b < end; b++) {
       const int64_t base = b * n * n;
-      const float* record = history + b * historyRows(iterations) * n;
+      const float* record = run.record + b * run.size;
       if (size) copyRows(p + base, n, mine, side, n);
       const float* matrix = size ? mine : p + base;
       std::fill(sums, sums + side, 0.0f);
@@ -229,21 +244,20 @@ void backwardInRows(const Backward& run, Context& context) {
       std::fill(absorbedV, absorbedV + n, 1.0f);
       for (int64_t t = iterations; t >= 1; t--) {
         // Rows of the history: u_t, v_t, and v_{t−1}, of which those of t = 1 are 1 and not stored.
-        const float *recordU = t > 1 ? record + (2 * t - 3) * n : nullptr,
-                    *recordV = t > 1 ? record + (2 * t - 2) * n : nullptr;
-        const float* recordBefore = t > 2 ? record + (2 * t - 4) * n : t == 1 ? record : nullptr;
+        const float *recordU = t > 1 ? record + run.at(t) : nullptr, *recordV = t > 1 ? record + run.at(t) + n : nullptr;
+        const float* recordBefore = t > 2 ? record + run.at(t - 1) + n : t == 1 ? record + run.start : nullptr;
         float *leftU = left + 2 * (t - 1) * side, *leftZ = leftU + side, *y = right + 2 * (t - 1) * side,
               *before = y + side;
         const bool last = t == iterations;
         alongRow(sums, n, [&](vf total, int64_t j, int64_t width) {
           const auto take = [&](const float* values) { return values ? loadPartial(values + j, width) : one; };
-          if (last || endsBlock(t)) storePartial(absorbedU + j, width, bounded(take(absorbedU) * take(recordU)));
+          if (last || run.endsBlock(t)) storePartial(absorbedU + j, width, bounded(take(absorbedU) * take(recordU)));
           if (last) storePartial(absorbedV + j, width, bounded(take(recordV)));
           // ḡ is minus what the pass after this iteration summed, times its v̂; ḡ_T is what was summed first.
           const vf v = last ? one : take(right + (2 * t + 1) * side);
           storePartial(y + j, width, last ? total : -(v * (v * total)));
           storePartial(leftU + j, width, min(take(recordU) / take(absorbedU), most));
-          if (endsBlock(t - 1)) storePartial(absorbedV + j, width, bounded(take(absorbedV) * take(recordBefore)));
+          if (t > 2 && run.endsBlock(t - 1)) storePartial(absorbedV + j, width, bounded(take(absorbedV) * take(recordBefore)));
           storePartial(before + j, width, min(take(recordBefore) / take(absorbedV), most));
         });
         passInRows(matrix, side, y, sums, [&](int64_t i, vf product) {

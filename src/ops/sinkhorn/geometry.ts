@@ -39,6 +39,8 @@ export interface BackwardAttrs extends RunAttrs {
   readonly record: "head" | "history";
   /** What the operand `matrix` is. From the logits, P is computed anew. */
   readonly matrix: "P" | "logP" | "logits";
+  /** Whether nothing but logits took part: every mass is 1, and every matrix ran all iterations. */
+  readonly plain: boolean;
   /** Whether output 1, the gradients of masses and start, is wanted; empty otherwise. */
   readonly vectors: boolean;
 }

@@ -107,6 +107,7 @@ const vjp = (ctx: VjpContext<ForwardAttrs>): (Tensor | undefined)[] => {
   if (ctx.hasGradient(1)) extra.push(["recordGradient", ctx.gradient(1)]);
   if (anew && names.includes("mask")) extra.push(["mask", ctx.input(1 + names.indexOf("mask"))]);
   if (anew && matrix !== "logits") extra.push(["logits", ctx.input(0)]);
+  const { n, m } = orient(inputs[0].shape, order);
   const [dx, all] = apply(
     exact ? backward : implicit,
     [matrix === "logits" ? ctx.input(0) : ctx.output(0), ctx.output(1), ...extra.map(([, tensor]) => tensor)],
@@ -117,12 +118,12 @@ const vjp = (ctx: VjpContext<ForwardAttrs>): (Tensor | undefined)[] => {
       unbalanced,
       record: exact ? "history" : "head",
       matrix,
+      plain: attrs.operands === "" && !attrs.uniform && attrs.checkEvery === 0 && n === m,
       vectors,
       operands: extra.map(([name]) => name).join(" "),
     },
     ctx.scalars,
   );
-  const { n, m } = orient(inputs[0].shape, order);
   const places: Record<string, readonly [number, number]> = { rows: [0, n], columns: [n, m], start: [n + m, m] };
   const parts = names.map((name, i) => (needed[i] ? ownPart(all, ...places[name], inputs[i + 1].shape) : undefined));
   return [ctx.needs(0) ? dx : undefined, ...parts];

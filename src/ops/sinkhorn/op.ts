@@ -65,7 +65,12 @@ const fault = ({ attrs }: Call<ForwardAttrs>): string => {
   return `sinkhorn: expected ${["finite numbers for `logits`", ...also].join(", ")}`;
 };
 
-const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
+const adjoint = (
+  name: string,
+  run: Op<BackwardAttrs>["reference"],
+  passes: Op<BackwardAttrs>["plan"],
+  unsupported?: Op<BackwardAttrs>["unsupported"],
+): Op<BackwardAttrs> =>
   defineOp<BackwardAttrs>({
     name,
     scalars: SCALARS,
@@ -75,6 +80,7 @@ const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<B
     },
     reference: run,
     plan: passes,
+    ...(unsupported && { unsupported }),
     gradient: { none: "second derivatives are not provided" },
   });
 
@@ -84,7 +90,11 @@ const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<B
  */
 export const backward = adjoint("sinkhorn.backward", referenceBackward.backward, plan.backward);
 /** The same of the fixed point. */
-export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit, plan.implicit);
+export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit, plan.implicit, ({ inputs }, device) =>
+  device === "webgpu" && Math.max(...inputs[0].shape.slice(-2)) > plan.IMPLICIT_SIDE
+    ? `implicit gradients are for sides up to ${plan.IMPLICIT_SIDE} there`
+    : undefined,
+);
 
 /** The gradient of an operand out of those of all matrices: summed where it was shared. */
 const ownPart = (vectors: Tensor, start: number, size: number, shape: Shape): Tensor => {

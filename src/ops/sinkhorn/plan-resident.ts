@@ -17,7 +17,7 @@ export const RESIDENT = [
 ] as const;
 
 /** Bound where an operand is not given, and not looked at. */
-const UNREAD = input(0);
+export const UNREAD = input(0);
 
 /** What forward and backward have in common. */
 const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) => {
@@ -59,8 +59,8 @@ export const operandsOf = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, first
   };
 };
 
-const PLANS = { none: 0, P: 1, logP: 2 } as const;
-const RECORDS = { none: 0, head: 1, history: 2 } as const;
+export const PLANS = { none: 0, P: 1, logP: 2 } as const;
+export const RECORDS = { none: 0, head: 1, history: 2 } as const;
 const GATES = { none: 0, mask: 1, sizes: 2 } as const;
 
 /** The fields of lib/masses.wgsl. Masses and sizes at once, with a mask, are worked out in a pass of their own, since eight buffers is all there may be. */
@@ -146,19 +146,12 @@ export const weigh = (call: Call<ForwardAttrs>, limits: Limits, count: number, n
 
 const MATRICES = { P: 0, logP: 1, logits: 2 } as const;
 
-/** The fields and buffers of either backward pass. */
-const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limits: Limits): Plan => {
+/** What says where cotangents come from and gradients go, in either regime. */
+export const adjointFields = (call: Call<BackwardAttrs>, count: number, n: number, m: number) => {
   const { attrs } = call;
-  const { n, m, constants, params, workgroups } = frame(call, limits);
-  const { count } = params;
-  if (count === 0) return { passes: [] };
   const { has, ref, step } = operandsOf(call, 2, count);
-  const pass: Pass = {
-    shader,
-    entry,
-    constants,
-    params: {
-      ...params,
+  return {
+    fields: {
       matrix: MATRICES[attrs.matrix],
       arriving: Number(has("gradient")),
       arriving_record: Number(has("recordGradient")),
@@ -174,11 +167,26 @@ const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limit
       mask: ref("mask", UNREAD),
       logits: attrs.matrix === "logits" ? input(0) : ref("logits", UNREAD),
       dx: output(0),
-      dvectors: attrs.vectors ? output(1) : scratch(0),
     },
+  };
+};
+
+/** One pass of either kind. */
+const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limits: Limits): Plan => {
+  const { n, m, constants, params, workgroups } = frame(call, limits);
+  const { count } = params;
+  if (count === 0) return { passes: [] };
+  const { vectors } = call.attrs;
+  const { fields, bind } = adjointFields(call, count, n, m);
+  const pass: Pass = {
+    shader,
+    entry,
+    constants,
+    params: { ...params, ...fields },
+    bind: { ...bind, dvectors: vectors ? output(1) : scratch(0) },
     workgroups,
   };
-  return { scratch: attrs.vectors ? [] : [1], passes: [pass] };
+  return { scratch: vectors ? [] : [1], passes: [pass] };
 };
 
 export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => adjoint(shaders.residentBackward, "backward", call, limits);

@@ -26,4 +26,7 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan =>
 export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
   inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).backward);
 export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
-  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).implicit);
+  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), resident.implicit);
+
+/** The largest side whose fixed point one workgroup solves. */
+export const IMPLICIT_SIDE = resident.RESIDENT[resident.RESIDENT.length - 1].n;

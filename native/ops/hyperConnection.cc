@@ -66,9 +66,8 @@ void reportBroken(Context& context, const float* values, int64_t count) {
 }
 
 // The scale of each lane's matrix.
-BIRKHOFF_INLINE vf factorOf(const Run& run, int64_t first, int64_t valid) {
+BIRKHOFF_INLINE vf factorOf(const Run& run, int64_t first, int64_t valid, vi& broken) {
   if (!run.scale) return broadcast(1.0f);
-  vi broken{};
   return checked(run.scaleStep ? loadPartial(run.scale + first, valid) : broadcast(run.scale[0]), broken);
 }
 
@@ -80,9 +79,7 @@ BIRKHOFF_INLINE void softmaxOf(const Run& run, S sides, int64_t first, int64_t v
   intoLanes(run.logits + first * size, size, size, valid, z);
   if (run.biasStep) intoLanes(run.bias + first * size, size, size, valid, shifts);
   vi broken{};
-  vf factor = broadcast(1.0f);
-  if (run.scale)
-    factor = checked(run.scaleStep ? loadPartial(run.scale + first, valid) : broadcast(run.scale[0]), broken);
+  const vf factor = factorOf(run, first, valid, broken);
   const vf widest = broadcast(1e36f) / max(broadcast(1.0f), abs(factor));
   const float limit = 1e30f * std::min(run.temperature, 1.0f);
   for (int64_t e = 0; e < size; e++) {
@@ -238,7 +235,8 @@ void backwardGroup(const Run& run, S sides, const Outputs& to, int64_t first, in
   sides.entries(BIRKHOFF_EACH(e) { g[e] = at(shifts, e); });
   walkBack(run, sides, x, g, divisors, anchors);
 
-  const vf factor = factorOf(run, first, valid), share = broadcast(1.0f) / run.temperature;
+  vi reported{};
+  const vf factor = factorOf(run, first, valid, reported), share = broadcast(1.0f) / run.temperature;
   vf alongLogits{};
   sides.rows(BIRKHOFF_EACH(i) {
     vf total{};

@@ -138,6 +138,38 @@ describe.each(kinds)("%s", (kind) => {
     await same(sinkhorn(logits, { noise, iterations: 5 }), sinkhorn(add(logits, drawn), { iterations: 5 }), 5);
   });
 
+  test("eps is DeepSeek's arithmetic at any side", async () => {
+    const [eps, T] = [1e-3, 3];
+    for (const n of [4, 8, 9]) {
+      const values = normals(2 * n * n);
+      const want = new Float64Array(2 * n * n);
+      for (let b = 0; b < 2; b++) {
+        const p = Float64Array.from(values.subarray(b * n * n, (b + 1) * n * n), Math.exp);
+        const divide = (of: (k: number, l: number) => number, extra: number): void => {
+          for (let k = 0; k < n; k++) {
+            let total = extra;
+            for (let l = 0; l < n; l++) total += p[of(k, l)];
+            for (let l = 0; l < n; l++) p[of(k, l)] /= total;
+          }
+        };
+        const [row, column] = [(k: number, l: number) => k * n + l, (k: number, l: number) => l * n + k];
+        divide(row, 0);
+        for (let e = 0; e < n * n; e++) p[e] += eps;
+        divide(column, eps);
+        for (let t = 1; t < T; t++) {
+          divide(row, eps);
+          divide(column, eps);
+        }
+        want.set(p, b * n * n);
+      }
+      const logits = device().tensor(values, [2, n, n]);
+      const V = device().tensor(normals(2 * n * 5, 1, 6), [2, n, 5]);
+      const { P, PV } = sinkhorn(logits, { eps, iterations: T, V, outputs: ["P", "PV"] });
+      near(await P.read(), want, 6);
+      await same(PV, matmul(P, V), 5);
+    }
+  });
+
   test("a warm start goes on where another run ended", async () => {
     const logits = device().tensor(normals(3 * 5 * 5, 2), [3, 5, 5]);
     for (const order of ["row", "column"] as const) {

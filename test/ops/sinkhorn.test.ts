@@ -157,8 +157,24 @@ test("nothing is recorded where no gradient is wanted", () => {
 describe("wrong calls", () => {
   const call = (shape: number[], options?: object) => (): unknown => sinkhorn(on("reference").zeros(shape), options);
   test.each([
-    [call([3]), "sinkhorn: expected shape [..., n, n] with n from 1 to 4096 for `logits`, but received [3]"],
-    [call([2, 3, 4]), "for `logits`, but received [2, 3, 4]"],
+    [call([3]), "sinkhorn: expected shape [..., n, m] with n and m from 1 to 4096 for `logits`, but received [3]"],
+    [call([2, 2], { iteration: 3 }), 'for `options`, but received "iteration"'],
+    [call([2, 2], { order: "rows" }), 'sinkhorn: expected one of row, column for `order`, but received "rows"'],
+    [call([2, 2], { rho: 0 }), "sinkhorn: expected positive numbers for `rho`, but received 0"],
+    [call([2, 2], { tolerance: -1 }), "for `tolerance`, but received -1"],
+    [call([2, 2], { checkEvery: 2 }), "sinkhorn: expected a tolerance beside checkEvery for `tolerance`, but received undefined"],
+    [call([2, 2], { annealing: { from: 4, factor: 0.1 } }), "for `annealing.factor`, but received 0.1"],
+    [call([2, 2], { annealing: { from: 4, factor: 0.9 }, iterations: 5 }), "sinkhorn: expected more iterations than annealing takes to reach 1"],
+    [call([2, 2], { outputs: ["Q"] }), 'for `outputs`, but received "Q"'],
+    [call([2, 2], { outputs: ["PV"] }), 'sinkhorn: expected a tensor for output "PV" for `V`, but received undefined'],
+    [call([2, 2], { eps: 1e-6, order: "row" }), 'where eps is given for `options`, but received "order"'],
+    [call([2, 2], { eps: 0 }), "for `eps`, but received 0"],
+    [() => sinkhorn(on("reference").zeros([2, 2]), { a: on("reference").ones([2]) }), "sinkhorn: expected masses of both sides or of none for `b`"],
+    [
+      () => sinkhorn(on("reference").zeros([2, 3]), { a: on("reference").ones([3]), b: on("reference").ones([3]) }),
+      "sinkhorn: expected shape [2] for `a`, but received [3]",
+    ],
+    [() => sinkhorn(on("reference").zeros([2, 2]), { mask: on("reference").ones([2, 2]) }), "sinkhorn: expected dtype int32 or uint32 for `mask`"],
     [call([2, 0, 0]), "for `logits`, but received [2, 0, 0]"],
     [call([1, 4097, 4097]), "for `logits`, but received [1, 4097, 4097]"],
     [call([2, 2], { iterations: 0 }), "sinkhorn: expected an integer from 1 to 100000 for `iterations`, but received 0"],

@@ -27,7 +27,7 @@ export type { HyperConnectionOptions } from "./options.ts";
  * const P = hyperConnection(logits, { scale: device.tensor(0.5), bias: device.zeros([2, 2]) });
  * await P.read(); // => [0.6792, 0.3208, 0.3208, 0.6792]
  * const streams = device.tensor([[1, 2, 3], [10, 20, 30]]);
- * await hyperConnection(logits, { streams }).read(); // => [2.6383, 5.2766, 7.9149, 8.3617, 16.7234, 25.0851]
+ * await hyperConnection(logits, { streams }).read(); // => [2.6418, 5.2837, 7.9255, 8.3582, 16.7163, 25.0745]
  * hyperConnection(device.zeros([2, 9, 9])); // throws ArgumentError
  * ```
  */

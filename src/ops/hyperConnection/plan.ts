@@ -21,8 +21,10 @@ const STREAM_THREADS = 128;
 const HOLDERS = 16;
 /** Workgroups that keep a large GPU busy: only beyond it does one take several matrices of many features. */
 export const ENOUGH_WORKGROUPS = 1024;
-/** Features of all its matrices together that a workgroup takes at least. */
-const LEAST_FEATURES = 4 * STREAM_THREADS;
+/** Features that a thread walks along at least, where there are enough: fewer, and adding up what the threads of a team found costs more. */
+export const FEATURES_PER_THREAD = 8;
+/** Neighbouring threads that share a matrix of fewer features: what they read is still a piece of memory. */
+const LEAST_TEAM = 4;
 
 const tileOf = ({ n, m }: Sizes): typeof NARROW | typeof WIDE => (Math.max(n, m) <= NARROW ? NARROW : WIDE);
 
@@ -51,8 +53,9 @@ const fields = (attrs: HyperConnectionAttrs, { count, n, m, scaleStep, biasStep 
 
 /** How workgroups share matrices with streams. The threads of a matrix depend on the features alone, and so does the order of sums. */
 const division = ({ count, d }: Sizes, limits: Limits) => {
-  const team = Math.min(STREAM_THREADS, 2 ** Math.ceil(Math.log2(Math.max(1, d))));
-  const matrices = Math.min(HOLDERS, Math.max(Math.ceil(count / ENOUGH_WORKGROUPS), Math.ceil(LEAST_FEATURES / Math.max(1, d))));
+  const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)));
+  const team = Math.min(STREAM_THREADS, Math.max(powerOfTwo(d / FEATURES_PER_THREAD), Math.min(LEAST_TEAM, powerOfTwo(d))));
+  const matrices = Math.min(HOLDERS, Math.max(Math.ceil(count / ENOUGH_WORKGROUPS), STREAM_THREADS / team));
   return { params: { width: d, matrices, team }, workgroups: grid(Math.ceil(count / matrices), limits) };
 };
 

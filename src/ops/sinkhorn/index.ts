@@ -4,6 +4,9 @@ import { isGradEnabled, noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { add, div, exp, mul } from "../elementwise/index.ts";
+import { composed } from "../hyperConnection/composed.ts";
+import { hyperConnection } from "../hyperConnection/index.ts";
+import { MAX_SIDE as TINY_SIDE } from "../hyperConnection/op.ts";
 import { matmul } from "../matmul/index.ts";
 import { gumbel } from "../random/index.ts";
 import { sum } from "../reduce/index.ts";
@@ -138,6 +141,28 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
   return Object.fromEntries(wanted.map((name) => [name, make[name]()]));
 };
 
+/** DeepSeek's arithmetic: fused up to a side of 8, from elementary ops beyond. */
+const runWithEps = (
+  logits: Tensor,
+  options: SinkhornOptions,
+  eps: number,
+  wanted: readonly SinkhornOutput[],
+): Partial<Record<SinkhornOutput, Tensor>> => {
+  const { iterations, temperature, scale, bias, V } = options;
+  if (typeof temperature === "object") throw expected("sinkhorn", "a number where eps is given", "temperature", temperature);
+  for (const name of wanted) if (name !== "P" && name !== "PV") throw expected("sinkhorn", "only P and PV where eps is given", "outputs", name);
+  const settings = {
+    eps,
+    ...(iterations !== undefined && { iterations }),
+    ...(temperature !== undefined && { temperature }),
+    ...(scale && { scale }),
+    ...(bias && { bias }),
+  };
+  const fused = logits.shape.slice(-2).every((side) => side <= TINY_SIDE);
+  const normalised = (streams?: Tensor): Tensor => (fused ? hyperConnection : composed)(logits, { ...settings, ...(streams && { streams }) });
+  return Object.fromEntries(wanted.map((name) => [name, name === "PV" ? normalised(V) : normalised()]));
+};
+
 /**
  * Sinkhorn's iteration: scales the rows, then the columns, of exp(logits / temperature) to their masses, `iterations` times over.
  * With the default masses of 1 a square P becomes doubly stochastic. The result is that of the iterations that ran, and so is its gradient:
@@ -170,6 +195,6 @@ export function sinkhorn(logits: Tensor, options: SinkhornOptions = {}): Tensor 
   checkTensor("sinkhorn", "logits", logits);
   checkOptions(options);
   const wanted = options.outputs ?? ["P"];
-  const results = scope(() => run(logits, options, wanted));
+  const results = scope(() => (options.eps === undefined ? run(logits, options, wanted) : runWithEps(logits, options, options.eps, wanted)));
   return options.outputs === undefined ? (results.P as Tensor) : results;
 }

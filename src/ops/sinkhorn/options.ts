@@ -52,6 +52,11 @@ export interface SinkhornOptions {
   readonly slack?: number | Tensor;
   /** Gumbel noise, added to the logits. */
   readonly noise?: SinkhornNoise;
+  /**
+   * DeepSeek's arithmetic for hyper-connections: softmax + eps, then divisions by sums + eps, columns last (see `hyperConnection`, which fuses it with
+   * scale, bias and P · V for sides up to 8). Goes with iterations, temperature, scale ([] or the batch's shape), bias, V and the outputs "P" and "PV" alone. From 1e-12. Default: none.
+   */
+  readonly eps?: number;
   /** The logits are multiplied with it first: a tensor that broadcasts to them. */
   readonly scale?: Tensor;
   /** Added to scale · logits: a tensor that broadcasts to them. */
@@ -88,6 +93,7 @@ const NAMES: readonly (keyof SinkhornOptions)[] = [
   "annealing",
   "slack",
   "noise",
+  "eps",
   "scale",
   "bias",
   "backward",
@@ -95,6 +101,9 @@ const NAMES: readonly (keyof SinkhornOptions)[] = [
   "C",
   "outputs",
 ];
+
+/** What goes with `eps`. */
+const WITH_EPS: readonly string[] = ["iterations", "temperature", "eps", "scale", "bias", "V", "outputs"];
 
 const where = "sinkhorn";
 export const COLDEST = 1e-30;
@@ -112,6 +121,12 @@ export const checkOptions = (options: SinkhornOptions): void => {
   if (typeof options !== "object" || options === null) throw expected(where, "an object", "options", options);
   for (const name of Object.keys(options)) {
     if (!(NAMES as readonly string[]).includes(name)) throw expected(where, `only ${NAMES.join(", ")}`, "options", name);
+  }
+  if (options.eps !== undefined) {
+    for (const name of Object.keys(options)) {
+      if (!WITH_EPS.includes(name)) throw expected(where, `only ${WITH_EPS.join(", ")} where eps is given`, "options", name);
+    }
+    inRange("eps", options.eps, 1e-12, 1);
   }
   const {
     temperature = 1,

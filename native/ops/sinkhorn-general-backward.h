@@ -1,5 +1,5 @@
-// Backward with all options, of the iterations or of the fixed point: one matrix per piece of work, oriented and padded as in
-// sinkhorn-general.h. Included by sinkhorn.cc.
+// Backward with all options, of the iterations or of the fixed point: one matrix per piece of work, oriented and padded
+// as in sinkhorn-general.h. Included by sinkhorn.cc.
 #pragma once
 
 #include "sinkhorn-general.h"
@@ -18,9 +18,11 @@ class GeneralBackward {
       : run_(run), n_(run.n), width_(paddedTo(run.m)), height_(paddedTo(run.n)), memory_(memory) {
     Areas areas(memory);
     p_ = areas.take(n_ * width_), rest_ = areas.take(n_ * width_), added_ = areas.take(n_ * width_);
-    for (float** vector : {&barF_, &u_, &z_, &absorbedU_, &massF_, &inverseRows_, &reachedRows_, &spareRows_, &rowSums_, &more_})
+    for (float** vector :
+         {&barF_, &u_, &z_, &absorbedU_, &massF_, &inverseRows_, &reachedRows_, &spareRows_, &rowSums_, &more_})
       *vector = areas.take(height_);
-    for (float** vector : {&barG_, &v_, &y_, &absorbedV_, &massG_, &inverseColumns_, &reachedColumns_, &before_, &sums_, &search_})
+    for (float** vector :
+         {&barG_, &v_, &y_, &absorbedV_, &massG_, &inverseColumns_, &reachedColumns_, &before_, &sums_, &search_})
       *vector = areas.take(width_);
   }
 
@@ -42,9 +44,12 @@ class GeneralBackward {
       const int64_t before = t - 1;
       if (before > std::max<int64_t>(1, run_.annealed) && run_.endsBlock(before))
         absorbInto(absorbedV_, run_.at(before) + n_, run_.m);
-      if (before == 0) ratio(before_, absorbedV_, record_ + run_.start, run_.m);
-      else if (before == run_.annealed) alive(inverseColumns_, width_, sums2()), ratio(before_, absorbedV_, sums2(), run_.m);
-      else ratio(before_, absorbedV_, record_ + run_.at(before) + n_, run_.m);
+      if (before == 0)
+        ratio(before_, absorbedV_, record_ + run_.start, run_.m);
+      else if (before == run_.annealed)
+        alive(inverseColumns_, width_, sums2()), ratio(before_, absorbedV_, sums2(), run_.m);
+      else
+        ratio(before_, absorbedV_, record_ + run_.at(before) + n_, run_.m);
       back(p_, before_, rest_, nullptr);
       std::swap(v_, before_);
       std::fill(barF_, barF_ + height_, 0.0f);
@@ -145,7 +150,8 @@ class GeneralBackward {
 
   // y from ḡ, and z from f̄ and the product of the matrix with y.
   void pass(const float* matrix, const float* u, const float* v, float temperature) {
-    const float dampRows = 1 / (1 + run_.leakRows * temperature), dampColumns = 1 / (1 + run_.leakColumns * temperature);
+    const float dampRows = 1 / (1 + run_.leakRows * temperature),
+                dampColumns = 1 / (1 + run_.leakColumns * temperature);
     for (int64_t j = 0; j < run_.m; j++) {
       const float e = barG_[j] * dampColumns;
       massG_[j] += e;
@@ -200,8 +206,9 @@ class GeneralBackward {
     const float factor = t == 1 ? 1 : run_.temperatureAt(t - 1) / temperature;
     for (int64_t j = 0; j < run_.m; j++) {
       const bool has = inverseColumns_[j] > 0;
-      before_[j] = !has ? 0.0f
-                        : t == 1 ? record_[run_.start + j] : std::exp(std::min(80.0f, factor * record_[run_.at(t - 1) + n_ + j] - g[j]));
+      before_[j] = !has     ? 0.0f
+                   : t == 1 ? record_[run_.start + j]
+                            : std::exp(std::min(80.0f, factor * record_[run_.at(t - 1) + n_ + j] - g[j]));
     }
     back(p_, before_, rest_, p_, 1 / temperature);
   }
@@ -225,8 +232,9 @@ class GeneralBackward {
   float* memory_;
   int64_t b_ = 0;
   const float* record_ = nullptr;
-  float *p_, *rest_, *added_, *barF_, *u_, *z_, *absorbedU_, *massF_, *inverseRows_, *reachedRows_, *spareRows_, *rowSums_,
-      *more_, *barG_, *v_, *y_, *absorbedV_, *massG_, *inverseColumns_, *reachedColumns_, *before_, *sums_, *search_;
+  float *p_, *rest_, *added_, *barF_, *u_, *z_, *absorbedU_, *massF_, *inverseRows_, *reachedRows_, *spareRows_,
+      *rowSums_, *more_, *barG_, *v_, *y_, *absorbedV_, *massG_, *inverseColumns_, *reachedColumns_, *before_, *sums_,
+      *search_;
 };
 
 // Conjugate gradients on the columns, preconditioned by the diagonal; see README.md of the room.

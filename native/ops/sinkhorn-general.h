@@ -136,7 +136,8 @@ class General {
       const vf scale = select(alive, leakColumns > 0 ? power(g + peak) : mass / sum, vf{});
       // v₀ = exp(g₀ − g₁); where masses are met it is known without a logarithm.
       const vf begin = load(begin_ + j);
-      store(begin_ + j, select(alive, leakColumns > 0 ? power(begin - g) : power(begin + peak) * sum * inverse(mass), vf{}));
+      store(begin_ + j,
+            select(alive, leakColumns > 0 ? power(begin - g) : power(begin + peak) * sum * inverse(mass), vf{}));
       store(sums_ + j, select(alive, power(g + lse), vf{}));
       for (int64_t i = 0; i < n_; i++) store(kernelRow(i) + j, load(kernelRow(i) + j) * scale);
     });
@@ -160,7 +161,8 @@ class General {
     for (int64_t j = 0; j < run_.m; j++) columns[j] = !potentials ? v_[j] : columnMass_[j] > 0 ? g_[j] : excluded;
     if (!run_.unbalanced()) return;
     for (int64_t i = 0; i < n_; i++) columns[run_.m + i] = rowsReached[i] > 0 ? 1 / rowsReached[i] : 0.0f;
-    for (int64_t j = 0; j < run_.m; j++) columns[run_.m + n_ + j] = columnsReached[j] > 0 ? 1 / columnsReached[j] : 0.0f;
+    for (int64_t j = 0; j < run_.m; j++)
+      columns[run_.m + n_ + j] = columnsReached[j] > 0 ? 1 / columnsReached[j] : 0.0f;
   }
 
   // kernel = exp(logits + f + g)
@@ -206,7 +208,8 @@ class General {
       });
     }
     const float leak = run_.leakColumns * temperature_;
-    perVector(width_, [&](int64_t j) { store(v_ + j, scaling(load(sums_ + j), load(columnMass_ + j), load(g_ + j), leak)); });
+    perVector(width_,
+              [&](int64_t j) { store(v_ + j, scaling(load(sums_ + j), load(columnMass_ + j), load(g_ + j), leak)); });
   }
 
   void iterate() {
@@ -224,7 +227,8 @@ class General {
         stale = false;
       }
       const float distance = rowStep();
-      if (run_.checkEvery > 0 && t - 1 > run_.annealed && (t - 1) % run_.checkEvery == 0 && distance <= run_.tolerance) {
+      if (run_.checkEvery > 0 && t - 1 > run_.annealed && (t - 1) % run_.checkEvery == 0 &&
+          distance <= run_.tolerance) {
         ran_ = t - 1;
         error_ = distance;
         break;
@@ -275,7 +279,8 @@ class General {
     if (plan) {
       for (int64_t i = 0; i < n_; i++) {
         const float* row = kernelRow(i);
-        if (run_.columnStep == 1) std::copy(row, row + run_.m, plan + i * run_.rowStep);
+        if (run_.columnStep == 1)
+          std::copy(row, row + run_.m, plan + i * run_.rowStep);
         else
           for (int64_t j = 0; j < run_.m; j++) plan[i * run_.rowStep + j * run_.columnStep] = row[j];
       }

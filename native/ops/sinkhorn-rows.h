@@ -132,9 +132,9 @@ BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const floa
       if (width == lanes) {
         store(run.dx + at, load(run.values + at) * (load(run.gradient + at) - product[r][v]) / run.temperature);
       } else {
-        storePartial(
-            run.dx + at, width,
-            loadPartial(run.values + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) / run.temperature);
+        storePartial(run.dx + at, width,
+                     loadPartial(run.values + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) /
+                         run.temperature);
       }
     }
   }
@@ -244,7 +244,8 @@ void backwardInRows(const Backward& run) {
       std::fill(absorbedV, absorbedV + n, 1.0f);
       for (int64_t t = iterations; t >= 1; t--) {
         // Rows of the history: u_t, v_t, and v_{t−1}, of which those of t = 1 are 1 and not stored.
-        const float *recordU = t > 1 ? record + run.at(t) : nullptr, *recordV = t > 1 ? record + run.at(t) + n : nullptr;
+        const float *recordU = t > 1 ? record + run.at(t) : nullptr,
+                    *recordV = t > 1 ? record + run.at(t) + n : nullptr;
         const float* recordBefore = t > 2 ? record + run.at(t - 1) + n : t == 1 ? record + run.start : nullptr;
         float *leftU = left + 2 * (t - 1) * side, *leftZ = leftU + side, *y = right + 2 * (t - 1) * side,
               *before = y + side;
@@ -257,7 +258,8 @@ void backwardInRows(const Backward& run) {
           const vf v = last ? one : take(right + (2 * t + 1) * side);
           storePartial(y + j, width, last ? total : -(v * (v * total)));
           storePartial(leftU + j, width, min(take(recordU) / take(absorbedU), most));
-          if (t > 2 && run.endsBlock(t - 1)) storePartial(absorbedV + j, width, bounded(take(absorbedV) * take(recordBefore)));
+          if (t > 2 && run.endsBlock(t - 1))
+            storePartial(absorbedV + j, width, bounded(take(absorbedV) * take(recordBefore)));
           storePartial(before + j, width, min(take(recordBefore) / take(absorbedV), most));
         });
         passInRows(matrix, side, y, sums, [&](int64_t i, vf product) {

@@ -85,3 +85,17 @@ fn products_of_columns(tile: ptr<private, Tile>, u: Strip) -> Strip {
   }
   return result;
 }
+
+// The largest of one number per matrix, the same for the whole workgroup, so that all may go on or stop together. To be called by all threads.
+fn largest_of_all(value: f32, place: Place, lane: u32) -> f32 {
+  // What was published has been read.
+  workgroupBarrier();
+  if (place.r == 0u && place.c == 0u) { shared_strips[place.slot] = vec4f(value); }
+  workgroupBarrier();
+  if (lane == 0u) {
+    var most = vec4f(value);
+    for (var slot = 1u; slot < THREADS / (SIDE * SIDE); slot++) { most = max(most, shared_strips[slot]); }
+    shared_strips[0] = most;
+  }
+  return workgroupUniformLoad(&shared_strips[0]).x;
+}

@@ -50,9 +50,6 @@ var<private> matrix: u32;
 var<private> kernel: Tile;
 var<private> rest: Tile;
 
-var<workgroup> longest: atomic<u32>;
-var<workgroup> verdict: u32;
-
 // u_t (of rows) or v_t of the thread, v_0 for t = 0; where scalings begin after annealing they are 1.
 fn recorded(t: u32, of_rows: bool) -> Strip {
   if (t == 0u) { return read_strip(params.history - params.m, false); }
@@ -118,12 +115,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   // Matrices that stopped early join when the others have come back to where they are.
   var ran = 0u;
   if (matrix < params.count) { ran = u32(record[matrix * params.record_stride]); }
-  if (lane == 0u) { atomicStore(&longest, 0u); }
-  workgroupBarrier();
-  atomicMax(&longest, ran);
-  workgroupBarrier();
-  if (lane == 0u) { verdict = atomicLoad(&longest); }
-  let last = workgroupUniformLoad(&verdict);
+  let last = u32(largest_of_all(f32(ran), place, lane));
 
   // What was absorbed after the block of iteration t, its own end included.
   var absorbed_u = filled(1.0);

@@ -56,9 +56,6 @@ var<private> matrix: u32;
 var<private> kernel: Tile;
 var<private> rest: Tile;
 
-var<workgroup> running: atomic<u32>;
-var<workgroup> verdict: u32;
-
 fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
 fn plus(a: Strip, factor: f32, b: Strip) -> Strip { return Strip(a[0] + factor * b[0], a[1] + factor * b[1]); }
 fn inverses(sums: Strip, leak: f32) -> Strip { return Strip(inverse(sums[0] * (1.0 + leak)), inverse(sums[1] * (1.0 + leak))); }
@@ -70,15 +67,6 @@ fn dot_rows(a: Strip, b: Strip) -> f32 { return column_total(Strip(vec4f(own_dot
 
 fn times_columns(v: Strip) -> Strip { return row_total(products_of_rows(&kernel, v), place); }
 fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kernel, u), place); }
-
-fn all_done(done: bool, lane: u32) -> bool {
-  if (lane == 0u) { atomicStore(&running, 0u); }
-  workgroupBarrier();
-  if (!done) { atomicStore(&running, 1u); }
-  workgroupBarrier();
-  if (lane == 0u) { verdict = atomicLoad(&running); }
-  return workgroupUniformLoad(&verdict) == 0u;
-}
 
 @compute @workgroup_size(THREADS)
 fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -109,7 +97,7 @@ fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   var done = !(energy > SMALLEST);
   for (var k = 0u; k < MOST_STEPS; k++) {
     if (k % LOOK_EVERY == 0u) {
-      if (all_done(done, lane)) { break; }
+      if (largest_of_all(f32(!done), place, lane) == 0.0) { break; }
     }
     let back = times_rows(times(times_columns(search), inverse_r));
     let product = plus(times(diagonal, search), -1.0, back);

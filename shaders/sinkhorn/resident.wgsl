@@ -67,9 +67,6 @@ var<private> matrix: u32;
 var<private> row_mass: Strip;
 var<private> column_mass: Strip;
 
-var<workgroup> running: atomic<u32>;
-var<workgroup> verdict: u32;
-
 fn row(i: u32) -> u32 { return place.r + SIDE * i; }
 fn column(j: u32) -> u32 { return place.c + SIDE * j; }
 
@@ -180,15 +177,6 @@ fn error_of(sums: Strip, u: Strip, next: Strip) -> f32 {
   return column_total(Strip(vec4f(dot(parts, vec4f(1.0)), 0.0, 0.0, 0.0), vec4f()), place)[0].x;
 }
 
-fn all_done(done: bool, lane: u32) -> bool {
-  if (lane == 0u) { atomicStore(&running, 0u); }
-  workgroupBarrier();
-  if (!done) { atomicStore(&running, 1u); }
-  workgroupBarrier();
-  if (lane == 0u) { verdict = atomicLoad(&running); }
-  return workgroupUniformLoad(&verdict) == 0u;
-}
-
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   place = place_of(lane, params.side);
@@ -278,7 +266,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         ran = t - 1u;
         error = found;
       }
-      if (all_done(done, lane)) { break; }
+      if (largest_of_all(f32(!done), place, lane) == 0.0) { break; }
     }
     u = chosen(done, u, next_u);
     let sums = times_rows(u);

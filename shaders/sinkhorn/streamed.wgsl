@@ -4,11 +4,12 @@
 //#include "lib/logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"
+//#include "lib/iterates.wgsl"
 
 // Forward for large sides. A workgroup of the panel entries reads `panel_rows` rows of one matrix once: row sums first, then, from
 // registers, its share of the column sums. One thread of the vector entries owns one row and one column of a matrix.
 //   logits, kernel: [count, n · m], element (i, j) at i · row_step + j · column_step; the kernel is the plan in the end
-//   state: [count, state_stride]: of rows f, u, next u, mass, mass reached; of columns g, v, mass, mass reached; iterations, error
+//   state: see lib/iterates.wgsl
 //   partials: [count, panels, 2, m] for the sweep, [count, panels, m + 1] after it, with the panel's share of the error in front
 //   record: [count, record_stride], see geometry.ts
 // COLUMNS = ceil(m / 256), at most 16.
@@ -67,26 +68,6 @@ struct Params {
 // Four rows by up to 16 columns.
 var<private> quads: array<vec4f, 16>;
 var<workgroup> stopped: u32;
-
-fn state_of(matrix: u32) -> u32 { return matrix * (5u * params.n + 4u * params.m + 2u); }
-fn row_state(matrix: u32, which: u32, i: u32) -> u32 { return state_of(matrix) + which * params.n + i; }
-fn column_state(matrix: u32, which: u32, j: u32) -> u32 { return state_of(matrix) + 5u * params.n + which * params.m + j; }
-fn ran_at(matrix: u32) -> u32 { return state_of(matrix) + 5u * params.n + 4u * params.m; }
-fn is_done(matrix: u32) -> bool { return state[ran_at(matrix)] > 0.0; }
-fn element(matrix: u32, i: u32, j: u32) -> u32 { return matrix * params.n * params.m + i * params.row_step + j * params.column_step; }
-
-fn share_of(exponent: f32) -> f32 { return power(vec4f(exponent)).x; }
-fn damped(mass: f32, lse: f32, leak: f32) -> f32 { return potential_of(vec4f(mass), vec4f(lse), leak).x; }
-fn safe_inverse(x: f32) -> f32 { return inverse(vec4f(x)).x; }
-
-// Logit over the temperature, PADDING where the entry is out.
-fn tempered(matrix: u32, i: u32, j: u32, temperature: f32, report: bool) -> f32 {
-  if (state[row_state(matrix, 3u, i)] == 0.0 || state[column_state(matrix, 2u, j)] == 0.0) { return PADDING; }
-  if (!is_open(matrix, i * params.row_step + j * params.column_step)) { return PADDING; }
-  let word = logits[element(matrix, i, j)];
-  if (report && is_broken(word)) { report_fault(params.fault | NUMBER, word); }
-  return scaled_logit(word, temperature);
-}
 
 fn load_logits(matrix: u32, first: u32, end: u32, lane: u32, temperature: f32, report: bool) {
   for (var k = 0u; k < COLUMNS; k++) {
@@ -186,30 +167,6 @@ fn sweep(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
       partials[index * 2u * params.m + j] = peaks[k];
       partials[(index * 2u + 1u) * params.m + j] = sums[k];
     }
-  }
-}
-
-fn write_record(matrix: u32, at: u32, value: f32) { record[matrix * params.record_stride + at] = value; }
-
-// What iteration t leaves for a backward pass, of row i and of column j.
-fn remember_row(matrix: u32, t: u32, i: u32) {
-  if (params.record < 2u || i >= params.n) { return; }
-  let at = params.history + (t - 1u) * params.history_stride;
-  let alive = state[row_state(matrix, 3u, i)] > 0.0;
-  let potential = select(EXCLUDED, state[row_state(matrix, 0u, i)], alive);
-  write_record(matrix, at + i, select(state[row_state(matrix, 1u, i)], potential, t <= params.annealed));
-  if (params.history_stride > params.n + params.m) {
-    write_record(matrix, at + params.n + params.m + i, safe_inverse(state[row_state(matrix, 4u, i)]));
-  }
-}
-fn remember_column(matrix: u32, t: u32, j: u32) {
-  if (params.record < 2u || j >= params.m) { return; }
-  let at = params.history + (t - 1u) * params.history_stride + params.n;
-  let alive = state[column_state(matrix, 2u, j)] > 0.0;
-  let potential = select(EXCLUDED, state[column_state(matrix, 0u, j)], alive);
-  write_record(matrix, at + j, select(state[column_state(matrix, 1u, j)], potential, t <= params.annealed));
-  if (params.history_stride > params.n + params.m) {
-    write_record(matrix, at + params.n + params.m + j, safe_inverse(state[column_state(matrix, 3u, j)]));
   }
 }
 

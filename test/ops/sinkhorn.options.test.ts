@@ -343,3 +343,35 @@ test("backward: none records nothing", () => {
   logits.requiresGrad = true;
   expect(sinkhorn(logits, { backward: "none" }).requiresGrad).toBe(false);
 });
+
+test("webgpu: one dispatch each way with any option, two for masks and sizes at once", async () => {
+  const device = on("webgpu");
+  const [n, m] = [6, 5];
+  const logits = device.tensor(normals(2 * n * m), [2, n, m]);
+  logits.requiresGrad = true;
+  const [a, b, start] = [device.ones([n]), device.full([m], n / m), device.zeros([m])];
+  const mask = device.ones([n, m], "int32");
+  const sizes = device.tensor([n, m, 3, m], [2, 2], "int32");
+  const cotangent = device.tensor(normals(2 * n * m, 1, 4), [2, n, m]);
+  const plain: [SinkhornOptions, number][] = [
+    [{}, 1],
+    [{ a, b }, 1],
+    [{ a, b, mask, start }, 1],
+    [{ sizes }, 1],
+    [{ mask, sizes }, 2],
+    [{ tolerance: 1e-3, checkEvery: 1 }, 1],
+    [{ rho: 2, annealing: { from: 2, factor: 0.5 } }, 1],
+    [{ order: "column", marginals: "uniform", backward: "implicit" }, 1],
+  ];
+  for (const [options, forward] of plain) {
+    const before = device.counters.dispatches;
+    const P = sinkhorn(logits, { iterations: 5, ...options });
+    expect(device.counters.dispatches - before, JSON.stringify(Object.keys(options))).toBe(forward);
+    P.backward(cotangent);
+    expect(device.counters.dispatches - before).toBe(forward + 1);
+    logits.grad?.dispose();
+    logits.grad = undefined;
+    P.dispose();
+  }
+  await device.synchronize();
+});

@@ -163,6 +163,12 @@ const runWithEps = (
   return Object.fromEntries(wanted.map((name) => [name, name === "PV" ? normalised(V) : normalised()]));
 };
 
+/** P alone, or what `outputs` names. */
+export interface Sinkhorn {
+  (logits: Tensor, options?: Omit<SinkhornOptions, "outputs">): Tensor;
+  <K extends SinkhornOutput>(logits: Tensor, options: SinkhornOptions & { readonly outputs: readonly K[] }): Record<K, Tensor>;
+}
+
 /**
  * Sinkhorn's iteration: scales the rows, then the columns, of exp(logits / temperature) to their masses, `iterations` times over.
  * With the default masses of 1 a square P becomes doubly stochastic. The result is that of the iterations that ran, and so is its gradient:
@@ -189,12 +195,10 @@ const runWithEps = (
  * await found.cost.item(); // => 0.25
  * ```
  */
-export function sinkhorn(logits: Tensor, options?: Omit<SinkhornOptions, "outputs">): Tensor;
-export function sinkhorn<K extends SinkhornOutput>(logits: Tensor, options: SinkhornOptions & { readonly outputs: readonly K[] }): Record<K, Tensor>;
-export function sinkhorn(logits: Tensor, options: SinkhornOptions = {}): Tensor | Partial<Record<SinkhornOutput, Tensor>> {
+export const sinkhorn = ((logits: Tensor, options: SinkhornOptions = {}): Tensor | Partial<Record<SinkhornOutput, Tensor>> => {
   checkTensor("sinkhorn", "logits", logits);
   checkOptions(options);
   const wanted = options.outputs ?? ["P"];
   const results = scope(() => (options.eps === undefined ? run(logits, options, wanted) : runWithEps(logits, options, options.eps, wanted)));
   return options.outputs === undefined ? (results.P as Tensor) : results;
-}
+}) as Sinkhorn;

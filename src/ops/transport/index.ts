@@ -29,8 +29,8 @@ export interface ApplyPlanOptions {
  * const logits = device.tensor([[0, 2], [1, 0]]);
  * const { P, f, g } = sinkhorn(logits, { outputs: ["P", "f", "g"] });
  * const x = device.tensor([[1], [10]]);
- * await applyPlan(logits, f, g, x).read(); // => [8.3579, 2.6421]
- * await matmul(P, x).read(); // => [8.3579, 2.6421]
+ * await applyPlan(logits, f, g, x).read(); // => [8.3582, 2.6418]
+ * await matmul(P, x).read(); // => [8.3582, 2.6418]
  * ```
  */
 export const applyPlan = (logits: Tensor, f: Tensor, g: Tensor, x: Tensor, options: ApplyPlanOptions = {}): Tensor => {

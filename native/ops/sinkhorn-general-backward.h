@@ -11,15 +11,14 @@ class GeneralBackward {
  public:
   static int64_t floats(const Backward& run) {
     const int64_t width = paddedTo(run.m), height = paddedTo(run.n);
-    return 3 * run.n * width + 10 * height + 10 * width;
+    return 3 * run.n * width + 8 * height + 10 * width;
   }
 
   GeneralBackward(const Backward& run, float* memory)
       : run_(run), n_(run.n), width_(paddedTo(run.m)), height_(paddedTo(run.n)), memory_(memory) {
     Areas areas(memory);
     p_ = areas.take(n_ * width_), rest_ = areas.take(n_ * width_), added_ = areas.take(n_ * width_);
-    for (float** vector :
-         {&barF_, &u_, &z_, &absorbedU_, &massF_, &inverseRows_, &reachedRows_, &spareRows_, &rowSums_, &more_})
+    for (float** vector : {&barF_, &u_, &z_, &absorbedU_, &massF_, &inverseRows_, &reachedRows_, &spareRows_})
       *vector = areas.take(height_);
     for (float** vector :
          {&barG_, &v_, &y_, &absorbedV_, &massG_, &inverseColumns_, &reachedColumns_, &before_, &sums_, &search_})
@@ -47,7 +46,7 @@ class GeneralBackward {
       if (before == 0)
         ratio(before_, absorbedV_, record_ + run_.start, run_.m);
       else if (before == run_.annealed)
-        alive(inverseColumns_, width_, sums2()), ratio(before_, absorbedV_, sums2(), run_.m);
+        alive(inverseColumns_, width_, search_), ratio(before_, absorbedV_, search_, run_.m);
       else
         ratio(before_, absorbedV_, record_ + run_.at(before) + n_, run_.m);
       back(p_, before_, rest_, nullptr);
@@ -64,7 +63,6 @@ class GeneralBackward {
 
  private:
   static void fill(float* to, int64_t size, float value) { std::fill(to, to + size, value); }
-  float* sums2() { return search_; }
 
   // 1 where there is mass.
   static void alive(const float* inverseMass, int64_t size, float* to) {
@@ -232,9 +230,8 @@ class GeneralBackward {
   float* memory_;
   int64_t b_ = 0;
   const float* record_ = nullptr;
-  float *p_, *rest_, *added_, *barF_, *u_, *z_, *absorbedU_, *massF_, *inverseRows_, *reachedRows_, *spareRows_,
-      *rowSums_, *more_, *barG_, *v_, *y_, *absorbedV_, *massG_, *inverseColumns_, *reachedColumns_, *before_, *sums_,
-      *search_;
+  float *p_, *rest_, *added_, *barF_, *u_, *z_, *absorbedU_, *massF_, *inverseRows_, *reachedRows_, *spareRows_, *barG_,
+      *v_, *y_, *absorbedV_, *massG_, *inverseColumns_, *reachedColumns_, *before_, *sums_, *search_;
 };
 
 // Conjugate gradients on the columns, preconditioned by the diagonal; see README.md of the room.

@@ -12,6 +12,7 @@ import {
   values,
 } from "../../testing/cases.ts";
 import { forward, ops } from "./op.ts";
+import { ENOUGH_WORKGROUPS, FEATURES_PER_THREAD } from "./plan.ts";
 import { type HyperConnectionAttrs, positionsOf, sizesOf } from "./reference.ts";
 
 const forwardTolerance = (d: number): Tolerance => ({
@@ -166,7 +167,8 @@ const partial = (
 ).map((constants) => hyperCase(`no gradient of ${constants.join(", ")}`, 4, { ...everything, constants }));
 const biasAlone = hyperCase("the gradient of bias alone, without a scale", 4, { bias: "shared", constants: ["logits"], batch: [5] });
 
-const features = [0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 127, 128, 129, 130, 257].flatMap((d) =>
+/** Around the widths of vectors, and the numbers of features at which another number of threads shares a matrix. */
+const features = [0, 1, 2, 3, 4, 5, 15, 16, 17, 32, 33, 63, 64, 65, 127, 128, 129, 130, 257].flatMap((d) =>
   [4, 7].map((n) => hyperCase(`n=${n} d=${d}`, n, { iterations: 3, d, batch: [3], scale: "shared" })),
 );
 const wide = [
@@ -174,6 +176,12 @@ const wide = [
   hyperCase("8x3 d=600", 8, { m: 3, d: 600, batch: [4], iterations: 2, finiteDifferences: { off: "smaller d are checked" } }),
   hyperCase("n=4 many matrices with streams", 4, { d: 9, batch: [1100], iterations: 2, finiteDifferences: { off: "fewer are checked" } }),
 ];
+const manyWorkgroups = hyperCase("more matrices than workgroups", 1, {
+  d: 128 * FEATURES_PER_THREAD,
+  batch: [ENOUGH_WORKGROUPS + 1],
+  iterations: 1,
+  finiteDifferences: { off: "fewer are checked" },
+});
 const large = [
   hyperCase("n=4 many matrices", 4, {
     batch: [70_000],
@@ -216,6 +224,7 @@ export const cases: readonly Case[] = [
   biasAlone,
   ...features,
   ...wide,
+  manyWorkgroups,
   ...large,
   ...special,
 ];

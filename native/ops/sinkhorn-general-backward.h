@@ -111,11 +111,16 @@ class GeneralBackward {
       kernel(b, run_.temperature, record_ + run_.f(), record_ + run_.g(), p_);
     } else {
       gatherInto(p_, run_.values, run_.kind == Matrix::logPlan ? far : 0.0f);
-      if (run_.kind == Matrix::logPlan)
-        for (int64_t e = 0; e < n_ * width_; e += lanes) store(p_ + e, power(load(p_ + e)));
     }
     const bool logarithmic = run_.kind == Matrix::logPlan;
     if (run_.gradient && run_.kind != Matrix::logits) gatherInto(logarithmic ? added_ : rest_, run_.gradient, 0);
+    // A cotangent counts where there is something to change. P may be too small for a float where its logarithm is
+    // none.
+    for (int64_t e = 0; logarithmic && e < n_ * width_; e += lanes) {
+      const vf value = load(p_ + e);
+      store(added_ + e, select(value > excluded, load(added_ + e), vf{}));
+      store(p_ + e, power(value));
+    }
     if (run_.recordGradient) {
       const float* from = run_.recordGradient + b * run_.size;
       std::copy(from + run_.f(), from + run_.f() + n_, barF_);
@@ -126,9 +131,7 @@ class GeneralBackward {
       perVector(width_, [&](int64_t j) {
         const int64_t e = i * width_ + j;
         const vf share = load(p_ + e);
-        // A cotangent counts where there is something to change.
         store(rest_ + e, select(share > 0.0f, load(rest_ + e), vf{}));
-        store(added_ + e, select(share > 0.0f, load(added_ + e), vf{}));
         const vf weight = share * load(rest_ + e) + load(added_ + e);
         total += weight;
         store(barG_ + j, load(barG_ + j) + weight);

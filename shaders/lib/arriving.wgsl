@@ -78,7 +78,7 @@ fn arrive() -> Sums {
       var cotangent = 0.0;
       if (params.arriving == 1u && params.matrix == 0u && share > 0.0) { cotangent = gradient[at_element(i, j)]; }
       rest[(i * TILE + j) / 4u][j % 4u] = cotangent;
-      let weight = share * cotangent + added(i, j, share);
+      let weight = share * cotangent + added(i, j);
       sums.rows[i / 4u][i % 4u] += weight;
       sums.columns[j / 4u][j % 4u] += weight;
     }
@@ -86,10 +86,12 @@ fn arrive() -> Sums {
   return sums;
 }
 
-// The cotangent of log P, which is added in the end.
-fn added(i: u32, j: u32, share: f32) -> f32 {
-  if (params.arriving == 0u || params.matrix != 1u || share == 0.0) { return 0.0; }
-  return gradient[at_element(i, j)];
+// The cotangent of log P, which is added in the end: also where P itself is too small for a float, but not where there is no mass.
+fn added(i: u32, j: u32) -> f32 {
+  if (params.arriving == 0u || params.matrix != 1u || !inside(i, j)) { return 0.0; }
+  let at = at_element(i, j);
+  if (values[at] <= EXCLUDED) { return 0.0; }
+  return gradient[at];
 }
 
 // Writes the gradient of the logits out of `rest`, and those of masses and start.

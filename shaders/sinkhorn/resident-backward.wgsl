@@ -167,7 +167,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   for (var i = 0u; i < TILE; i++) {
     for (var j = 0u; j < TILE; j++) {
       let at = (i * TILE + j) / 4u;
-      rest[at][j % 4u] = (kernel[at][j % 4u] * rest[at][j % 4u] + added(i, j, kernel[at][j % 4u])) / params.temperature;
+      rest[at][j % 4u] = (kernel[at][j % 4u] * rest[at][j % 4u] + added(i, j)) / params.temperature;
     }
   }
   for (var t = params.annealed; t >= 1u; t--) {

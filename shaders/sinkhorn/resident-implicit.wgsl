@@ -126,7 +126,7 @@ fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     for (var j = 0u; j < TILE; j++) {
       let at = (i * TILE + j) / 4u;
       let share = kernel[at][j % 4u];
-      rest[at][j % 4u] = (share * (rest[at][j % 4u] - alpha[i / 4u][i % 4u] - beta[j / 4u][j % 4u]) + added(i, j, share)) / params.temperature;
+      rest[at][j % 4u] = (share * (rest[at][j % 4u] - alpha[i / 4u][i % 4u] - beta[j / 4u][j % 4u]) + added(i, j)) / params.temperature;
     }
   }
   deliver(times(times(alpha, r), inverse_masses(true)), times(times(beta, c), inverse_masses(false)), Strip());

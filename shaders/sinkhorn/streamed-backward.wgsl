@@ -93,6 +93,13 @@ fn share_at(matrix: u32, i: u32, j: u32, t: u32) -> f32 {
   return select(value, power(vec4f(value)).x, params.matrix == 1u);
 }
 
+// Whether a cotangent of the values counts: where there is something to change. P may be too small for a float where its logarithm is none.
+fn counts(matrix: u32, i: u32, j: u32, share: f32) -> bool {
+  if (params.arriving == 0u || params.matrix == 2u) { return false; }
+  if (params.matrix == 1u) { return values[element(matrix, i, j)] > EXCLUDED; }
+  return share > 0.0;
+}
+
 struct Vector {
   matrix: u32,
   index: u32,
@@ -198,7 +205,7 @@ fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
       let j = lane + 256u * k;
       var weight = vec4f();
       for (var r = 0u; r < 4u; r++) {
-        if (params.arriving == 1u && params.matrix != 2u && first + r < end && j < params.m && quads[k][r] > 0.0) {
+        if (first + r < end && j < params.m && counts(matrix, first + r, j, quads[k][r])) {
           weight[r] = gradient[element(matrix, first + r, j)] * select(1.0, quads[k][r], params.matrix == 0u);
         }
       }
@@ -354,7 +361,7 @@ fn assemble(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
           dx[at] -= share * products[i][j] / temperature;
         } else {
           var arrived = 0.0;
-          if (params.arriving == 1u && params.matrix != 2u && share > 0.0) { arrived = gradient[at]; }
+          if (counts(matrix, row, column, share)) { arrived = gradient[at]; }
           let inner = select(arrived, 0.0, params.matrix == 1u) - products[i][j];
           dx[at] = (share * inner + select(0.0, arrived, params.matrix == 1u)) / temperature;
         }

@@ -298,6 +298,7 @@ const annealed = [
 ];
 const byPlan = [
   ...inRegimes("log P", (n, m) => ({ scale: 3, attrs: { iterations: iterations(n, m, 10), plan: "logP" } })),
+  ...inRegimes("log P, where P is too small for a float", (n, m) => ({ scale: 100, attrs: { iterations: iterations(n, m, 4), plan: "logP" } })),
   ...inRegimes("log P under a mask", (n, m) => ({ mask: "each", attrs: { iterations: iterations(n, m, 3), plan: "logP" }, potentials: true })),
   ...inRegimes("potentials alone", (n, m) => ({ potentials: true, attrs: { iterations: iterations(n, m, 10), plan: "none" } })),
   ...inRegimes("potentials alone under a mask, columns first", (n, m) => ({

@@ -44,8 +44,10 @@ const arrive = ({ call, scalars, inputs }: ReferenceRun<BackwardAttrs>, b: numbe
       ? kernel(scalars.temperature, record.subarray(layout.f, layout.f + n), record.subarray(layout.g, layout.g + m))
       : entries((i, j) => (matrix === "P" ? values[place(i, j)] : Math.exp(values[place(i, j)])));
   const arriving = operand("gradient", n * m);
-  const gradient = entries((i, j) => (arriving && p[i * m + j] > 0 ? arriving[place(i, j)] : 0));
   const logarithmic = matrix === "logP";
+  // A cotangent counts where there is something to change. P may be too small for a float where its logarithm is none.
+  const counts = (i: number, j: number): boolean => (logarithmic ? values[place(i, j)] > EXCLUDED : p[i * m + j] > 0);
+  const gradient = entries((i, j) => (arriving && counts(i, j) ? arriving[place(i, j)] : 0));
   const potentials = operand("recordGradient", layout.size);
   const barF = Float64Array.from({ length: n }, (_, i) => potentials?.[layout.f + i] ?? 0);
   const barG = Float64Array.from({ length: m }, (_, j) => potentials?.[layout.g + j] ?? 0);

@@ -62,7 +62,7 @@ describe("birkhoff", () => {
   });
 
   test.each([
-    [["frobnicate"], 'expected one of info, check, discover for the command, but received "frobnicate"'],
+    [["frobnicate"], 'expected one of info, check, bench, discover for the command, but received "frobnicate"'],
     [["discover", "--frobnicate"], "Unknown option '--frobnicate'"],
     [["discover", "--steps", "0"], 'expected an integer of at least 1 for `--steps`, but received "0"'],
     [["discover", "--steps", "many"], 'expected an integer of at least 1 for `--steps`, but received "many"'],

@@ -125,7 +125,8 @@ const benchDevice = async (opened: Device, cases: readonly BenchCase[], rivals: 
   const device = deviceOf(backend);
   await using reference = deviceOf(openReference());
   const software = device.info.software && device.kind === "webgpu";
-  const peaks = await measurePeaks(device);
+  // A software GPU has no limits of its own.
+  const peaks = software ? undefined : await measurePeaks(device);
   if (!json) say(`\n${headline(device, peaks)}\n`);
   const { running, absent } = opponents(rivals, device);
   const context = { device, backend, rivals: running, absent, ...(device.kind !== "reference" && { reference }) };

@@ -5,7 +5,7 @@ import type { BenchCase, Contestant } from "../bench/harness/bench.ts";
 import { difference, disagreement } from "../bench/harness/compare.ts";
 import { dataOf, sliceOf } from "../bench/harness/data.ts";
 import { bytesOf, ours, recording } from "../bench/harness/ours.ts";
-import { race, shareOf, summarize, timeInTurns, verdict } from "../bench/harness/race.ts";
+import { type Opened, race, shareOf, summarize, timeInTurns, verdict } from "../bench/harness/race.ts";
 import { type Line, lineOf, textOf } from "../bench/harness/report.ts";
 import { Rival, type RivalProgram, Unavailable } from "../bench/harness/rival.ts";
 import { benches } from "../bench/index.ts";
@@ -17,11 +17,12 @@ import { cumsum } from "../src/ops/cumsum/op.ts";
 import { add, mul } from "../src/ops/elementwise/index.ts";
 import type { Tensor } from "../src/tensor.ts";
 
-const backend = recording(openReference());
-const device = deviceOf(backend);
+const open = async (): Promise<Opened> => {
+  const backend = recording(openReference());
+  return { device: deviceOf(backend), backend };
+};
 const truth = deviceOf(openReference());
 afterAll(async () => {
-  await device.close();
   await truth.close();
 });
 
@@ -43,7 +44,7 @@ const program = (manner: string): RivalProgram => ({
 });
 const OPTIONS = { rounds: 3, sampleMs: 0 };
 const run = async (entry: BenchCase, rivals: readonly Rival[] = []) =>
-  race(entry, { device, backend, reference: truth, rivals, absent: { other: "not installed" } }, OPTIONS);
+  race(entry, { kind: "reference", open, reference: truth, rivals, absent: { other: "not installed" } }, OPTIONS);
 
 describe("results", () => {
   test("differences are relative to the largest entry, and infinite for what is missing or no number", () => {
@@ -98,9 +99,19 @@ describe("a race", () => {
   });
 
   test("leaves no buffer behind", async () => {
+    const { device, backend } = await open();
+    const side = ours("fused", doubling.fused, doubling, dataOf(doubling), device, backend);
     const before = device.counters.liveBuffers;
-    await run(doubling);
-    expect(device.counters.liveBuffers).toBe(before);
+    for (const pass of ["forward", "forward+backward"] as const) {
+      await side.run(pass, 3);
+      await side.results(pass);
+      await side.resultsUpTo(pass, 5);
+      await side.counts(pass);
+      expect(device.counters.liveBuffers).toBe(before);
+    }
+    side[Symbol.dispose]();
+    expect(device.counters.liveBuffers).toBe(0);
+    await device.close();
   });
 
   test("refuses a naive form that computes something else, in the pass where it does", async () => {
@@ -112,7 +123,7 @@ describe("a race", () => {
   });
 
   test("refuses a fused form that is wrong on one device alone", async () => {
-    const onOne = (x: Tensor): Tensor => mul(x, x.device === device ? 3 : 2);
+    const onOne = (x: Tensor): Tensor => mul(x, x.device === truth ? 2 : 3);
     const [outcome] = await run({ ...doubling, fused: onOne, naive: onOne });
     expect(outcome.refused).toMatch(/^the fused form differs from reference by /);
   });

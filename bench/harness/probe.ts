@@ -54,20 +54,23 @@ const copyProbe: Op<Attrs> = defineOp({
   gradient,
 });
 
-const ROUNDS = 7;
-/** A sample lasts this long at the least, so that neither launching nor the clock counts. */
-const SAMPLE_MS = 40;
+/** Samples, and how long one lasts at the least, so that neither launching nor the clock counts; on a CPU so short that some are left alone by other programs. */
+const SAMPLES = { gpu: { count: 7, ms: 40 }, cpu: { count: 60, ms: 4 } } as const;
 
 /** Work per millisecond of the best of some samples: a peak is what was reached, not what is usual. */
-const best = async (run: (amount: number) => Promise<number>, unit: number): Promise<number> => {
+const best = async (
+  run: (amount: number) => Promise<number>,
+  unit: number,
+  { count, ms }: { readonly count: number; readonly ms: number },
+): Promise<number> => {
   let amount = 1;
   let took = await run(amount);
-  while (took < SAMPLE_MS) {
-    amount *= Math.max(2, Math.min(16, Math.ceil((1.2 * SAMPLE_MS) / Math.max(took, 0.1))));
+  while (took < ms) {
+    amount *= Math.max(2, Math.min(16, Math.ceil((1.2 * ms) / Math.max(took, 0.1))));
     took = await run(amount);
   }
   let rate = (unit * amount) / took;
-  for (let i = 1; i < ROUNDS; i++) rate = Math.max(rate, (unit * amount) / (await run(amount)));
+  for (let i = 1; i < count; i++) rate = Math.max(rate, (unit * amount) / (await run(amount)));
   return rate;
 };
 
@@ -76,6 +79,7 @@ export const measurePeaks = async (device: Device): Promise<Peaks | undefined> =
   if (device.kind === "reference") return undefined;
   const gpu = device.kind === "webgpu";
   const { software } = device.info;
+  const samples = gpu ? SAMPLES.gpu : SAMPLES.cpu;
   const timed = async (fn: () => void): Promise<number> => {
     const start = performance.now();
     scope(fn);
@@ -90,6 +94,7 @@ export const measurePeaks = async (device: Device): Promise<Peaks | undefined> =
   const fma = await best(
     (amount) => timed(() => void apply(fmaProbe, [nothing], { items }, { flop: flop * amount, rounds: rounds * amount })),
     flop * items,
+    samples,
   );
   // Far beyond the caches; within one binding of the least GPU.
   const words = software ? 1 << 22 : 1 << 25;
@@ -98,6 +103,6 @@ export const measurePeaks = async (device: Device): Promise<Peaks | undefined> =
     if (!gpu) apply(copyProbe, [x], {}, { repeat: amount });
     else for (let i = 0; i < amount; i++) scope(() => void apply(copyProbe, [x], {}, { repeat: 1 }));
   };
-  const copy = await best((amount) => timed(() => copies(amount)), 8 * words);
+  const copy = await best((amount) => timed(() => copies(amount)), 8 * words, samples);
   return { fma, copy, how: `multiply-adds in registers; copies of ${(4 * words) / 2 ** 20} MiB, read and write counted` };
 };

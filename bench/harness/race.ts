@@ -1,5 +1,6 @@
 /** One case on one device: everybody's results compared, then everybody timed in turns. */
 import { Bench } from "tinybench";
+import type { DeviceKind } from "../../src/backend.ts";
 import type { Device } from "../../src/device.ts";
 import { type BenchCase, type Contestant, type Cost, type Pass, passesOf } from "./bench.ts";
 import { disagreement } from "./compare.ts";
@@ -94,9 +95,15 @@ const compareAll = async (
   return errors;
 };
 
-export interface RaceContext {
+export interface Opened {
   readonly device: Device;
   readonly backend: RecordingBackend;
+}
+
+export interface RaceContext {
+  readonly kind: DeviceKind;
+  /** A fresh device. Both forms get one of their own: a pool full of the other's buffers would cost allocations. */
+  open(): Promise<Opened>;
   /** The float64 device; left out where the device itself is that one. */
   readonly reference?: Device;
   readonly rivals: readonly Rival[];
@@ -106,15 +113,18 @@ export interface RaceContext {
 
 /** All passes of a case. What goes wrong refuses the pass and is told; it does not end the run. */
 export const race = async (entry: BenchCase, context: RaceContext, options: RaceOptions): Promise<readonly Outcome[]> => {
-  const { device, backend, reference } = context;
+  const { kind, reference } = context;
   const data = dataOf(entry);
   const absent: Record<string, string> = { ...context.absent };
-  using fused = ours("fused", entry.fused, entry, data, device, backend);
-  using naive = ours("naive", entry.naive, entry, data, device, backend);
+  const [first, second] = [await context.open(), await context.open()];
+  await using _first = first.device;
+  await using _second = second.device;
+  using fused = ours("fused", entry.fused, entry, data, first.device, first.backend);
+  using naive = ours("naive", entry.naive, entry, data, second.device, second.backend);
   const rivals: Contestant[] = [];
   for (const rival of context.rivals) {
     try {
-      rivals.push(await rival.prepare(entry, data, device.kind === "webgpu"));
+      rivals.push(await rival.prepare(entry, data, kind === "webgpu"));
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
       absent[rival.name] = error.message;
@@ -130,8 +140,8 @@ export const race = async (entry: BenchCase, context: RaceContext, options: Race
         outcomes.push({ entry, pass, errors, absent, refused });
         continue;
       }
-      const [first, second, ...others] = await timeInTurns([fused, naive, ...rivals], pass, options);
-      const measured = { fused: first, naive: second, rivals: others, counts: await fused.counts(pass), naiveCounts: await naive.counts(pass) };
+      const [ownTime, naiveTime, ...others] = await timeInTurns([fused, naive, ...rivals], pass, options);
+      const measured = { fused: ownTime, naive: naiveTime, rivals: others, counts: await fused.counts(pass), naiveCounts: await naive.counts(pass) };
       outcomes.push({ entry, pass, errors, absent, measured });
     } catch (error) {
       outcomes.push({ entry, pass, errors, absent, refused: (error as Error).message });

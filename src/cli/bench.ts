@@ -1,12 +1,12 @@
 /** `birkhoff bench`: chooses cases, devices and rivals, and prints what the harness measured. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import type { Bench, BenchCase } from "../../bench/harness/bench.ts";
 import { recording } from "../../bench/harness/ours.ts";
 import { measurePeaks } from "../../bench/harness/probe.ts";
-import { race } from "../../bench/harness/race.ts";
+import { type Opened, race } from "../../bench/harness/race.ts";
 import { headline, lineOf, textOf } from "../../bench/harness/report.ts";
 import { packageFolder, RIVALS, Rival } from "../../bench/harness/rival.ts";
 import { benches } from "../../bench/index.ts";
@@ -34,6 +34,8 @@ const FLAGS: readonly Flag[] = [
 
 /** A sample lasts this long at the least; on a software GPU it is a single step. */
 const SAMPLE_MS = 25;
+/** Load of the last minute above which something else is running. */
+const BUSY = 0.7;
 /** Work of a step that a software GPU gets through in a second or so. */
 const SOFTWARE_OPERATIONS = 4e7;
 
@@ -55,7 +57,7 @@ const chosenRivals = (list: string | undefined): typeof RIVALS => {
   return RIVALS.filter(({ name }) => names.includes(name));
 };
 
-/** The devices to bench, and why others are left out. */
+/** The devices to bench, and why others are left out. Cases open their own; these are for what is the same for all cases. */
 const openDevices = async (flags: Flags): Promise<{ readonly devices: readonly Device[]; readonly rejected: readonly string[] }> => {
   const options = openOptions(flags);
   const picked = await openDevice(options);
@@ -68,8 +70,8 @@ const openDevices = async (flags: Flags): Promise<{ readonly devices: readonly D
   }
 };
 
-/** What belongs to a number that is kept: when, of which state of the code, on which Node. */
-const provenance = (): Record<string, string> => {
+/** What belongs to a number that is kept: when, of which state of the code, on which Node, and how busy the machine was before. */
+const provenance = (): Record<string, string | number> => {
   const folder = packageFolder();
   let { version: commit } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };
   try {
@@ -78,7 +80,7 @@ const provenance = (): Record<string, string> => {
   } catch {
     // Installed as a package: its version says which code it is.
   }
-  return { commit, date: new Date().toISOString(), node: process.version };
+  return { commit, date: new Date().toISOString(), node: process.version, load: loadavg()[0] };
 };
 
 interface Rivals {
@@ -118,18 +120,20 @@ interface Count {
   readonly refused: number;
 }
 
-const benchDevice = async (opened: Device, cases: readonly BenchCase[], rivals: Rivals, flags: Flags): Promise<Count> => {
+const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: Rivals, flags: Flags): Promise<Count> => {
   const json = flags.has("json");
   const origin = provenance();
-  const backend = recording(opened.backend);
-  const device = deviceOf(backend);
+  const open = async (): Promise<Opened> => {
+    const backend = recording((await openDevice({ ...openOptions(flags), device: device.kind })).backend);
+    return { device: deviceOf(backend), backend };
+  };
   await using reference = deviceOf(openReference());
   const software = device.info.software && device.kind === "webgpu";
   // A software GPU has no limits of its own.
   const peaks = software ? undefined : await measurePeaks(device);
   if (!json) say(`\n${headline(device, peaks)}\n`);
   const { running, absent } = opponents(rivals, device);
-  const context = { device, backend, rivals: running, absent, ...(device.kind !== "reference" && { reference }) };
+  const context = { kind: device.kind, open, rivals: running, absent, ...(device.kind !== "reference" && { reference }) };
   const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS };
   let [ran, refused] = [0, 0];
   for (const entry of cases.filter((one) => suits(one, software))) {
@@ -176,6 +180,8 @@ export const benchCommand = async (args: readonly string[]): Promise<number> => 
       for (const { name: rival, description } of rivals.running) say(`${rival}: ${description}`);
       for (const [rival, reason] of Object.entries(rivals.absent)) say(`${rival} not raced: ${reason}`);
       say("ratios are theirs over ours: above 1, ours is faster");
+      const [load] = loadavg();
+      if (load > BUSY) say(`the machine is busy (load ${load.toFixed(1)}): neither times nor shares are to be kept`);
     }
     const counts: Count[] = [];
     for (const device of devices) counts.push(await benchDevice(device, cases, rivals, flags));

@@ -17,6 +17,7 @@ export const driver = ["native/test/driver.cc", "native/test/math.cc", "native/t
 /** Compiled once per level. */
 export const kernels = [
   "native/kernels.cc",
+  "native/probe.cc",
   ...readdirSync(join(root, "native/ops"))
     .filter((file) => file.endsWith(".cc"))
     .sort()

@@ -11,10 +11,11 @@ namespace birkhoff {
 
 using KernelTable = std::span<const KernelEntry> (*)();
 
-#define BIRKHOFF_LEVEL(name)                  \
-  namespace name {                            \
-  std::span<const KernelEntry> kernels();     \
-  std::span<const KernelEntry> testKernels(); \
+#define BIRKHOFF_LEVEL(name)                   \
+  namespace name {                             \
+  std::span<const KernelEntry> kernels();      \
+  std::span<const KernelEntry> probeKernels(); \
+  std::span<const KernelEntry> testKernels();  \
   }
 #if defined(__x86_64__)
 BIRKHOFF_LEVEL(portable)

@@ -3,10 +3,10 @@
 // The tests' own addon and driver have some kernels more. Nothing else refers to those, so nothing else links them.
 #if defined(BIRKHOFF_TEST)
 #define BIRKHOFF_TABLES(level) \
-  { level::kernels, level::testKernels }
+  { level::kernels, level::probeKernels, level::testKernels }
 #else
 #define BIRKHOFF_TABLES(level) \
-  { level::kernels }
+  { level::kernels, level::probeKernels }
 #endif
 
 namespace birkhoff {

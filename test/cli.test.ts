@@ -58,11 +58,11 @@ describe("birkhoff", () => {
   test("without a command shows the commands", async () => {
     const { code, stdout } = await birkhoff();
     expect(code).toBe(2);
-    for (const name of ["info", "check", "discover"]) expect(stdout).toContain(name);
+    for (const name of ["info", "check", "bench", "discover"]) expect(stdout).toContain(name);
   });
 
   test.each([
-    [["frobnicate"], 'expected one of info, check, discover for the command, but received "frobnicate"'],
+    [["frobnicate"], 'expected one of info, check, bench, discover for the command, but received "frobnicate"'],
     [["discover", "--frobnicate"], "Unknown option '--frobnicate'"],
     [["discover", "--steps", "0"], 'expected an integer of at least 1 for `--steps`, but received "0"'],
     [["discover", "--steps", "many"], 'expected an integer of at least 1 for `--steps`, but received "many"'],
@@ -109,6 +109,29 @@ test("check prints a table and a count", async () => {
   expect(stdout).toMatch(/ok +elementwise +(\d+) of \1 cases/);
   expect(stdout).toMatch(/\n\d+ passed, 0 failed\n$/);
   expect(code).toBe(0);
+});
+
+test("bench lists its cases, refuses what it does not know, and says what is not installed", async () => {
+  const { code, stdout } = await birkhoff("bench", "--list");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^sinkhorn: .*\n {2}sinkhorn 64x64x64 T20\n/);
+  for (const args of [["nothing"], ["--case", "nothing"], ["--rivals", "nothing"], ["--rounds", "0"]]) {
+    const refused = await birkhoff("bench", ...args);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain("birkhoff bench: expected ");
+  }
+  const args = ["bench", "sinkhorn", "--case", "3x100", "--device", "native", "--rounds", "1", "--json"];
+  const ran = await start(args, { BIRKHOFF_PYTHON: "/nowhere/python" }).done;
+  expect(ran.code).toBe(0);
+  const lines = ran.stdout.trimEnd().split("\n");
+  expect(lines).toHaveLength(2);
+  for (const line of lines) {
+    const { absent, errors, share, newBuffers } = JSON.parse(line);
+    expect(Object.keys(absent)).toContain("torch");
+    expect(Object.keys(errors)).toEqual(expect.arrayContaining(["naive", "reference"]));
+    expect(share).toBeGreaterThan(0);
+    expect(newBuffers).toBe(0);
+  }
 });
 
 describe("discover", () => {

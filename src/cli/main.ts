@@ -1,5 +1,6 @@
 /** The command `birkhoff`. */
 import { BirkhoffError } from "../errors.ts";
+import { benchCommand } from "./bench.ts";
 import { check } from "./check.ts";
 import { discoverCommand } from "./discover.ts";
 import { info } from "./info.ts";
@@ -7,6 +8,7 @@ import { info } from "./info.ts";
 const COMMANDS: Readonly<Record<string, { readonly run: (args: readonly string[]) => Promise<number>; readonly help: string }>> = {
   info: { run: info, help: "the devices of this machine, which one is picked, and why" },
   check: { run: check, help: "every kernel against the float64 reference on your device, as a table" },
+  bench: { run: benchCommand, help: "fused kernels beside naive compositions and other libraries, with the share of the hardware's limit" },
   discover: { run: discoverCommand, help: "train a network on data with an unknown symmetry and report what it found" },
 };
 

@@ -1,0 +1,64 @@
+/** What a bench is: plain data. Nothing in this folder names an op; `bench/<room>.bench.ts` does. */
+import type { Shape } from "../../src/op.ts";
+import type { Tensor } from "../../src/tensor.ts";
+import type { Fill } from "../../src/testing/cases.ts";
+
+export type Pass = "forward" | "forward+backward";
+
+/** An operation as a function of the case's inputs. */
+export type Form = (...inputs: readonly Tensor[]) => Tensor;
+
+export interface BenchInput {
+  readonly shape: Shape;
+  /** Default N(0, 1). */
+  readonly fill?: Fill;
+  /** Whether forward+backward differentiates with respect to it. Default true. */
+  readonly gradient?: boolean;
+  /** Whether axis 0 is the batch, as it is the output's. Default true; false for weights. */
+  readonly batched?: boolean;
+}
+
+/** What a pass has to do at the least, on paper. */
+export interface Cost {
+  /** Multiply-adds count as two. */
+  readonly operations: number;
+  /** Every input read once, every result written once. */
+  readonly bytes: number;
+}
+
+export interface BenchCase {
+  /** The name under which rivals and documents know it; unique among all benches. */
+  readonly name: string;
+  readonly inputs: readonly BenchInput[];
+  /** Shape of the result, and so of the cotangent. Axis 0 is the batch where any input is batched. */
+  readonly output: Shape;
+  readonly fused: Form;
+  /** The same mathematics out of elementary operations. */
+  readonly naive: Form;
+  /** What rivals are asked to run: an operation of their list, with its numbers. Without it they are not asked. */
+  readonly rival?: { readonly operation: string; readonly [parameter: string]: number | string };
+  readonly cost: Readonly<Partial<Record<Pass, Cost>>>;
+  /** Largest difference between any two sides that counts as equal, relative to the tensor's largest entry. */
+  readonly tolerance: { readonly relative: number; readonly reason: string };
+  /** Too small to say anything about hardware: run on software GPUs alone. */
+  readonly softwareOnly?: boolean;
+}
+
+export interface Bench {
+  /** The room's name. */
+  readonly name: string;
+  /** One line for `--list`. */
+  readonly about: string;
+  readonly cases: readonly BenchCase[];
+}
+
+export const passesOf = ({ cost }: BenchCase): Pass[] => (["forward", "forward+backward"] as const).filter((pass) => cost[pass] !== undefined);
+
+/** One side of a race. */
+export interface Contestant {
+  readonly name: string;
+  /** Runs `steps` steps in a row; gives the milliseconds until the last one has finished. */
+  run(pass: Pass, steps: number): Promise<number>;
+  /** The result of one step and, with a backward pass, the gradients of the inputs that want one, in their order. */
+  results(pass: Pass): Promise<readonly ArrayLike<number>[]>;
+}

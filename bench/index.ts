@@ -1,0 +1,5 @@
+/** The list of benches, for the command line. */
+import type { Bench } from "./harness/bench.ts";
+import { bench as sinkhorn } from "./sinkhorn.bench.ts";
+
+export const benches: readonly Bench[] = [sinkhorn];

@@ -1,0 +1,92 @@
+"""PyTorch, eager, as a rival of `birkhoff bench`; the protocol stands in bench/README.md. Argument: number of threads."""
+
+import json
+import sys
+import time
+
+answers = sys.stdout
+sys.stdout = sys.stderr
+
+
+def answer(**fields):
+    print(json.dumps(fields), file=answers, flush=True)
+
+
+try:
+    import numpy as np
+    import torch
+except ImportError as error:
+    answer(id=0, unavailable=f"not installed: {error} (Debian: python3-torch; another Python: BIRKHOFF_PYTHON)")
+    sys.exit(0)
+
+
+def sinkhorn(logits, iterations):
+    for _ in range(iterations):
+        logits = logits - torch.logsumexp(logits, -1, keepdim=True)
+        logits = logits - torch.logsumexp(logits, -2, keepdim=True)
+    return logits.exp()
+
+
+OPERATIONS = {"sinkhorn": sinkhorn}
+
+
+class Case:
+    def __init__(self, request):
+        parameters = dict(request["case"])
+        self.function = OPERATIONS[parameters.pop("operation")]
+        self.parameters = parameters
+        self.gpu = request["gpu"]
+
+        def load(tensor):
+            values = np.fromfile(tensor["file"], dtype=np.float32).reshape(tensor["shape"])
+            return torch.from_numpy(values).to("cuda" if self.gpu else "cpu")
+
+        self.inputs = [load(tensor).requires_grad_(tensor["gradient"]) for tensor in request["inputs"]]
+        self.leaves = [tensor for tensor in self.inputs if tensor.requires_grad]
+        self.cotangent = load(request["cotangent"])
+
+    def step(self, name):
+        if name == "forward":
+            with torch.no_grad():
+                return [self.function(*self.inputs, **self.parameters)]
+        result = self.function(*self.inputs, **self.parameters)
+        return [result.detach(), *torch.autograd.grad(result, self.leaves, self.cotangent)]
+
+    def finish(self):
+        if self.gpu:
+            torch.cuda.synchronize()
+
+
+def serve(request, case):
+    if request["do"] == "prepare":
+        if request["case"]["operation"] not in OPERATIONS:
+            answer(id=request["id"], unavailable=f"it has no {request['case']['operation']}")
+        elif request["gpu"] and not torch.cuda.is_available():
+            answer(id=request["id"], unavailable="this PyTorch has no GPU")
+        else:
+            case = Case(request)
+            answer(id=request["id"])
+    elif request["do"] == "run":
+        case.finish()
+        start = time.perf_counter()
+        for _ in range(request["steps"]):
+            case.step(request["pass"])
+        case.finish()
+        answer(id=request["id"], ms=(time.perf_counter() - start) * 1e3)
+    else:
+        results = case.step(request["pass"])
+        for i, tensor in enumerate(results):
+            tensor.cpu().contiguous().numpy().tofile(f"{request['prefix']}{i}.f32")
+        answer(id=request["id"], sizes=[tensor.numel() for tensor in results])
+    return case
+
+
+torch.set_num_threads(int(sys.argv[1]))
+answer(id=0, ready=f"PyTorch {torch.__version__}, eager, {torch.get_num_threads()} threads")
+current = None
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        current = serve(request, current)
+    except Exception as error:  # Whatever it is, the other side must hear of it.
+        answer(id=request["id"], error=f"{type(error).__name__}: {error}")

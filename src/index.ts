@@ -54,6 +54,7 @@ export * from "./ops/hyperConnection/index.ts";
 export * from "./ops/matmul/index.ts";
 export * from "./ops/norm/index.ts";
 export * from "./ops/pool/index.ts";
+export * from "./ops/random/index.ts";
 export * from "./ops/reduce/index.ts";
 export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";

@@ -45,6 +45,7 @@ export {
   type VjpContext,
 } from "./op.ts";
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
+export * from "./ops/assignment/index.ts";
 export * from "./ops/conv2d/index.ts";
 export * from "./ops/crossEntropy/index.ts";
 export * from "./ops/cumsum/index.ts";

@@ -12,8 +12,8 @@ namespace {
 
 // Elements per piece of work.
 constexpr int64_t grain = 1 << 14;
-// Up to as many columns are one segment.
-constexpr int64_t oneSegment = 64;
+// Columns per segment. To mend a row is to read a segment and what is known of all segments: of 4096 columns, 64 each.
+constexpr int64_t segment = 64;
 
 struct Best {
   int32_t key, column;
@@ -60,14 +60,14 @@ Best bestFree(const float* scores, const int32_t* taken, int64_t n, bool& hasNan
 }
 
 struct Sizes {
-  int64_t rows, columns, segment, segments;
+  int64_t rows, columns, segments;
 };
 
 // One matrix. `keys` and `places` hold the best of every segment, `rowKeys` and `rowPlaces` room for the best of every
 // row, `taken` is clear.
 void assign(const Sizes& sizes, const float* scores, int32_t* keys, int32_t* places, int32_t* rowKeys,
             int32_t* rowPlaces, int32_t* taken, int32_t* result) {
-  const auto [rows, columns, segment, segments] = sizes;
+  const auto [rows, columns, segments] = sizes;
   const auto gather = [&](int64_t row) {
     const int32_t* own = keys + row * segments;
     const int64_t best = segments == 1 ? 0 : firstLargest(own, segments);
@@ -103,10 +103,7 @@ void assignmentGreedy(const Call& call, Context& context) {
   if (result.size == 0) return;
   const size_t rank = scores.shape.size();
   const int64_t rows = scores.shape[rank - 2], columns = scores.shape[rank - 1], matrices = result.size / rows;
-  // To mend a row is to read a segment and what is known of all segments: least where they are alike.
-  int64_t segment = oneSegment;
-  while (columns > oneSegment && segment * segment < columns) segment += lanes;
-  const Sizes sizes{rows, columns, segment, (columns + segment - 1) / segment};
+  const Sizes sizes{rows, columns, (columns + segment - 1) / segment};
   const int64_t marks = (columns + lanes - 1) / lanes * lanes, known = rows * sizes.segments;
   const auto area = [&](int64_t count) { return reinterpret_cast<int32_t*>(context.scratch(count)); };
   int32_t* keys = area(matrices * known);

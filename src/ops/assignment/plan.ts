@@ -1,5 +1,6 @@
 import * as shaders from "../../generated/assignment.ts";
 import { type Call, elements, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { inSlices } from "../../slices.ts";
 import { type MatrixAttrs, split } from "./reference.ts";
 
 const THREADS = 256;
@@ -9,7 +10,7 @@ export const SMALL_ROWS = THREADS;
 
 const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)));
 
-export const greedy = ({ inputs: [{ shape }] }: Call, limits: Limits): Plan => {
+const greedyPasses = ({ inputs: [{ shape }] }: Call, limits: Limits): Plan => {
   const { batch, rows, columns } = split(shape);
   if (batch === 0) return { passes: [] };
   // Enough threads for the rows, and so few matrices in a workgroup that the marks of their columns fit.
@@ -38,6 +39,8 @@ export const greedy = ({ inputs: [{ shape }] }: Call, limits: Limits): Plan => {
     ],
   };
 };
+
+export const greedy = (call: Call, limits: Limits): Plan => inSlices(call, limits, { inputs: [2], outputs: [1] }, greedyPasses);
 
 export const matrix = ({ attrs: { columns }, inputs: [{ shape }] }: Call<MatrixAttrs>, limits: Limits): Plan => {
   const rows = elements(shape);

@@ -1,6 +1,7 @@
-// The greedy assignment: keys that order the scores as whole numbers, the best of every segment of a row, and the best
-// of every row. What is known of a segment or row whose column was taken since stays an upper bound, and is mended only
-// when it comes out on top. Segments are filled over all rows at once; then every matrix is one piece of work.
+// The greedy assignment: keys that order the scores as whole numbers, and the best of every segment of a row, of every
+// row, and of every block of rows. What is known of a segment or row whose column was taken since stays an upper bound,
+// and is mended only when it comes out on top. Segments are filled over all rows at once; then every matrix is one
+// piece of work.
 #include <algorithm>
 #include <cmath>
 
@@ -12,7 +13,8 @@ namespace {
 
 // Elements per piece of work.
 constexpr int64_t grain = 1 << 14;
-// Columns per segment. To mend a row is to read a segment and what is known of all segments: of 4096 columns, 64 each.
+// Columns per segment, and rows per block. To mend a row is to read a segment, what is known of all segments of the
+// row, a block, and what is known of all blocks: of 4096 rows and columns, 64 each.
 constexpr int64_t segment = 64;
 
 struct Best {
@@ -25,17 +27,15 @@ vi laneIndex() {
   return index;
 }
 
-// The first of the largest of n keys.
+// The first of the largest of n keys; 0 where all are the least.
 int32_t firstLargest(const int32_t* keys, int64_t n) {
   Argmax state;
   const vi lane = laneIndex();
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) state.takeKey(load(keys + i), broadcast(static_cast<int32_t>(i)) + lane);
-  Best best{leastInt, nanKey};
-  if (i > 0) {
-    const Argmax all = state.folded();
-    best = {all.key[0], all.place[0]};
-  }
+  Best best{leastInt, 0};
+  const Argmax all = state.folded();
+  if (all.key[0] != leastInt) best = {all.key[0], all.place[0]};
   for (; i < n; i++) {
     if (keys[i] > best.key) best = {keys[i], static_cast<int32_t>(i)};
   }
@@ -60,39 +60,53 @@ Best bestFree(const float* scores, const int32_t* taken, int64_t n, bool& hasNan
 }
 
 struct Sizes {
-  int64_t rows, columns, segments;
+  int64_t rows, columns;
+  int64_t segments() const { return (columns + segment - 1) / segment; }
+  int64_t blocks() const { return (rows + segment - 1) / segment; }
 };
 
-// One matrix. `keys` and `places` hold the best of every segment, `rowKeys` and `rowPlaces` room for the best of every
-// row, `taken` is clear.
-void assign(const Sizes& sizes, const float* scores, int32_t* keys, int32_t* places, int32_t* rowKeys,
-            int32_t* rowPlaces, int32_t* taken, int32_t* result) {
-  const auto [rows, columns, segments] = sizes;
-  const auto gather = [&](int64_t row) {
-    const int32_t* own = keys + row * segments;
-    const int64_t best = segments == 1 ? 0 : firstLargest(own, segments);
-    rowKeys[row] = own[best];
-    rowPlaces[row] = places[row * segments + best];
+// What is known of one matrix: keys and columns of the best of every segment of every row, and of every row; keys and
+// rows of the best of every block of rows.
+struct Known {
+  int32_t *keys, *columns, *rowKeys, *rowColumns, *blockKeys, *blockRows;
+};
+
+// One matrix whose segments are known. `taken` is clear.
+void assign(const Sizes& sizes, const float* scores, const Known& known, int32_t* taken, int32_t* result) {
+  const auto [rows, columns] = sizes;
+  const int64_t segments = sizes.segments(), blocks = sizes.blocks();
+  const auto gatherRow = [&](int64_t row) {
+    const int64_t best = row * segments + firstLargest(known.keys + row * segments, segments);
+    known.rowKeys[row] = known.keys[best];
+    known.rowColumns[row] = known.columns[best];
   };
-  for (int64_t row = 0; row < rows; row++) gather(row);
+  const auto gatherBlock = [&](int64_t block) {
+    const int64_t first = block * segment;
+    const int64_t best = first + firstLargest(known.rowKeys + first, std::min(segment, rows - first));
+    known.blockKeys[block] = known.rowKeys[best];
+    known.blockRows[block] = static_cast<int32_t>(best);
+  };
+  for (int64_t row = 0; row < rows; row++) gatherRow(row);
+  for (int64_t block = 0; block < blocks; block++) gatherBlock(block);
   std::fill(result, result + rows, -1);
   for (int64_t left = std::min(rows, columns); left > 0;) {
-    const int64_t row = firstLargest(rowKeys, rows);
-    const int32_t column = rowPlaces[row];
+    const int64_t row = known.blockRows[firstLargest(known.blockKeys, blocks)];
+    const int32_t column = known.rowColumns[row];
     if (taken[column] == 0) {
       result[row] = column;
       taken[column] = -1;
-      rowKeys[row] = leastInt;
+      known.rowKeys[row] = leastInt;
       left--;
-      continue;
+    } else {
+      const int64_t k = column / segment, begin = k * segment;
+      bool ignored = false;
+      const Best best =
+          bestFree(scores + row * columns + begin, taken + begin, std::min(segment, columns - begin), ignored);
+      known.keys[row * segments + k] = best.key;
+      known.columns[row * segments + k] = static_cast<int32_t>(begin) + best.column;
+      gatherRow(row);
     }
-    const int64_t k = column / segment, begin = k * segment;
-    bool ignored = false;
-    const Best best =
-        bestFree(scores + row * columns + begin, taken + begin, std::min(segment, columns - begin), ignored);
-    keys[row * segments + k] = best.key;
-    places[row * segments + k] = static_cast<int32_t>(begin) + best.column;
-    gather(row);
+    gatherBlock(row / segment);
   }
 }
 
@@ -103,35 +117,35 @@ void assignmentGreedy(const Call& call, Context& context) {
   if (result.size == 0) return;
   const size_t rank = scores.shape.size();
   const int64_t rows = scores.shape[rank - 2], columns = scores.shape[rank - 1], matrices = result.size / rows;
-  const Sizes sizes{rows, columns, (columns + segment - 1) / segment};
-  const int64_t marks = (columns + lanes - 1) / lanes * lanes, known = rows * sizes.segments;
+  const Sizes sizes{rows, columns};
+  const int64_t segments = sizes.segments(), blocks = sizes.blocks();
+  const int64_t marks = (columns + lanes - 1) / lanes * lanes;
   const auto area = [&](int64_t count) { return reinterpret_cast<int32_t*>(context.scratch(count)); };
-  int32_t* keys = area(matrices * known);
-  int32_t* places = area(matrices * known);
-  int32_t* rowKeys = area(matrices * rows);
-  int32_t* rowPlaces = area(matrices * rows);
+  const Known all{
+      area(matrices * rows * segments), area(matrices * rows * segments), area(matrices * rows), area(matrices * rows),
+      area(matrices * blocks),          area(matrices * blocks)};
   int32_t* taken = area(context.threads() * marks);
   std::fill(taken, taken + context.threads() * marks, 0);
 
   context.parallel(matrices * rows, grain / columns + 1, [&](int64_t begin, int64_t end, int thread) {
     bool hasNan = false;
-    for (int64_t row = begin; row < end; row++) {
-      for (int64_t k = 0; k < sizes.segments; k++) {
-        const int64_t first = k * segment;
-        const Best best = bestFree(scores.f32() + row * columns + first, taken + thread * marks + first,
-                                   std::min(segment, columns - first), hasNan);
-        keys[row * sizes.segments + k] = best.key;
-        places[row * sizes.segments + k] = static_cast<int32_t>(first) + best.column;
-      }
+    for (int64_t i = begin * segments; i < end * segments; i++) {
+      const int64_t first = i % segments * segment;
+      const Best best = bestFree(scores.f32() + i / segments * columns + first, taken + thread * marks + first,
+                                 std::min(segment, columns - first), hasNan);
+      all.keys[i] = best.key;
+      all.columns[i] = static_cast<int32_t>(first) + best.column;
     }
     if (hasNan) context.fault(std::numeric_limits<double>::quiet_NaN());
   });
   context.parallel(matrices, grain / (rows * columns) + 1, [&](int64_t begin, int64_t end, int thread) {
     int32_t* marked = taken + thread * marks;
     for (int64_t i = begin; i < end; i++) {
+      const int64_t row = i * rows, block = i * blocks;
+      const Known known{all.keys + row * segments, all.columns + row * segments, all.rowKeys + row,
+                        all.rowColumns + row,      all.blockKeys + block,        all.blockRows + block};
       std::fill(marked, marked + marks, 0);
-      assign(sizes, scores.f32() + i * rows * columns, keys + i * known, places + i * known, rowKeys + i * rows,
-             rowPlaces + i * rows, marked, result.i32() + i * rows);
+      assign(sizes, scores.f32() + i * rows * columns, known, marked, result.i32() + row);
     }
   });
 }

@@ -6,6 +6,9 @@ namespace birkhoff::BIRKHOFF_ISA {
 
 #define KERNEL(function) void function(const Call& call, Context& context)
 
+KERNEL(assignmentGreedy);
+KERNEL(assignmentMatrix);
+
 KERNEL(conv2d);
 KERNEL(conv2dBackwardData);
 KERNEL(conv2dBackwardWeight);
@@ -75,6 +78,8 @@ KERNEL(transportBackward);
 
 namespace {
 constexpr KernelEntry table[] = {
+    {"assignment.greedy", assignmentGreedy},
+    {"assignment.matrix", assignmentMatrix},
     {"conv2d", conv2d},
     {"conv2d.backwardData", conv2dBackwardData},
     {"conv2d.backwardWeight", conv2dBackwardWeight},

@@ -45,6 +45,7 @@ export {
   type VjpContext,
 } from "./op.ts";
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
+export * from "./ops/assignment/index.ts";
 export * from "./ops/conv2d/index.ts";
 export * from "./ops/crossEntropy/index.ts";
 export * from "./ops/cumsum/index.ts";
@@ -54,6 +55,7 @@ export * from "./ops/hyperConnection/index.ts";
 export * from "./ops/matmul/index.ts";
 export * from "./ops/norm/index.ts";
 export * from "./ops/pool/index.ts";
+export * from "./ops/random/index.ts";
 export * from "./ops/reduce/index.ts";
 export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";

@@ -1,7 +1,7 @@
 /** How close a matrix is to a permutation, and to which. Matrices are row-major [d, d]; row n of a permutation has its 1 at p[n]. */
-import { linearSumAssignment } from "linear-sum-assignment";
 import type { Permutation } from "../data/permutations.ts";
 import { DataError, expected } from "../errors.ts";
+import { largestAssignment } from "../ops/assignment/jonkerVolgenant.ts";
 
 /** Any host array of numbers. */
 export type Values = Float32Array | Float64Array;
@@ -24,8 +24,7 @@ const checkMatrix = (where: string, matrix: Values, rows: number, columns: numbe
 export const assign = (scores: Values, rows: number, columns: number): Int32Array => {
   checkMatrix("assign", scores, rows, columns);
   if (!scores.every(Number.isFinite)) throw new DataError("assign: expected finite scores for `scores`, but received NaN or an infinity");
-  const lists = Array.from({ length: rows }, (_, row) => Array.from(scores.subarray(row * columns, (row + 1) * columns)));
-  return Int32Array.from(linearSumAssignment(lists, { maximaze: true }).rowAssignments);
+  return largestAssignment(scores, rows, columns);
 };
 
 /**

@@ -113,6 +113,8 @@ class ArrivedInLanes {
   float *p_, *rest_, *record_, *barF_, *massRows_, *barG_, *massColumns_, *sums_;
 };
 
+// `plain` runs do without masses, and without lanes that had stopped.
+template <bool plain>
 class BackwardInLanes : ArrivedInLanes {
  public:
   static int64_t area(const Backward& run) {
@@ -158,13 +160,15 @@ class BackwardInLanes : ArrivedInLanes {
 
   // Scalings of iteration t over all that was absorbed from then on; 0 in lanes that had stopped by then.
   void relative(int64_t t, const float* scalings, int64_t size, float* absorbed, float* inverses, float* to) {
-    const vi stops = broadcast(static_cast<float>(t)) == done_;
-    const vi absorbs = run_.endsBlock(t) ? broadcast(static_cast<float>(t)) <= done_ : stops;
-    if (t > run_.firsts() && anyOf(absorbs)) {
+    const vf now = broadcast(static_cast<float>(t));
+    const bool ends = run_.endsBlock(t);
+    const vi absorbs = ends ? now <= done_ : now == done_;
+    const bool any = plain ? ends || t == run_.iterations : anyOf(absorbs);
+    if (t > run_.firsts() && any) {
       for (int64_t i = 0; i < size; i++) {
-        const vf product = select(absorbs, bounded(at(absorbed, i) * at(scalings, i)), at(absorbed, i));
-        put(absorbed, i, product);
-        put(inverses, i, inverse(product));
+        const vf product = bounded(at(absorbed, i) * at(scalings, i));
+        put(absorbed, i, plain ? product : select(absorbs, product, at(absorbed, i)));
+        put(inverses, i, inverse(at(absorbed, i)));
       }
     }
     for (int64_t i = 0; i < size; i++) put(to, i, atMost(at(scalings, i) * at(inverses, i), 1e30f));
@@ -187,6 +191,20 @@ class BackwardInLanes : ArrivedInLanes {
     const float *rows = recorded(run_.layout.rows), *columns = recorded(run_.layout.columns);
     const float* inverseRows = run_.unbalanced ? slot(t) + (n_ + m_) * lanes : rows;
     const float* inverseColumns = run_.unbalanced ? inverseRows + n_ * lanes : columns;
+    if constexpr (plain) {
+      const bool last = t == run_.iterations;
+      for (int64_t j = 0; j < m_; j++)
+        put(y, j, at(v, j) * (last ? at(barG_, j) : -(at(v, j) * at(sums_, j))));
+      relative(t, slot(t), n_, absorbedU_, inverseU_, u);
+      scalingsV(t - 1, before);
+      passInLanes(p_, n_, m_, y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
+        for (int r = 0; r < R; r++) {
+          const vf here = at(u, i + r);
+          put(z, i + r, weight[r] = here * ((last ? at(barF_, i + r) : vf{}) - here * weight[r]));
+        }
+      });
+      return before;
+    }
     for (int64_t j = 0; j < m_; j++) {
       const vf e = select(starts, at(barG_, j), -(at(v, j) * at(sums_, j))) * columnLeak.met;
       put(y, j, at(v, j) * e * at(inverseColumns, j));
@@ -283,6 +301,10 @@ void backwardGroups(const Backward& run) {
     Work work(run, scratch + thread * area);
     for (int64_t group = begin; group < end; group++) work(group * lanes);
   });
+}
+
+inline void backwardInLanes(const Backward& run) {
+  run.plain ? backwardGroups<BackwardInLanes<true>>(run) : backwardGroups<BackwardInLanes<false>>(run);
 }
 
 }  // namespace

@@ -223,7 +223,7 @@ class BackwardInRows : ArrivedInRows {
     for (int64_t j = 0; j < width_; j += lanes) {
       const vf e = load(barG_ + j) * leak.met;
       store(y + j, (v ? load(v + j) : broadcast(1.0f)) * e * load(inverseColumns_ + j));
-      store(massColumns_ + j, fma(e, load(recordColumns_ + j), load(massColumns_ + j)));
+      if (run_.vectors) store(massColumns_ + j, fma(e, load(recordColumns_ + j), load(massColumns_ + j)));
     }
   }
   // z from y, and Pᵀ z into the sums; û is 1 where there is none.

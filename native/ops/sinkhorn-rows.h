@@ -74,29 +74,33 @@ BIRKHOFF_INLINE vi allowedIn(const Sides& sides, const int32_t* mask, int64_t i,
   return allowed & inside;
 }
 
+#if defined(__AVX512F__)
+// Of four vectors, quarter by quarter: element r of a quarter of the result joins the elements of that quarter of
+// vector r. Shuffles within quarters, or of quarters, need no index in a register.
+template <class F>
+BIRKHOFF_INLINE vf inQuarters(vf a, vf b, vf c, vf d, F&& join) {
+  const vf first = join(_mm512_maskz_unpacklo_ps(0xffff, a, b), _mm512_maskz_unpackhi_ps(0xffff, a, b));
+  const vf second = join(_mm512_maskz_unpacklo_ps(0xffff, c, d), _mm512_maskz_unpackhi_ps(0xffff, c, d));
+  return join((vf)_mm512_maskz_unpacklo_pd(0xff, (__m512d)first, (__m512d)second),
+              (vf)_mm512_maskz_unpackhi_pd(0xff, (__m512d)first, (__m512d)second));
+}
+template <class F>
+BIRKHOFF_INLINE vf ofQuarters(const vf (&four)[4], F&& join) {
+  const auto two = [&](vf a, vf b) {
+    return join(_mm512_maskz_shuffle_f32x4(0xffff, a, b, 0x88), _mm512_maskz_shuffle_f32x4(0xffff, a, b, 0xdd));
+  };
+  return two(two(four[0], four[1]), two(four[2], four[3]));
+}
+#endif
+
 // Element r of the result joins the elements of vector r: what `transpose` does, adding (say) on the way.
 template <class F>
 BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
 #if defined(__AVX512F__)
-  // Within quarters, then quarters themselves: none of these shuffles needs an index in a register.
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++) {
-    const vf a = rows[2 * i], b = rows[2 * i + 1];
-    rows[i] = join(_mm512_maskz_unpacklo_ps(0xffff, a, b), _mm512_maskz_unpackhi_ps(0xffff, a, b));
-  }
+  vf four[4];
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    const __m512d a = (__m512d)rows[2 * i], b = (__m512d)rows[2 * i + 1];
-    rows[i] = join((vf)_mm512_maskz_unpacklo_pd(0xff, a, b), (vf)_mm512_maskz_unpackhi_pd(0xff, a, b));
-  }
-#pragma GCC unroll 2
-  for (int half = 2; half > 0; half /= 2) {
-#pragma GCC unroll 2
-    for (int i = 0; i < half; i++) {
-      const vf a = rows[2 * i], b = rows[2 * i + 1];
-      rows[i] = join(_mm512_maskz_shuffle_f32x4(0xffff, a, b, 0x88), _mm512_maskz_shuffle_f32x4(0xffff, a, b, 0xdd));
-    }
-  }
+  for (int k = 0; k < 4; k++) four[k] = inQuarters(rows[4 * k], rows[4 * k + 1], rows[4 * k + 2], rows[4 * k + 3], join);
+  return ofQuarters(four, join);
 #else
   constexpr auto index = std::make_integer_sequence<int, lanes>();
 #pragma GCC unroll 4
@@ -105,8 +109,8 @@ BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
     for (int i = 0; i < half; i++)
       rows[i] = join(interleave<0>(rows[i], rows[i + half], index), interleave<lanes / 2>(rows[i], rows[i + half], index));
   }
-#endif
   return rows[0];
+#endif
 }
 BIRKHOFF_INLINE vf plus(vf a, vf b) { return a + b; }
 BIRKHOFF_INLINE vf sumsOf(vf (&rows)[lanes]) { return joined(rows, plus); }
@@ -146,14 +150,22 @@ BIRKHOFF_INLINE void wideBlocks(Area matrix, int64_t begin, int64_t end, const f
 // weights of this one are used, so that nothing waits for the way from sums to weights.
 template <int V>
 BIRKHOFF_INLINE vf narrowSums(const float* rows, int64_t stride, const vf (&factor)[V]) {
-  vf total[lanes];
-#pragma GCC unroll 16
-  for (int r = 0; r < lanes; r++) {
-    total[r] = load(rows + r * stride) * factor[0];
+  vf four[4];
 #pragma GCC unroll 4
-    for (int v = 1; v < V; v++) total[r] = fma(load(rows + r * stride + v * lanes), factor[v], total[r]);
+  for (int k = 0; k < 4; k++) {
+    vf total[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) {
+      const float* row = rows + (4 * k + r) * stride;
+      total[r] = load(row) * factor[0];
+#pragma GCC unroll 4
+      for (int v = 1; v < V; v++) total[r] = fma(load(row + v * lanes), factor[v], total[r]);
+    }
+    four[k] = inQuarters(total[0], total[1], total[2], total[3], plus);
+    // Four rows at a time, as written: sixteen sums at once would not fit beside the sums of columns.
+    asm volatile("" : "+v"(four[k]));
   }
-  return sumsOf(total);
+  return ofQuarters(four, plus);
 }
 template <int V, class F>
 BIRKHOFF_INLINE void narrowBlocks(Area matrix, int64_t begin, int64_t end, const float* in, float* out, F&& f) {

@@ -23,8 +23,7 @@ void sinkhornForward(const Call& call, Context& context) {
 
 void sinkhornBackward(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
-  inLanes(run) ? sinkhorn::backwardGroups<sinkhorn::BackwardInLanes>(run)
-               : sinkhorn::eachMatrix<sinkhorn::BackwardInRows>(run);
+  inLanes(run) ? sinkhorn::backwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::BackwardInRows>(run);
 }
 
 void sinkhornImplicit(const Call& call, Context& context) {

@@ -200,6 +200,8 @@ struct Backward : Run {
   Operand<float> gradient, recordGradient;
   Operand<int32_t> mask;
   float *dx, *dvectors;
+  // Every mass is 1, every matrix ran all iterations, and nobody asks for more than the gradient of the logits.
+  bool plain;
 
   Backward(const Call& call, Context& context)
       : Run(call, context),
@@ -213,7 +215,8 @@ struct Backward : Run {
         recordGradient(operandOf<float>(call, 2, "recordGradient", layout.size)),
         mask(operandOf<int32_t>(call, 2, "mask", sides.size())),
         dx(call.outputs[0].f32()),
-        dvectors(call.outputs[1].f32()) {
+        dvectors(call.outputs[1].f32()),
+        plain(call.flag("plain") && !vectors && !unbalanced && annealed == 0) {
     // With a batch of one, one item and one for each are the same.
     gradient.step = sides.size();
     recordGradient.step = layout.size;

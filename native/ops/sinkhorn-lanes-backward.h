@@ -51,7 +51,8 @@ class ArrivedInLanes {
       takeExponentials();
       return;
     }
-    // A cotangent counts where there is something to change. P may be too small for a float where its logarithm is none.
+    // A cotangent counts where there is something to change. P may be too small for a float where its logarithm is
+    // none.
     const float nothing = logarithmic() ? excluded : 0;
     matricesIntoLanes(run_.sides, run_.gradient.of(first), valid_, [=, p = p_, rest = rest_](int64_t place, vf value) {
       put(rest, place, select(at(p, place) > nothing, value, vf{}));
@@ -91,8 +92,7 @@ class ArrivedInLanes {
     matricesIntoLanes(run_.sides, run_.logits + first_ * run_.sides.size(), valid_,
                       [&](int64_t place, vf value) { put(p_, place, scale(value, bits(at(p_, place)))); });
     for (int64_t i = 0; i < n_; i++) {
-      for (int64_t j = 0; j < m_; j++)
-        put(p_, i * m_ + j, boundedExp(at(p_, i * m_ + j) + at(f, i) + at(g, j)));
+      for (int64_t j = 0; j < m_; j++) put(p_, i * m_ + j, boundedExp(at(p_, i * m_ + j) + at(f, i) + at(g, j)));
     }
   }
 
@@ -185,7 +185,8 @@ class BackwardInLanes : ArrivedInLanes {
 
   // Iteration t, with v̂_t; returns v̂_{t−1}. What it gives the logits is û yᵀ + z v̂_{t−1}ᵀ.
   const float* step(int64_t t, const float* v, int64_t k) {
-    float *u = left_ + 2 * k * n_ * lanes, *z = u + n_ * lanes, *y = right_ + 2 * k * m_ * lanes, *before = y + m_ * lanes;
+    float *u = left_ + 2 * k * n_ * lanes, *z = u + n_ * lanes, *y = right_ + 2 * k * m_ * lanes,
+          *before = y + m_ * lanes;
     const Leak rowLeak = run_.rowLeak(t), columnLeak = run_.columnLeak(t);
     const vi starts = broadcast(static_cast<float>(t)) == done_;
     const float *rows = recorded(run_.layout.rows), *columns = recorded(run_.layout.columns);
@@ -193,8 +194,7 @@ class BackwardInLanes : ArrivedInLanes {
     const float* inverseColumns = run_.unbalanced ? inverseRows + n_ * lanes : columns;
     if constexpr (plain) {
       const bool last = t == run_.iterations;
-      for (int64_t j = 0; j < m_; j++)
-        put(y, j, at(v, j) * (last ? at(barG_, j) : -(at(v, j) * at(sums_, j))));
+      for (int64_t j = 0; j < m_; j++) put(y, j, at(v, j) * (last ? at(barG_, j) : -(at(v, j) * at(sums_, j))));
       relative(t, slot(t), n_, absorbedU_, inverseU_, u);
       scalingsV(t - 1, before);
       passInLanes(p_, n_, m_, y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
@@ -267,8 +267,8 @@ class BackwardInLanes : ArrivedInLanes {
       const vf e = at(barG_, j) * ratio * columnLeak.met;
       put(y, j, e * at(inverseColumns, j));
       put(massColumns_, j, fma(e, at(columns, j), at(massColumns_, j)));
-      const vf ahead = t == 1 ? at(recorded(run_.layout.start), j)
-                              : boundedExp(scale * at(slot(t - 1) + n_ * lanes, j) - at(g, j));
+      const vf ahead =
+          t == 1 ? at(recorded(run_.layout.start), j) : boundedExp(scale * at(slot(t - 1) + n_ * lanes, j) - at(g, j));
       put(before, j, select(at(columns, j) > 0.0f, ahead, vf{}));
     }
     kernel(temperature, f, g);

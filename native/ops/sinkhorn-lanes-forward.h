@@ -72,9 +72,8 @@ class ForwardInLanes {
           put(to, i * m_ + j, fromBits(run_.mask ? inside & bits(at(to, i * m_ + j)) : inside));
         }
       }
-      matricesIntoLanes(run_.sides, from, valid_, [&](int64_t place, vf value) {
-        put(to, place, scale(value, bits(at(to, place))));
-      });
+      matricesIntoLanes(run_.sides, from, valid_,
+                        [&](int64_t place, vf value) { put(to, place, scale(value, bits(at(to, place)))); });
     }
     scale.report(*run_.context);
   }
@@ -249,7 +248,6 @@ class ForwardInLanes {
     v_ = nextV;
     return true;
   }
-  static vf inverseOf(vf mass) { return select(mass > 0.0f, inverse(bounded(mass)), vf{}); }
 
   // Whether any matrix stops after iteration t, at which it has this error.
   bool stop(int64_t t, vf error) {
@@ -340,8 +338,7 @@ class ForwardInLanes {
           put(kernel_, i * m_ + j, atLeast(at(x_, i * m_ + j) + at(f_, i) + at(g_, j), excluded));
       }
     }
-    if (run_.plan != Plan::none)
-      matricesOutOfLanes(run_.sides, kernel_, valid_, run_.p + first_ * run_.sides.size());
+    if (run_.plan != Plan::none) matricesOutOfLanes(run_.sides, kernel_, valid_, run_.p + first_ * run_.sides.size());
     if (run_.layout.size > 0) writeRecord();
   }
 

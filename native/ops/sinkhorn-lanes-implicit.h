@@ -65,14 +65,12 @@ class ImplicitInLanes : ArrivedInLanes {
         next = fma(rest * at(inverseC_, j), rest, next);
       }
       const vf share = select(going, next / energy, vf{});
-      for (int64_t j = 0; j < m_; j++)
-        put(search_, j, fma(share, at(search_, j), at(left_, j) * at(inverseC_, j)));
+      for (int64_t j = 0; j < m_; j++) put(search_, j, fma(share, at(search_, j), at(left_, j) * at(inverseC_, j)));
       // A lane that stands still has no energy any more.
       energy = select(going, next, vf{});
     }
     solve();
-    for (int64_t i = 0; i < n_; i++)
-      put(massRows_, i, at(alpha_, i) * at(r_, i) * at(recorded(run_.layout.rows), i));
+    for (int64_t i = 0; i < n_; i++) put(massRows_, i, at(alpha_, i) * at(r_, i) * at(recorded(run_.layout.rows), i));
     for (int64_t j = 0; j < m_; j++) {
       put(massColumns_, j, at(beta_, j) * at(c_, j) * at(recorded(run_.layout.columns), j));
       put(product_, j, vf{});

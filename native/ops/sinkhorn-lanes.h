@@ -99,12 +99,33 @@ inline void maskIntoLanes(const Sides& sides, Operand<int32_t> mask, int64_t fir
   }
 }
 
+// passInLanes of 4×4, without loops: sums stay in registers.
+template <class F>
+BIRKHOFF_INLINE void passOfFour(const float* matrix, const float* in, float* out, F&& f) {
+  vf weight[4] = {}, sum[4] = {};
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; j++) {
+    const vf factor = at(in, j);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) weight[r] = fma(at(matrix, r * 4 + j), factor, weight[r]);
+  }
+  f.template operator()<4>(0, weight);
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) sum[j] = fma(at(matrix, r * 4 + j), weight[r], sum[j]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; j++) put(out, j, sum[j]);
+}
+
 // For blocks of rows: weights = f<R>(first row, matrix · in), then out = matrixᵀ · weights. The matrix is read once
 // from memory. One that is larger than the cache is read upwards and downwards in turn (`turn` counts): where a pass
 // ends is what the cache still holds.
 template <class F>
 BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, int64_t m, const float* in, float* out, int64_t turn,
                                  F&& f) {
+  if (n == 4 && m == 4) return passOfFour(matrix, in, out, f);
   fill(out, m, vf{});
   const auto rowsFrom = [&]<int R>(int64_t i) {
     const float* rows = matrix + i * m * lanes;

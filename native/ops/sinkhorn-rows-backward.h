@@ -283,7 +283,8 @@ class BackwardInRows : ArrivedInRows {
     takeInverses(t);
     cotangentsOfColumns(t, nullptr, y);
     for (int64_t j = 0; j < m_; j++) {
-      const float ahead = t == 1 ? recorded(run_.layout.start)[j] : std::exp(std::min(scale * (slot(t - 1) + n_)[j] - g[j], 80.0f));
+      const float ahead =
+          t == 1 ? recorded(run_.layout.start)[j] : std::exp(std::min(scale * (slot(t - 1) + n_)[j] - g[j], 80.0f));
       before[j] = recordColumns_[j] > 0 ? ahead : 0;
     }
     kernel(temperature, f, g);

@@ -37,7 +37,7 @@ class ForwardInRows {
   }
 
   void operator()(int64_t b) {
-    b_index_ = b;
+    index_ = b;
     if (inPlace(run_)) kernel_.data = run_.p + b * run_.sides.size();
     record_ = run_.layout.size > 0 ? run_.record + b * run_.layout.size : nullptr;
     run_.masses(b, a_, b_, g_, 1);
@@ -63,9 +63,6 @@ class ForwardInRows {
  private:
   // K̃ is made where P will be, if it needs no padding.
   static bool inPlace(const Forward& run) { return needsNoPadding(run.sides) && run.plan != Plan::none; }
-  static void rescale(float* potentials, int64_t size, double ratio) {
-    for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
-  }
   void begin() {
     std::copy(onesU_, onesU_ + height_, u_);
     std::copy(onesV_, onesV_ + width_, v_);
@@ -86,8 +83,8 @@ class ForwardInRows {
   // Logits of `lanes` rows over the temperature, into the place of K̃; `far` for what is out and for the padding.
   void loadRows(int64_t i, Scaler& scaler) {
     Scaler scale = scaler;
-    const float* from = run_.logits + b_index_ * run_.sides.size();
-    const int32_t* mask = run_.mask.of(b_index_);
+    const float* from = run_.logits + index_ * run_.sides.size();
+    const int32_t* mask = run_.mask.of(index_);
     rowsIn(run_.sides, from, i, kernel_);
     for (int64_t r = i; r < i + lanes; r++) {
       float* row = kernel_.row(r);
@@ -273,9 +270,8 @@ class ForwardInRows {
   }
   // K̃ from the logits and the potentials.
   void renew() {
-    eachRow(run_.temperature, [&](int64_t i, int64_t j, vf x) {
-      return boundedExp(x + broadcast(f_[i]) + load(g_ + j));
-    });
+    eachRow(run_.temperature,
+            [&](int64_t i, int64_t j, vf x) { return boundedExp(x + broadcast(f_[i]) + load(g_ + j)); });
   }
   // f(i, j, logits / temperature) in place of K̃.
   template <class F>
@@ -295,7 +291,6 @@ class ForwardInRows {
     return run_.unbalanced ? leakyScaling(load(masses + i), sum, load(potentials + i), leak)
                            : scaling(load(masses + i), sum);
   }
-  static vf inverseOf(vf mass) { return select(mass > 0.0f, inverse(bounded(mass)), vf{}); }
 
   // The scalings of rows that follow from v into nextU_, the column sums into sums_; returns the error before that.
   float halfStep(const Leak leak, bool looks) {
@@ -353,15 +348,6 @@ class ForwardInRows {
     }
     begin();
   }
-  // Into the potentials what was absorbed, and what was not yet.
-  static void move(float* potentials, float* total, const float* scalings, const float* ones, int64_t size) {
-    for (int64_t i = 0; i < size; i += lanes) {
-      const vf product = scalings ? bounded(load(total + i) * load(scalings + i)) : load(total + i);
-      store(potentials + i, select(load(ones + i) > 0.0f, load(potentials + i) + log(product), broadcast(excluded)));
-      store(total + i, broadcast(1.0f));
-    }
-  }
-
   void finish() {
     if (run_.error && done_ == run_.iterations) error_ = halfStep(run_.rowLeak(run_.iterations), true);
     if (record_ || run_.plan == Plan::logarithms) {
@@ -373,13 +359,12 @@ class ForwardInRows {
     if (run_.plan == Plan::shares) {
       multiply(u_, v_);
     } else {
-      eachRow(run_.temperature, [&](int64_t i, int64_t j, vf x) {
-        return atLeast(x + broadcast(f_[i]) + load(g_ + j), excluded);
-      });
+      eachRow(run_.temperature,
+              [&](int64_t i, int64_t j, vf x) { return atLeast(x + broadcast(f_[i]) + load(g_ + j), excluded); });
     }
     panels_.each([&](int64_t, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i += lanes)
-        if (i < n_) rowsOut(run_.sides, kernel_, i, run_.p + b_index_ * run_.sides.size());
+        if (i < n_) rowsOut(run_.sides, kernel_, i, run_.p + index_ * run_.sides.size());
     });
   }
 
@@ -400,7 +385,7 @@ class ForwardInRows {
   const Forward& run_;
   const int64_t n_, m_, height_, width_;
   const Panels panels_;
-  int64_t b_index_ = 0, done_ = 0;
+  int64_t index_ = 0, done_ = 0;
   float error_ = 0;
   Area kernel_;
   float* record_ = nullptr;

@@ -24,7 +24,8 @@ class ImplicitInRows : ArrivedInRows {
     {
       vf part{};
       for (int64_t j = 0; j < width_; j += lanes) {
-        const vf inverse = load(inverseC_ + j), rest = select(inverse > 0.0f, load(barG_ + j) - load(product_ + j), vf{});
+        const vf inverse = load(inverseC_ + j),
+                 rest = select(inverse > 0.0f, load(barG_ + j) - load(product_ + j), vf{});
         store(left_ + j, rest);
         store(search_ + j, rest * inverse);
         part = fma(rest * inverse, rest, part);
@@ -76,8 +77,7 @@ class ImplicitInRows : ArrivedInRows {
       store(diagonal_ + j, load(c_ + j) * clipped(leakColumns));
       store(beta_ + j, vf{});
     }
-    panels_.pass(p_, beta_, product_,
-                 [&](int64_t i, vf, int64_t) { return load(barF_ + i) * load(inverseR_ + i); });
+    panels_.pass(p_, beta_, product_, [&](int64_t i, vf, int64_t) { return load(barF_ + i) * load(inverseR_ + i); });
   }
 
   // product = (diag(c) − Pᵀ diag(1 / r) P) search

@@ -50,7 +50,8 @@ BIRKHOFF_INLINE void rowsIn(const Sides& sides, const float* from, int64_t i, Ar
   } else {
     for (int64_t r = i; r < i + rows; r++)
       alongRow(sides.m, [&](int64_t j, int64_t width) {
-        store(to.row(r) + j, width == lanes ? load(from + r * sides.m + j) : loadPartial(from + r * sides.m + j, width));
+        store(to.row(r) + j,
+              width == lanes ? load(from + r * sides.m + j) : loadPartial(from + r * sides.m + j, width));
       });
   }
 }
@@ -72,6 +73,19 @@ BIRKHOFF_INLINE vi allowedIn(const Sides& sides, const int32_t* mask, int64_t i,
   for (int64_t k = 0; k < std::min<int64_t>(lanes, sides.m - j); k++)
     allowed[k] = mask[sides.column ? (j + k) * sides.n + i : i * sides.m + j + k] != 0 ? -1 : 0;
   return allowed & inside;
+}
+
+// Potentials at another temperature.
+inline void rescale(float* potentials, int64_t size, double ratio) {
+  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
+}
+// Into the potentials what was absorbed, and what was not yet.
+inline void move(float* potentials, float* total, const float* scalings, const float* ones, int64_t size) {
+  for (int64_t i = 0; i < size; i += lanes) {
+    const vf product = scalings ? bounded(load(total + i) * load(scalings + i)) : load(total + i);
+    store(potentials + i, select(load(ones + i) > 0.0f, load(potentials + i) + log(product), broadcast(excluded)));
+    store(total + i, broadcast(1.0f));
+  }
 }
 
 #if defined(__AVX512F__)
@@ -99,7 +113,8 @@ BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
 #if defined(__AVX512F__)
   vf four[4];
 #pragma GCC unroll 4
-  for (int k = 0; k < 4; k++) four[k] = inQuarters(rows[4 * k], rows[4 * k + 1], rows[4 * k + 2], rows[4 * k + 3], join);
+  for (int k = 0; k < 4; k++)
+    four[k] = inQuarters(rows[4 * k], rows[4 * k + 1], rows[4 * k + 2], rows[4 * k + 3], join);
   return ofQuarters(four, join);
 #else
   constexpr auto index = std::make_integer_sequence<int, lanes>();
@@ -107,7 +122,8 @@ BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
   for (int half = lanes / 2; half > 0; half /= 2) {
 #pragma GCC unroll 16
     for (int i = 0; i < half; i++)
-      rows[i] = join(interleave<0>(rows[i], rows[i + half], index), interleave<lanes / 2>(rows[i], rows[i + half], index));
+      rows[i] =
+          join(interleave<0>(rows[i], rows[i + half], index), interleave<lanes / 2>(rows[i], rows[i + half], index));
   }
   return rows[0];
 #endif
@@ -209,7 +225,10 @@ BIRKHOFF_INLINE void passInRows(Area matrix, int64_t begin, int64_t end, const f
 class Panels {
  public:
   Panels(const Run& run, float*& area)
-      : run_(&run), height_(padded(run.sides.n)), width_(padded(run.sides.m)), count_((height_ + panelRows - 1) / panelRows) {
+      : run_(&run),
+        height_(padded(run.sides.n)),
+        width_(padded(run.sides.m)),
+        count_((height_ + panelRows - 1) / panelRows) {
     parts_ = std::exchange(area, area + count_ * width_);
   }
   static int64_t area(const Run& run) {
@@ -235,9 +254,7 @@ class Panels {
       store(to + j, all);
     }
   }
-  void add(float* to) const {
-    collect(to, plus);
-  }
+  void add(float* to) const { collect(to, plus); }
   // out = matrixᵀ · f(first row, matrix · in, panel), for `lanes` rows at a time
   template <class F>
   void pass(Area matrix, const float* in, float* out, F&& f) const {

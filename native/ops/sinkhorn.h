@@ -134,7 +134,9 @@ struct Forward : Run {
         error(call.flag("error")),
         uniform(call.flag("uniform")),
         history(call.text("record") == "history"),
-        plan(call.text("plan") == "P" ? Plan::shares : call.text("plan") == "logP" ? Plan::logarithms : Plan::none),
+        plan(call.text("plan") == "P"      ? Plan::shares
+             : call.text("plan") == "logP" ? Plan::logarithms
+                                           : Plan::none),
         tolerance(static_cast<float>(call.scalar("tolerance"))),
         logits(call.inputs[0].f32()),
         rows(operandOf<float>(call, 1, "rows", sides.n)),
@@ -247,6 +249,8 @@ BIRKHOFF_INLINE vf inverse(vf x) {
   return 1.0f / x;
 #endif
 }
+
+BIRKHOFF_INLINE vf inverseOf(vf mass) { return select(mass > 0.0f, inverse(bounded(mass)), vf{}); }
 
 BIRKHOFF_INLINE bool anyOf(vi mask) {
 #if defined(__AVX512F__)

@@ -1,4 +1,4 @@
-// One matrix per vector lane: for small n, where a row does not fill a vector. Included by sinkhorn.cc.
+// One matrix per vector lane: for sides up to 32, where rows would not fill vectors well. What both directions share.
 #pragma once
 
 #include "sinkhorn.h"
@@ -6,209 +6,149 @@
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
 namespace {
 
-// For blocks of rows: weights = f<R>(first row, matrix · in), then out += matrixᵀ · weights. The matrix is read once
-// from memory.
+// Floats that surely stay in the nearest cache from one pass to the next.
+inline constexpr int64_t fitsCache = 6144;
+
+BIRKHOFF_INLINE vf at(const float* vectors, int64_t index) { return load(vectors + index * lanes); }
+BIRKHOFF_INLINE void put(float* vectors, int64_t index, vf value) { store(vectors + index * lanes, value); }
+BIRKHOFF_INLINE void fill(float* vectors, int64_t size, vf value) {
+  for (int64_t i = 0; i < size; i++) put(vectors, i, value);
+}
+// What lane l alone sees of a vector.
+BIRKHOFF_INLINE vf lane(int l, float inside, float outside) {
+  vf value = broadcast(outside);
+  value[l] = inside;
+  return value;
+}
+
+// f(e, vector) for `size` numbers of each of `valid` matrices, `stride` apart. Lanes behind the last matrix get 0.
 template <class F>
-BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, const float* in, float* out, F&& f) {
-  for (int64_t j = 0; j < n; j++) put(out, j, vf{});
-  inFours(n, [&]<int R>(int64_t i) {
+BIRKHOFF_INLINE void intoLanes(const float* from, int64_t stride, int64_t size, int64_t valid, F&& f) {
+  int64_t e = 0;
+  for (; valid == lanes && e + lanes <= size; e += lanes) {
+    vf rows[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; l++) rows[l] = load(from + l * stride + e);
+    transpose(rows);
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; k++) f(e + k, rows[k]);
+  }
+  for (; e < size; e += lanes) {
+    const int64_t width = std::min<int64_t>(lanes, size - e);
+    vf rows[lanes];
+    for (int l = 0; l < lanes; l++) rows[l] = l < valid ? loadPartial(from + l * stride + e, width) : vf{};
+    transpose(rows);
+    for (int64_t k = 0; k < width; k++) f(e + k, rows[k]);
+  }
+}
+
+// The reverse, of vector f(e) for number e.
+template <class F>
+BIRKHOFF_INLINE void outOfLanes(F&& f, int64_t stride, int64_t size, int64_t valid, float* to) {
+  int64_t e = 0;
+  for (; valid == lanes && e + lanes <= size; e += lanes) {
+    vf rows[lanes];
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; k++) rows[k] = f(e + k);
+    transpose(rows);
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; l++) store(to + l * stride + e, rows[l]);
+  }
+  for (; e < size; e += lanes) {
+    const int64_t width = std::min<int64_t>(lanes, size - e);
+    vf rows[lanes];
+    for (int64_t k = 0; k < lanes; k++) rows[k] = k < width ? f(e + k) : vf{};
+    transpose(rows);
+    for (int64_t l = 0; l < valid; l++) storePartial(to + l * stride + e, width, rows[l]);
+  }
+}
+
+// f(place, vector) for all elements of the matrices, where place = row · m + column; and the reverse.
+template <class F>
+BIRKHOFF_INLINE void matricesIntoLanes(const Sides& sides, const float* from, int64_t valid, F&& f) {
+  if (sides.column) {
+    for (int64_t j = 0; j < sides.m; j++)
+      intoLanes(from + j * sides.n, sides.size(), sides.n, valid,
+                [&](int64_t i, vf value) { f(i * sides.m + j, value); });
+  } else {
+    intoLanes(from, sides.size(), sides.size(), valid, f);
+  }
+}
+inline void matricesOutOfLanes(const Sides& sides, const float* from, int64_t valid, float* to) {
+  if (sides.column) {
+    for (int64_t j = 0; j < sides.m; j++)
+      outOfLanes([&](int64_t i) { return at(from, i * sides.m + j); }, sides.size(), sides.n, valid, to + j * sides.n);
+  } else {
+    outOfLanes([&](int64_t e) { return at(from, e); }, sides.size(), sides.size(), valid, to);
+  }
+}
+
+// Whether the mask allows an entry, as all bits or none, into `to`. A mask that all matrices share is the same in all
+// lanes.
+inline void maskIntoLanes(const Sides& sides, Operand<int32_t> mask, int64_t first, int64_t valid, float* to) {
+  if (mask.step > 0) {
+    matricesIntoLanes(sides, reinterpret_cast<const float*>(mask.of(first)), valid,
+                      [&](int64_t place, vf value) { put(to, place, fromBits(bits(value) != 0)); });
+    return;
+  }
+  for (int64_t i = 0; i < sides.n; i++) {
+    for (int64_t j = 0; j < sides.m; j++) {
+      const int32_t allowed = mask.data[sides.column ? j * sides.n + i : i * sides.m + j];
+      put(to, i * sides.m + j, fromBits(broadcast(allowed) != 0));
+    }
+  }
+}
+
+// passInLanes of 4×4, without loops: sums stay in registers.
+template <class F>
+BIRKHOFF_INLINE void passOfFour(const float* matrix, const float* in, float* out, F&& f) {
+  vf weight[4] = {}, sum[4] = {};
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; j++) {
+    const vf factor = at(in, j);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) weight[r] = fma(at(matrix, r * 4 + j), factor, weight[r]);
+  }
+  f.template operator()<4>(0, weight);
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) sum[j] = fma(at(matrix, r * 4 + j), weight[r], sum[j]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; j++) put(out, j, sum[j]);
+}
+
+// For blocks of rows: weights = f<R>(first row, matrix · in), then out = matrixᵀ · weights. The matrix is read once
+// from memory. One that is larger than the cache is read upwards and downwards in turn (`turn` counts): where a pass
+// ends is what the cache still holds.
+template <class F>
+BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, int64_t m, const float* in, float* out, int64_t turn,
+                                 F&& f) {
+  if (n == 4 && m == 4) return passOfFour(matrix, in, out, f);
+  fill(out, m, vf{});
+  const auto rowsFrom = [&]<int R>(int64_t i) {
+    const float* rows = matrix + i * m * lanes;
     vf weight[R] = {};
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < m; j++) {
       const vf factor = at(in, j);
-      for (int r = 0; r < R; r++) weight[r] = fma(at(matrix, (i + r) * n + j), factor, weight[r]);
+      for (int r = 0; r < R; r++) weight[r] = fma(at(rows, r * m + j), factor, weight[r]);
     }
     f.template operator()<R>(i, weight);
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < m; j++) {
       vf sum = at(out, j);
-      for (int r = 0; r < R; r++) sum = fma(at(matrix, (i + r) * n + j), weight[r], sum);
+      for (int r = 0; r < R; r++) sum = fma(at(rows, r * m + j), weight[r], sum);
       put(out, j, sum);
     }
-  });
+  };
+  inBlocks<tall>(n, rowsFrom, n * m * lanes > fitsCache && turn % 2 == 1);
 }
 
-// One group of `lanes` matrices. Leaves f, g and kernel = exp(x + f + g) of the first iteration, and v₀ in `start`.
-void firstInLanes(const float* x, int64_t n, float* kernel, float* f, float* g, float* start) {
-  for (int64_t i = 0; i < n; i++) {
-    vf peak = at(x, i * n);
-    for (int64_t j = 1; j < n; j++) peak = max(peak, at(x, i * n + j));
-    vf sum{};
-    for (int64_t j = 0; j < n; j++) sum += exp(at(x, i * n + j) - peak);
-    put(f, i, -(peak + log(sum)));
-  }
-  for (int64_t j = 0; j < n; j++) {
-    vf peak = at(x, j) + at(f, 0);
-    for (int64_t i = 1; i < n; i++) peak = max(peak, at(x, i * n + j) + at(f, i));
-    vf sum{};
-    for (int64_t i = 0; i < n; i++) {
-      const vf share = exp(at(x, i * n + j) + at(f, i) - peak);
-      put(kernel, i * n + j, share);
-      sum += share;
-    }
-    put(g, j, -(peak + log(sum)));
-    put(start, j, exp(peak) * sum);
-    const vf scale = 1.0f / sum;
-    for (int64_t i = 0; i < n; i++) put(kernel, i * n + j, at(kernel, i * n + j) * scale);
-  }
+// Groups of `lanes` matrices, and pieces of about 20 µs of them.
+inline int64_t groupsOf(const Sides& sides) { return (sides.count + lanes - 1) / lanes; }
+inline int64_t grainInLanes(const Run& run) {
+  return std::max<int64_t>(1, 40000 / (run.sides.size() * run.iterations + 1));
 }
-
-// Groups per piece of work: about 20 µs.
-int64_t grainInLanes(int64_t n, int64_t iterations) { return std::max<int64_t>(1, 40000 / (n * n * iterations + 1)); }
 
 }  // namespace
-
-void forwardInLanes(const Forward& run) {
-  const int64_t count = run.count, n = run.n, iterations = run.iterations, size = n * n;
-  // Without a history there still is a place for the scalings of one iteration.
-  const int64_t recorded = std::max(run.size, run.history + run.stride);
-  const auto scalingsAt = [&](int64_t t) { return run.withHistory ? run.at(t) : run.history; };
-  const float temperature = run.temperature;
-  Context* context = run.context;
-  const int64_t area = (2 * size + 3 * n + recorded) * lanes;
-  float* scratch = context->scratch(area * context->threads());
-  context->parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
-                    [&](int64_t begin, int64_t end, int thread) {
-                      float* x = scratch + thread * area;
-                      float *kernel = x + size * lanes, *f = kernel + size * lanes, *g = f + n * lanes,
-                            *sums = g + n * lanes, *record = sums + n * lanes;
-                      for (int64_t group = begin; group < end; group++) {
-                        const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-                        intoLanes(run.logits + first * size, size, size, valid, x);
-                        for (int64_t e = 0; e < size; e++) put(x, e, scaledLogits(at(x, e), temperature, *context));
-                        firstInLanes(x, n, kernel, f, g, record + run.start * lanes);
-                        // u and v of iteration t lie where the history wants them.
-                        float *u = nullptr, *v = nullptr;
-                        for (int64_t t = 2; t <= iterations; t++) {
-                          float *nextU = record + scalingsAt(t) * lanes, *nextV = nextU + n * lanes;
-                          if (!v) {
-                            v = nextV;
-                            for (int64_t j = 0; j < n; j++) put(v, j, broadcast(1.0f));
-                          }
-                          passInLanes(kernel, n, v, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
-                            for (int r = 0; r < R; r++) put(nextU, i + r, weight[r] = 1.0f / weight[r]);
-                          });
-                          for (int64_t j = 0; j < n; j++) put(nextV, j, 1.0f / at(sums, j));
-                          u = nextU;
-                          v = nextV;
-                          if (run.endsBlock(t) && t < iterations) {
-                            for (int64_t i = 0; i < n; i++) {
-                              put(f, i, at(f, i) + log(at(u, i)));
-                              put(g, i, at(g, i) + log(at(v, i)));
-                            }
-                            for (int64_t i = 0; i < n; i++) {
-                              for (int64_t j = 0; j < n; j++)
-                                put(kernel, i * n + j, exp(at(x, i * n + j) + at(f, i) + at(g, j)));
-                            }
-                            v = nullptr;
-                          }
-                        }
-                        if (u) {
-                          for (int64_t i = 0; i < n; i++) {
-                            for (int64_t j = 0; j < n; j++)
-                              put(kernel, i * n + j, at(kernel, i * n + j) * (at(u, i) * at(v, j)));
-                          }
-                        }
-                        outOfLanes(kernel, size, size, valid, run.plan + first * size);
-                        if (!run.record) continue;
-                        put(record, 0, broadcast(static_cast<float>(iterations)));
-                        put(record, 1, vf{});
-                        const vf one = broadcast(1.0f);
-                        for (int64_t i = 0; i < n; i++) {
-                          put(record, run.f() + i, u ? at(f, i) + log(at(u, i)) : at(f, i));
-                          put(record, run.g() + i, u ? at(g, i) + log(at(v, i)) : at(g, i));
-                          put(record, run.rows() + i, one);
-                          put(record, run.columns() + i, one);
-                          if (run.withHistory) {
-                            put(record, run.at(1) + i, one);
-                            put(record, run.at(1) + n + i, one);
-                          }
-                        }
-                        outOfLanes(record, run.size, run.size, valid, run.record + first * run.size);
-                      }
-                    });
-}
-
-void backwardInLanes(const Backward& run) {
-  const int64_t count = run.count, n = run.n, iterations = run.iterations, size = n * n;
-  // Of the record, what begins with v₀.
-  const int64_t recorded = run.size - run.start, vectors = 2 * iterations * n;
-  const float temperature = run.temperature;
-  Context& context = *run.context;
-  const int64_t area = (2 * size + recorded + 2 * vectors + 4 * n) * lanes;
-  float* scratch = context.scratch(area * context.threads());
-  context.parallel((count + lanes - 1) / lanes, grainInLanes(n, iterations),
-                   [&](int64_t begin, int64_t end, int thread) {
-                     float* matrix = scratch + thread * area;
-                     float *rest = matrix + size * lanes, *record = rest + size * lanes,
-                           *left = record + recorded * lanes, *right = left + vectors * lanes;
-                     float *barF = right + vectors * lanes, *sums = barF + n * lanes, *absorbedU = sums + n * lanes,
-                           *absorbedV = absorbedU + n * lanes;
-                     const vf one = broadcast(1.0f);
-                     for (int64_t group = begin; group < end; group++) {
-                       const int64_t first = group * lanes, valid = std::min<int64_t>(lanes, count - first);
-                       intoLanes(run.values + first * size, size, size, valid, matrix);
-                       intoLanes(run.gradient + first * size, size, size, valid, rest);
-                       intoLanes(run.record + first * run.size + run.start, run.size, recorded, valid, record);
-                       for (int64_t j = 0; j < n; j++) put(sums, j, vf{});
-                       for (int64_t i = 0; i < n; i++) {
-                         vf total{};
-                         for (int64_t j = 0; j < n; j++) {
-                           const vf product = at(matrix, i * n + j) * at(rest, i * n + j);
-                           total += product;
-                           put(sums, j, at(sums, j) + product);
-                         }
-                         put(barF, i, total);
-                         put(absorbedU, i, one);
-                         put(absorbedV, i, one);
-                       }
-                       for (int64_t t = iterations; t >= 1; t--) {
-                         const float *recordU = record + (2 * t - 1) * n * lanes, *recordV = recordU + n * lanes;
-                         float *leftU = left + 2 * (t - 1) * n * lanes, *leftZ = leftU + n * lanes,
-                               *y = right + 2 * (t - 1) * n * lanes, *before = y + n * lanes;
-                         const bool last = t == iterations;
-                         // ḡ is minus what the pass after this iteration summed, times its v̂, which lies where `before`
-                         // was then; ḡ_T as it is.
-                         for (int64_t j = 0; j < n; j++) {
-                           if (t > 1 && (last || run.endsBlock(t))) {
-                             put(absorbedU, j, bounded(at(absorbedU, j) * at(recordU, j)));
-                             if (last) put(absorbedV, j, bounded(at(recordV, j)));
-                           }
-                           const vf v = last ? one : at(right, (2 * t + 1) * n + j);
-                           put(y, j, last ? at(sums, j) : -(v * (v * at(sums, j))));
-                           put(leftU, j, min((t > 1 ? at(recordU, j) : one) / at(absorbedU, j), broadcast(1e30f)));
-                           // v̂_{t−1}
-                           if (t > 2 && run.endsBlock(t - 1))
-                             put(absorbedV, j, bounded(at(absorbedV, j) * at(recordV, j - 2 * n)));
-                           const vf scaling = t > 2 ? at(recordV, j - 2 * n) : t == 2 ? one : at(record, j);
-                           put(before, j, min(scaling / at(absorbedV, j), broadcast(1e30f)));
-                         }
-                         passInLanes(matrix, n, y, sums, [&]<int R>(int64_t i, vf(&weight)[R]) {
-                           for (int r = 0; r < R; r++) {
-                             const vf u = at(leftU, i + r);
-                             put(leftZ, i + r, weight[r] = u * ((last ? at(barF, i + r) : vf{}) - u * weight[r]));
-                           }
-                         });
-                       }
-                       // dx = P ∘ (G − leftᵀ right) / temperature, 4 × 4 elements at a time.
-                       inFours(n, [&]<int R>(int64_t i) {
-                         inFours(n, [&]<int C>(int64_t j) {
-                           vf product[R][C] = {};
-                           for (int64_t k = 0; k < 2 * iterations; k++) {
-                             for (int r = 0; r < R; r++) {
-                               for (int c = 0; c < C; c++)
-                                 product[r][c] = fma(at(left, k * n + i + r), at(right, k * n + j + c), product[r][c]);
-                             }
-                           }
-                           for (int r = 0; r < R; r++) {
-                             for (int c = 0; c < C; c++) {
-                               const int64_t e = (i + r) * n + j + c;
-                               put(rest, e, at(matrix, e) * (at(rest, e) - product[r][c]) / temperature);
-                             }
-                           }
-                         });
-                       });
-                       outOfLanes(rest, size, size, valid, run.dx + first * size);
-                     }
-                   });
-}
-
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

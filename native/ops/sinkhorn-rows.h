@@ -1,5 +1,8 @@
-// Rows in vectors, one matrix per piece of work: for n of a vector's width and more. Included by sinkhorn.cc.
-// Matrices lie in an area padded with zeros to a multiple of `lanes` rows and columns, so that no loop has a tail.
+// Rows in vectors: for sides above 32. What both directions share.
+//
+// Matrices lie in areas whose rows and columns are padded to multiples of `lanes`, so that no loop has a tail. Work is
+// cut into panels of rows, each with sums of columns of its own that are added up in order: which thread does a panel,
+// or whether one does them all, changes no bit.
 #pragma once
 
 #include "sinkhorn.h"
@@ -7,276 +10,284 @@
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
 namespace {
 
-int64_t padded(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
+inline constexpr int64_t panelRows = 64;
+// Matrices of this many elements are worth all threads at once, if there are few of them.
+inline constexpr int64_t worthSharing = 1 << 17;
 
-// The area is the output or input itself where nothing needs padding.
-bool needsArea(int64_t n) { return n % lanes != 0; }
+inline int64_t padded(int64_t size) { return (size + lanes - 1) / lanes * lanes; }
 
-// weights = f(first row, matrix · in) for `lanes` rows at a time, then out += matrixᵀ · weights. `side` is a multiple
-// of `lanes`, and the second half finds the rows of the first still in the cache.
+// A padded matrix: element (i, j) at data[i · stride + j].
+struct Area {
+  float* data = nullptr;
+  int64_t stride = 0;
+
+  float* row(int64_t i) const { return data + i * stride; }
+};
+// Rows that are a multiple of 4096 bytes apart would share their places in the cache.
+inline int64_t strideOf(int64_t m) { return padded(m) + (padded(m) % 1024 == 0 ? lanes : 0); }
+inline int64_t areaOf(const Sides& sides) { return padded(sides.n) * strideOf(sides.m); }
+// Whether the tensor's own memory can be such an area.
+inline bool needsNoPadding(const Sides& sides) {
+  return !sides.column && sides.n % lanes == 0 && sides.m % lanes == 0 && sides.m % 1024 != 0;
+}
+
+// f(j, width) for each vector of a row of m numbers.
 template <class F>
-BIRKHOFF_INLINE void passInRows(const float* matrix, int64_t side, const float* in, float* out, F&& f) {
-  std::fill(out, out + side, 0.0f);
-  for (int64_t i = 0; i < side; i += lanes) {
-    const float* rows = matrix + i * side;
+BIRKHOFF_INLINE void alongRow(int64_t m, F&& f) {
+  int64_t j = 0;
+  for (; j + lanes <= m; j += lanes) f(j, int64_t{lanes});
+  if (j < m) f(j, m - j);
+}
+
+// `lanes` rows of a tensor's matrix from row i on, or fewer, into or out of an area, whatever their order. Into an
+// area, numbers come with what is undefined in the padding behind.
+BIRKHOFF_INLINE void rowsIn(const Sides& sides, const float* from, int64_t i, Area to) {
+  const int64_t rows = std::min<int64_t>(lanes, sides.n - i);
+  if (sides.column) {
+    for (int64_t j = 0; j < sides.m; j += lanes)
+      transposeBlock(from + j * sides.n + i, sides.n, to.row(i) + j, to.stride, std::min<int64_t>(lanes, sides.m - j),
+                     rows, lanes);
+  } else {
+    for (int64_t r = i; r < i + rows; r++)
+      alongRow(sides.m, [&](int64_t j, int64_t width) {
+        store(to.row(r) + j,
+              width == lanes ? load(from + r * sides.m + j) : loadPartial(from + r * sides.m + j, width));
+      });
+  }
+}
+BIRKHOFF_INLINE void rowsOut(const Sides& sides, Area from, int64_t i, float* to) {
+  const int64_t rows = std::min<int64_t>(lanes, sides.n - i);
+  if (sides.column) {
+    for (int64_t j = 0; j < sides.m; j += lanes)
+      transposeBlock(from.row(i) + j, from.stride, to + j * sides.n + i, sides.n, rows,
+                     std::min<int64_t>(lanes, sides.m - j), rows);
+  } else if (from.data != to) {
+    for (int64_t r = i; r < i + rows; r++) std::copy(from.row(r), from.row(r) + sides.m, to + r * sides.m);
+  }
+}
+
+// What is left out of row i: all bits for columns that are allowed, given which columns are in at all.
+BIRKHOFF_INLINE vi allowedIn(const Sides& sides, const int32_t* mask, int64_t i, int64_t j, vi inside) {
+  if (!mask) return inside;
+  vi allowed{};
+  for (int64_t k = 0; k < std::min<int64_t>(lanes, sides.m - j); k++)
+    allowed[k] = mask[sides.column ? (j + k) * sides.n + i : i * sides.m + j + k] != 0 ? -1 : 0;
+  return allowed & inside;
+}
+
+// Potentials at another temperature.
+inline void rescale(float* potentials, int64_t size, double ratio) {
+  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
+}
+// Into the potentials what was absorbed, and what was not yet.
+inline void move(float* potentials, float* total, const float* scalings, const float* ones, int64_t size) {
+  for (int64_t i = 0; i < size; i += lanes) {
+    const vf product = scalings ? bounded(load(total + i) * load(scalings + i)) : load(total + i);
+    store(potentials + i, select(load(ones + i) > 0.0f, load(potentials + i) + log(product), broadcast(excluded)));
+    store(total + i, broadcast(1.0f));
+  }
+}
+
+#if defined(__AVX512F__)
+// Of four vectors, quarter by quarter: element r of a quarter of the result joins the elements of that quarter of
+// vector r. Shuffles within quarters, or of quarters, need no index in a register.
+template <class F>
+BIRKHOFF_INLINE vf inQuarters(vf a, vf b, vf c, vf d, F&& join) {
+  const vf first = join(_mm512_maskz_unpacklo_ps(0xffff, a, b), _mm512_maskz_unpackhi_ps(0xffff, a, b));
+  const vf second = join(_mm512_maskz_unpacklo_ps(0xffff, c, d), _mm512_maskz_unpackhi_ps(0xffff, c, d));
+  return join((vf)_mm512_maskz_unpacklo_pd(0xff, (__m512d)first, (__m512d)second),
+              (vf)_mm512_maskz_unpackhi_pd(0xff, (__m512d)first, (__m512d)second));
+}
+template <class F>
+BIRKHOFF_INLINE vf ofQuarters(const vf (&four)[4], F&& join) {
+  const auto two = [&](vf a, vf b) {
+    return join(_mm512_maskz_shuffle_f32x4(0xffff, a, b, 0x88), _mm512_maskz_shuffle_f32x4(0xffff, a, b, 0xdd));
+  };
+  return two(two(four[0], four[1]), two(four[2], four[3]));
+}
+#endif
+
+// Element r of the result joins the elements of vector r: what `transpose` does, adding (say) on the way.
+template <class F>
+BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
+#if defined(__AVX512F__)
+  vf four[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++)
+    four[k] = inQuarters(rows[4 * k], rows[4 * k + 1], rows[4 * k + 2], rows[4 * k + 3], join);
+  return ofQuarters(four, join);
+#else
+  constexpr auto index = std::make_integer_sequence<int, lanes>();
+#pragma GCC unroll 4
+  for (int half = lanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 16
+    for (int i = 0; i < half; i++)
+      rows[i] =
+          join(interleave<0>(rows[i], rows[i + half], index), interleave<lanes / 2>(rows[i], rows[i + half], index));
+  }
+  return rows[0];
+#endif
+}
+BIRKHOFF_INLINE vf plus(vf a, vf b) { return a + b; }
+BIRKHOFF_INLINE vf sumsOf(vf (&rows)[lanes]) { return joined(rows, plus); }
+BIRKHOFF_INLINE vf largestOf(vf (&rows)[lanes]) { return joined(rows, larger); }
+
+// Blocks of `lanes` rows: weights = f(first row, matrix · in), and out = matrixᵀ · weights.
+template <class F>
+BIRKHOFF_INLINE void wideBlocks(Area matrix, int64_t begin, int64_t end, const float* in, float* out, int64_t width,
+                                F&& f) {
+  std::fill(out, out + width, 0.0f);
+  for (int64_t i = begin; i < end; i += lanes) {
+    const float* rows = matrix.row(i);
+    const int64_t stride = matrix.stride;
     vf sums[lanes] = {};
-    for (int64_t j = 0; j < side; j += lanes) {
+    for (int64_t j = 0; j < width; j += lanes) {
       const vf factor = load(in + j);
-      for (int r = 0; r < lanes; r++) sums[r] = fma(load(rows + r * side + j), factor, sums[r]);
+      for (int r = 0; r < lanes; r++) sums[r] = fma(load(rows + r * stride + j), factor, sums[r]);
     }
     float weights[lanes];
     store(weights, f(i, sumsOf(sums)));
     vf weight[lanes];
     for (int r = 0; r < lanes; r++) weight[r] = broadcast(weights[r]);
-    for (int64_t j = 0; j < side; j += lanes) {
+    for (int64_t j = 0; j < width; j += lanes) {
       // Two chains of additions; sums of sums lose less than one long sum.
       vf even{}, odd{};
       for (int r = 0; r < lanes; r += 2) {
-        even = fma(load(rows + r * side + j), weight[r], even);
-        odd = fma(load(rows + (r + 1) * side + j), weight[r + 1], odd);
+        even = fma(load(rows + r * stride + j), weight[r], even);
+        odd = fma(load(rows + (r + 1) * stride + j), weight[r + 1], odd);
       }
       store(out + j, load(out + j) + (even + odd));
     }
   }
 }
 
-// 1 / sum inside of the matrix, 0 in its padding.
-BIRKHOFF_INLINE vf scalings(vf sums) { return select(sums > 0.0f, 1.0f / sums, vf{}); }
+#if defined(__AVX512F__)
+// The same for rows of V vectors, where `in` and `out` stay in registers. Sums of the next block are taken before the
+// weights of this one are used, so that nothing waits for the way from sums to weights.
+template <int V>
+BIRKHOFF_INLINE vf narrowSums(const float* rows, int64_t stride, const vf (&factor)[V]) {
+  vf four[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    vf total[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) {
+      const float* row = rows + (4 * k + r) * stride;
+      total[r] = load(row) * factor[0];
+#pragma GCC unroll 4
+      for (int v = 1; v < V; v++) total[r] = fma(load(row + v * lanes), factor[v], total[r]);
+    }
+    four[k] = inQuarters(total[0], total[1], total[2], total[3], plus);
+    // Four rows at a time, as written: sixteen sums at once would not fit beside the sums of columns.
+    asm volatile("" : "+v"(four[k]));
+  }
+  return ofQuarters(four, plus);
+}
+template <int V, class F>
+BIRKHOFF_INLINE void narrowBlocks(Area matrix, int64_t begin, int64_t end, const float* in, float* out, F&& f) {
+  vf factor[V], even[V] = {}, odd[V] = {};
+  for (int v = 0; v < V; v++) factor[v] = load(in + v * lanes);
+  const int64_t stride = matrix.stride;
+  vf sums = narrowSums(matrix.row(begin), stride, factor);
+  for (int64_t i = begin; i < end; i += lanes) {
+    const vf weights = f(i, sums);
+    if (i + lanes < end) sums = narrowSums(matrix.row(i + lanes), stride, factor);
+    const float* rows = matrix.row(i);
+#pragma GCC unroll 8
+    for (int r = 0; r < lanes; r += 2) {
+      const vf first = _mm512_maskz_permutexvar_ps(0xffff, (__m512i)broadcast(r), weights);
+      const vf second = _mm512_maskz_permutexvar_ps(0xffff, (__m512i)broadcast(r + 1), weights);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) {
+        even[v] = fma(load(rows + r * stride + v * lanes), first, even[v]);
+        odd[v] = fma(load(rows + (r + 1) * stride + v * lanes), second, odd[v]);
+      }
+    }
+  }
+  for (int v = 0; v < V; v++) store(out + v * lanes, even[v] + odd[v]);
+}
+#endif
 
-// f(value of `from`, column, width) for each vector of a row of n numbers.
+// The rows of one panel.
 template <class F>
-BIRKHOFF_INLINE void alongRow(const float* row, int64_t n, F&& f) {
-  int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) f(load(row + j), j, int64_t{lanes});
-  if (j < n) f(loadPartial(row + j, n - j), j, n - j);
+BIRKHOFF_INLINE void passInRows(Area matrix, int64_t begin, int64_t end, const float* in, float* out, int64_t width,
+                                F&& f) {
+#if defined(__AVX512F__)
+  if (width == 1 * lanes) return narrowBlocks<1>(matrix, begin, end, in, out, f);
+  if (width == 2 * lanes) return narrowBlocks<2>(matrix, begin, end, in, out, f);
+  if (width == 3 * lanes) return narrowBlocks<3>(matrix, begin, end, in, out, f);
+  if (width == 4 * lanes) return narrowBlocks<4>(matrix, begin, end, in, out, f);
+#endif
+  wideBlocks(matrix, begin, end, in, out, width, f);
 }
 
-// Potentials and kernel of the first iteration, and v₀ in `start`. `sums` and `peaks` are working areas of a row.
-void firstInRows(const Forward& run, const float* x, float* kernel, int64_t side, float* f, float* g, float* start,
-                 float* peaks, float* sums) {
-  const int64_t n = run.n;
-  const vi index = [] {
-    vi v;
-    for (int i = 0; i < lanes; i++) v[i] = i;
-    return v;
-  }();
-  const auto inside = [&](vf value, int64_t width) {
-    return select(index < broadcast(static_cast<int32_t>(width)), value, broadcast(far));
-  };
-  std::fill(peaks, peaks + side, far);
-  std::fill(sums, sums + side, 0.0f);
-  for (int64_t i = 0; i < n; i++) {
-    float* row = kernel + i * side;
-    vf peak = broadcast(far), sum{};
-    alongRow(x + i * n, n, [&](vf value, int64_t j, int64_t width) {
-      const vf logit = inside(scaledLogits(value, run.temperature, *run.context), width);
-      peak = max(peak, logit);
-      storePartial(row + j, width, logit);
-    });
-    const vf top = broadcast(maxOf(peak));
-    alongRow(row, n, [&](vf logit, int64_t, int64_t width) { sum += exp(inside(logit, width) - top); });
-    f[i] = -(top[0] + log(broadcast(birkhoff::BIRKHOFF_ISA::sum(sum)))[0]);
-    alongRow(row, n, [&](vf logit, int64_t j, int64_t width) {
-      const vf shifted = logit + broadcast(f[i]);
-      storePartial(row + j, width, shifted);
-      storePartial(peaks + j, width, max(loadPartial(peaks + j, width), shifted));
-    });
+// The panels of one matrix and their sums of columns.
+class Panels {
+ public:
+  Panels(const Run& run, float*& area)
+      : run_(&run),
+        height_(padded(run.sides.n)),
+        width_(padded(run.sides.m)),
+        count_((height_ + panelRows - 1) / panelRows) {
+    parts_ = std::exchange(area, area + count_ * width_);
   }
-  for (int64_t i = 0; i < n; i += lanes) {
-    alongRow(peaks, n, [&](vf peak, int64_t j, int64_t width) {
-      vf sum{};
-      for (int64_t r = i; r < std::min(n, i + lanes); r++) {
-        const vf share = exp(loadPartial(kernel + r * side + j, width) - peak);
-        storePartial(kernel + r * side + j, width, share);
-        sum += share;
-      }
-      storePartial(sums + j, width, loadPartial(sums + j, width) + sum);
-    });
+  static int64_t area(const Run& run) {
+    return (padded(run.sides.n) + panelRows - 1) / panelRows * padded(run.sides.m);
   }
-  alongRow(peaks, n, [&](vf peak, int64_t j, int64_t width) {
-    const vf sum = loadPartial(sums + j, width);
-    storePartial(g + j, width, -(peak + log(sum)));
-    storePartial(start + j, width, exp(peak) * sum);
-    storePartial(sums + j, width, 1.0f / sum);
-  });
-  for (int64_t i = 0; i < n; i++) {
-    float* row = kernel + i * side;
-    alongRow(row, n, [&](vf share, int64_t j, int64_t width) {
-      storePartial(row + j, width, share * loadPartial(sums + j, width));
-    });
-  }
-}
 
-// Rows of a matrix of side n into an area of rows of `side`, and back.
-void copyRows(const float* from, int64_t fromSide, float* to, int64_t toSide, int64_t n) {
-  for (int64_t i = 0; i < n; i++) std::copy(from + i * fromSide, from + i * fromSide + n, to + i * toSide);
-}
+  int64_t count() const { return count_; }
+  float* part(int64_t panel) const { return parts_ + panel * width_; }
 
-// dx = P ∘ (G − leftᵀ right) / temperature for R rows and V vectors of columns.
-template <int R, int V>
-BIRKHOFF_INLINE void assemble(const Backward& run, const float* left, const float* right, int64_t side, int64_t base,
-                              int64_t i, int64_t j) {
-  vf product[R][V] = {};
-  for (int64_t k = 0; k < 2 * run.iterations; k++) {
-    vf factor[V];
-    for (int v = 0; v < V; v++) factor[v] = load(right + k * side + j + v * lanes);
-    for (int r = 0; r < R; r++) {
-      const vf weight = broadcast(left[k * side + i + r]);
-      for (int v = 0; v < V; v++) product[r][v] = fma(weight, factor[v], product[r][v]);
+  // f(panel, first row, row behind the last).
+  template <class F>
+  void each(F&& f) const {
+    run_->context->parallel(count_, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t k = begin; k < end; k++) f(k, k * panelRows, std::min(height_, (k + 1) * panelRows));
+    });
+  }
+  // The sum of all parts (or the largest) into `to`.
+  template <class F>
+  void collect(float* to, F&& join) const {
+    for (int64_t j = 0; j < width_; j += lanes) {
+      vf all = load(parts_ + j);
+      for (int64_t k = 1; k < count_; k++) all = join(all, load(part(k) + j));
+      store(to + j, all);
     }
   }
-  for (int r = 0; r < R; r++) {
-    for (int v = 0; v < V; v++) {
-      const int64_t column = j + v * lanes, at = base + (i + r) * run.n + column,
-                    width = std::min<int64_t>(lanes, run.n - column);
-      if (width == lanes) {
-        store(run.dx + at, load(run.values + at) * (load(run.gradient + at) - product[r][v]) / run.temperature);
-      } else {
-        storePartial(run.dx + at, width,
-                     loadPartial(run.values + at, width) * (loadPartial(run.gradient + at, width) - product[r][v]) /
-                         run.temperature);
-      }
-    }
+  void add(float* to) const { collect(to, plus); }
+  // out = matrixᵀ · f(first row, matrix · in, panel), for `lanes` rows at a time
+  template <class F>
+  void pass(Area matrix, const float* in, float* out, F&& f) const {
+    each([&](int64_t panel, int64_t begin, int64_t end) {
+      passInRows(matrix, begin, end, in, count_ == 1 ? out : part(panel), width_,
+                 [&](int64_t i, vf sums) { return f(i, sums, panel); });
+    });
+    if (count_ > 1) add(out);
+  }
+
+ private:
+  const Run* run_;
+  int64_t height_, width_, count_;
+  float* parts_;
+};
+
+// Runs `Work` on every matrix: a matrix per thread, or all threads on one after the other.
+template <class Work, class R>
+void eachMatrix(const R& run) {
+  const int threads = run.context->threads();
+  const bool together = run.sides.size() >= worthSharing && run.sides.count < 4 * threads;
+  const int64_t area = Work::area(run);
+  float* scratch = run.context->scratch(area * (together ? 1 : threads));
+  if (together) {
+    Work work(run, scratch);
+    for (int64_t b = 0; b < run.sides.count; b++) work(b);
+  } else {
+    run.context->parallel(run.sides.count, 1, [&](int64_t begin, int64_t end, int thread) {
+      Work work(run, scratch + thread * area);
+      for (int64_t b = begin; b < end; b++) work(b);
+    });
   }
 }
 
 }  // namespace
-
-void forwardInRows(const Forward& run) {
-  const int64_t count = run.count, n = run.n, iterations = run.iterations;
-  const float temperature = run.temperature;
-  const float* logits = run.logits;
-  float* p = run.plan;
-  Context* context = run.context;
-  const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, area = size + 7 * side;
-  float* scratch = context->scratch(area * context->threads());
-  if (size) std::fill(scratch, scratch + area * context->threads(), 0.0f);
-  context->parallel(count, 1, [&](int64_t begin, int64_t end, int thread) {
-    float* mine = scratch + thread * area;
-    float *f = mine + size, *g = f + side, *u = g + side, *v = u + side, *sums = v + side, *peaks = sums + side,
-          *start = peaks + side;
-    std::fill(f, f + 7 * side, 0.0f);
-    for (int64_t b = begin; b < end; b++) {
-      const float* x = logits + b * n * n;
-      float* kernel = size ? mine : p + b * n * n;
-      float* record = run.record ? run.record + b * run.size : nullptr;
-      const auto remember = [&](int64_t offset, const float* values) {
-        if (run.withHistory) std::copy(values, values + n, record + offset);
-      };
-      firstInRows(run, x, kernel, side, f, g, start, peaks, sums);
-      remember(run.start, start);
-      std::fill(u, u + n, 1.0f);
-      std::fill(v, v + n, 1.0f);
-      remember(run.at(1), u);
-      remember(run.at(1) + n, v);
-      for (int64_t t = 2; t <= iterations; t++) {
-        passInRows(kernel, side, v, sums, [&](int64_t i, vf rowSums) {
-          const vf scaling = scalings(rowSums);
-          store(u + i, scaling);
-          return scaling;
-        });
-        for (int64_t j = 0; j < side; j += lanes) store(v + j, scalings(load(sums + j)));
-        remember(run.at(t), u);
-        remember(run.at(t) + n, v);
-        if (!run.endsBlock(t) || t == iterations) continue;
-        alongRow(u, n, [&](vf value, int64_t j, int64_t width) {
-          storePartial(f + j, width, loadPartial(f + j, width) + log(value));
-        });
-        alongRow(v, n, [&](vf value, int64_t j, int64_t width) {
-          storePartial(g + j, width, loadPartial(g + j, width) + log(value));
-        });
-        for (int64_t i = 0; i < n; i++) {
-          alongRow(x + i * n, n, [&](vf value, int64_t j, int64_t width) {
-            const vf logit = scaledLogits(value, temperature, *context);
-            storePartial(kernel + i * side + j, width, exp(logit + broadcast(f[i]) + loadPartial(g + j, width)));
-          });
-        }
-        std::fill(u, u + n, 1.0f);
-        std::fill(v, v + n, 1.0f);
-      }
-      for (int64_t i = 0; i < n; i++) {
-        alongRow(kernel + i * side, n, [&](vf share, int64_t j, int64_t width) {
-          storePartial(p + (b * n + i) * n + j, width, share * (broadcast(u[i]) * loadPartial(v + j, width)));
-        });
-      }
-      if (!record) continue;
-      record[0] = static_cast<float>(iterations);
-      record[1] = 0;
-      alongRow(u, n, [&](vf value, int64_t i, int64_t width) {
-        storePartial(record + run.f() + i, width, loadPartial(f + i, width) + log(value));
-        storePartial(record + run.g() + i, width, loadPartial(g + i, width) + log(loadPartial(v + i, width)));
-      });
-      std::fill(record + run.rows(), record + run.rows() + 2 * n, 1.0f);
-    }
-  });
-}
-
-void backwardInRows(const Backward& run) {
-  const int64_t count = run.count, n = run.n, iterations = run.iterations;
-  const float *p = run.values, *gradient = run.gradient;
-  Context& context = *run.context;
-  const int64_t side = padded(n), size = needsArea(n) ? side * side : 0, vectors = 2 * iterations * side,
-                area = size + 2 * vectors + 4 * side;
-  float* scratch = context.scratch(area * context.threads());
-  std::fill(scratch, scratch + area * context.threads(), 0.0f);
-  context.parallel(count, 1, [&](int64_t begin, int64_t end, int thread) {
-    float* mine = scratch + thread * area;
-    float *left = mine + size, *right = left + vectors, *barF = right + vectors, *sums = barF + side,
-          *absorbedU = sums + side;
-    float* absorbedV = absorbedU + side;
-    const vf one = broadcast(1.0f), most = broadcast(1e30f);
-    for (int64_t b = begin; b < end; b++) {
-      const int64_t base = b * n * n;
-      const float* record = run.record + b * run.size;
-      if (size) copyRows(p + base, n, mine, side, n);
-      const float* matrix = size ? mine : p + base;
-      std::fill(sums, sums + side, 0.0f);
-      for (int64_t i = 0; i < n; i++) {
-        vf total{};
-        alongRow(p + base + i * n, n, [&](vf share, int64_t j, int64_t width) {
-          const vf product = share * loadPartial(gradient + base + i * n + j, width);
-          total += product;
-          storePartial(sums + j, width, loadPartial(sums + j, width) + product);
-        });
-        barF[i] = sum(total);
-      }
-      std::fill(absorbedU, absorbedU + n, 1.0f);
-      std::fill(absorbedV, absorbedV + n, 1.0f);
-      for (int64_t t = iterations; t >= 1; t--) {
-        // Rows of the history: u_t, v_t, and v_{t−1}, of which those of t = 1 are 1 and not stored.
-        const float *recordU = t > 1 ? record + run.at(t) : nullptr,
-                    *recordV = t > 1 ? record + run.at(t) + n : nullptr;
-        const float* recordBefore = t > 2 ? record + run.at(t - 1) + n : t == 1 ? record + run.start : nullptr;
-        float *leftU = left + 2 * (t - 1) * side, *leftZ = leftU + side, *y = right + 2 * (t - 1) * side,
-              *before = y + side;
-        const bool last = t == iterations;
-        alongRow(sums, n, [&](vf total, int64_t j, int64_t width) {
-          const auto take = [&](const float* values) { return values ? loadPartial(values + j, width) : one; };
-          if (last || run.endsBlock(t)) storePartial(absorbedU + j, width, bounded(take(absorbedU) * take(recordU)));
-          if (last) storePartial(absorbedV + j, width, bounded(take(recordV)));
-          // ḡ is minus what the pass after this iteration summed, times its v̂; ḡ_T is what was summed first.
-          const vf v = last ? one : take(right + (2 * t + 1) * side);
-          storePartial(y + j, width, last ? total : -(v * (v * total)));
-          storePartial(leftU + j, width, min(take(recordU) / take(absorbedU), most));
-          if (t > 2 && run.endsBlock(t - 1))
-            storePartial(absorbedV + j, width, bounded(take(absorbedV) * take(recordBefore)));
-          storePartial(before + j, width, min(take(recordBefore) / take(absorbedV), most));
-        });
-        passInRows(matrix, side, y, sums, [&](int64_t i, vf product) {
-          const vf u = load(leftU + i);
-          const vf z = u * ((last ? load(barF + i) : vf{}) - u * product);
-          store(leftZ + i, z);
-          return z;
-        });
-      }
-      constexpr int wide = lanes == 16 ? 4 : 2;
-      inFours(n, [&]<int R>(int64_t i) {
-        int64_t j = 0;
-        for (; j + wide * lanes <= side; j += wide * lanes) assemble<R, wide>(run, left, right, side, base, i, j);
-        for (; j < side; j += lanes) assemble<R, 1>(run, left, right, side, base, i, j);
-      });
-    }
-  });
-}
-
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

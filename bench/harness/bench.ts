@@ -40,8 +40,8 @@ export interface BenchCase {
   readonly cost: Readonly<Partial<Record<Pass, Cost>>>;
   /** Largest difference between any two sides that counts as equal, relative to the tensor's largest entry. */
   readonly tolerance: { readonly relative: number; readonly reason: string };
-  /** Too small to say anything about hardware: run on software GPUs alone. */
-  readonly softwareOnly?: boolean;
+  /** Run by one kind of device alone: too small to say anything about hardware, or too large for anything else. Default: by all. */
+  readonly only?: "hardware GPU" | "software GPU";
 }
 
 export interface Bench {

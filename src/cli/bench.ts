@@ -112,8 +112,11 @@ const opponents = ({ running, absent }: Rivals, { kind, info }: Device): Rivals 
   };
 };
 
-const suits = ({ cost, softwareOnly = false }: BenchCase, software: boolean): boolean =>
-  software ? Math.max(...Object.values(cost).map(({ operations }) => operations)) <= SOFTWARE_OPERATIONS : !softwareOnly;
+const suits = ({ cost, only }: BenchCase, { kind, info: { software } }: Device): boolean => {
+  if (kind !== "webgpu") return only === undefined;
+  if (!software) return only !== "software GPU";
+  return only !== "hardware GPU" && Math.max(...Object.values(cost).map(({ operations }) => operations)) <= SOFTWARE_OPERATIONS;
+};
 
 interface Count {
   readonly ran: number;
@@ -136,7 +139,7 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
   const context = { kind: device.kind, open, rivals: running, absent, ...(device.kind !== "reference" && { reference }) };
   const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS };
   let [ran, refused] = [0, 0];
-  for (const entry of cases.filter((one) => suits(one, software))) {
+  for (const entry of cases.filter((one) => suits(one, device))) {
     for (const outcome of await race(entry, context, options)) {
       const line = lineOf(outcome, device, peaks);
       ran++;
@@ -150,7 +153,7 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
 const list = (chosen: readonly Bench[], part: string): void => {
   for (const { name, about, cases } of chosen) {
     say(`${name}: ${about}`);
-    for (const entry of cases) if (entry.name.includes(part)) say(`  ${entry.name}${entry.softwareOnly ? "  (software GPUs only)" : ""}`);
+    for (const entry of cases) if (entry.name.includes(part)) say(`  ${entry.name}${entry.only ? `  (${entry.only} only)` : ""}`);
   }
 };
 

@@ -1,31 +1,36 @@
 // The beginning and the end of both backward passes over matrices in registers: P and what arrives at it, and what leaves.
-// The including file includes lib/square.wgsl, lib/logits.wgsl and lib/sinkhorn.wgsl, declares the bindings values, record, gradient, record_gradient,
+// The including file includes lib/square.wgsl, lib/elements.wgsl, lib/logits.wgsl and lib/sinkhorn.wgsl, declares the bindings values, record, gradient, record_gradient,
 // mask, logits, dx and dvectors, and var<private> place, matrix, kernel, rest; and in `Params` besides sizes and steps
 //   matrix           what `values` is: 0 P, 1 log P, 2 the logits
 //   arriving, arriving_record   whether there are cotangents of `values` and of the potentials
 //   masked, mask_step, vectors  whether there is a mask, its distance from matrix to matrix, and whether dvectors is wanted
-fn row(i: u32) -> u32 { return place.r + SIDE * i; }
-fn column(j: u32) -> u32 { return place.c + SIDE * j; }
-fn inside(i: u32, j: u32) -> bool { return matrix < params.count && row(i) < params.n && column(j) < params.m; }
-fn at_element(i: u32, j: u32) -> u32 { return matrix * params.n * params.m + row(i) * params.row_step + column(j) * params.column_step; }
+
+// Four numbers of the record from `first` on, those of rows or columns `at` … at + 3 of `end`; 0 beyond the end.
+fn record_quad(first: u32, at: u32, end: u32) -> vec4f {
+  let places = first + min(vec4u(at) + STEPS, vec4u(end - 1u));
+  let values = vec4f(record[places.x], record[places.y], record[places.z], record[places.w]);
+  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + STEPS < vec4u(end)));
+}
+fn gradient_quad(first: u32, at: u32, end: u32) -> vec4f {
+  let places = first + min(vec4u(at) + STEPS, vec4u(end - 1u));
+  let values = vec4f(record_gradient[places.x], record_gradient[places.y], record_gradient[places.z], record_gradient[places.w]);
+  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + STEPS < vec4u(end)));
+}
+fn record_at(offset: u32) -> u32 { return min(matrix, params.count - 1u) * params.record_stride + offset; }
 
 // Numbers of the thread's rows or columns at `offset` of the matrix's record; 0 outside.
 fn read_strip(offset: u32, of_rows: bool) -> Strip {
-  var result = Strip();
+  let first = record_at(offset);
   let end = select(params.m, params.n, of_rows);
-  for (var i = 0u; i < TILE; i++) {
-    let at = select(column(i), row(i), of_rows);
-    if (matrix < params.count && at < end) { result[i / 4u][i % 4u] = record[matrix * params.record_stride + offset + at]; }
-  }
+  var result = Strip(record_quad(first, select(column(0u), row(0u), of_rows), end), vec4f());
+  if (TILE > 4u) { result[1] = record_quad(first, select(column(1u), row(1u), of_rows), end); }
   return result;
 }
 fn read_gradient(offset: u32, of_rows: bool) -> Strip {
-  var result = Strip();
+  let first = record_at(offset);
   let end = select(params.m, params.n, of_rows);
-  for (var i = 0u; i < TILE; i++) {
-    let at = select(column(i), row(i), of_rows);
-    if (matrix < params.count && at < end) { result[i / 4u][i % 4u] = record_gradient[matrix * params.record_stride + offset + at]; }
-  }
+  var result = Strip(gradient_quad(first, select(column(0u), row(0u), of_rows), end), vec4f());
+  if (TILE > 4u) { result[1] = gradient_quad(first, select(column(1u), row(1u), of_rows), end); }
   return result;
 }
 fn inverse_masses(of_rows: bool) -> Strip {
@@ -33,21 +38,76 @@ fn inverse_masses(of_rows: bool) -> Strip {
   return read_strip(select(rows_at + params.n, rows_at, of_rows), of_rows);
 }
 
-// kernel = exp(logits / temperature + f + g) where the mask allows and there is mass.
-fn load_kernel(temperature: f32, f: Strip, g: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      var exponent = PADDING;
-      if (inside(i, j) && f[i / 4u][i % 4u] > EXCLUDED && g[j / 4u][j % 4u] > EXCLUDED) {
-        let at = row(i) * params.row_step + column(j) * params.column_step;
-        if (params.masked == 0u || mask[matrix * params.mask_step + at] != 0u) {
-          exponent = scaled_logit(logits[at_element(i, j)], temperature) + f[i / 4u][i % 4u] + g[j / 4u][j % 4u];
-        }
-      }
-      kernel[(i * TILE + j) / 4u][j % 4u] = exponent;
-    }
+// exp(logits / temperature + f + g) of four elements, where the mask allows and there is mass.
+fn kernel_quad(i: u32, j: u32, temperature: f32, f: f32, g: vec4f) -> vec4f {
+  let at = quad_places(i, j);
+  let first = first_element();
+  var open = quad_inside(i, j) & vec4<bool>(f > EXCLUDED) & (g > vec4f(EXCLUDED));
+  if (params.masked == 1u) {
+    let start = min(matrix, params.count - 1u) * params.mask_step;
+    open &= vec4u(mask[start + at.x], mask[start + at.y], mask[start + at.z], mask[start + at.w]) != vec4u();
   }
-  for (var k = 0u; k < TILE * TILE / 4u; k++) { kernel[k] = power(kernel[k]); }
+  let words = vec4u(logits[first + at.x], logits[first + at.y], logits[first + at.z], logits[first + at.w]);
+  let exponents = vec4f(
+    scaled_logit(words.x, temperature), scaled_logit(words.y, temperature), scaled_logit(words.z, temperature), scaled_logit(words.w, temperature));
+  return power(select(vec4f(PADDING), exponents + f + g, open));
+}
+fn kernel_block(h: u32, k: u32, temperature: f32, f: vec4f, g: vec4f) -> mat4x4f {
+  let i = row(h);
+  let j = column(k);
+  return mat4x4f(
+    kernel_quad(i, j, temperature, f.x, g), kernel_quad(i + 1u, j, temperature, f.y, g),
+    kernel_quad(i + 2u, j, temperature, f.z, g), kernel_quad(i + 3u, j, temperature, f.w, g));
+}
+fn load_kernel(temperature: f32, f: Strip, g: Strip) {
+  kernel[0] = kernel_block(0u, 0u, temperature, f[0], g[0]);
+  if (TILE > 4u) {
+    kernel[1] = kernel_block(0u, 1u, temperature, f[0], g[1]);
+    kernel[2] = kernel_block(1u, 0u, temperature, f[1], g[0]);
+    kernel[3] = kernel_block(1u, 1u, temperature, f[1], g[1]);
+  }
+}
+
+// P out of four elements of what there is: P itself, or its logarithm.
+fn share_quad(i: u32, j: u32) -> vec4f {
+  let at = first_element() + quad_places(i, j);
+  let values = vec4f(values[at.x], values[at.y], values[at.z], values[at.w]);
+  let shown = select(vec4f(select(0.0, PADDING, params.matrix == 1u)), values, quad_inside(i, j));
+  if (params.matrix == 1u) { return power(shown); }
+  return shown;
+}
+fn share_block(h: u32, k: u32) -> mat4x4f {
+  let i = row(h);
+  let j = column(k);
+  return mat4x4f(share_quad(i, j), share_quad(i + 1u, j), share_quad(i + 2u, j), share_quad(i + 3u, j));
+}
+
+// The cotangent of P, where P is given and not 0.
+fn cotangent_quad(i: u32, j: u32, share: vec4f) -> vec4f {
+  let at = first_element() + quad_places(i, j);
+  let arriving = vec4f(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]);
+  return select(vec4f(), arriving, share > vec4f());
+}
+fn cotangent_block(h: u32, k: u32, share: mat4x4f) -> mat4x4f {
+  if (params.arriving == 0u || params.matrix != 0u) { return mat4x4f(); }
+  let i = row(h);
+  let j = column(k);
+  return mat4x4f(
+    cotangent_quad(i, j, share[0]), cotangent_quad(i + 1u, j, share[1]), cotangent_quad(i + 2u, j, share[2]), cotangent_quad(i + 3u, j, share[3]));
+}
+
+// The cotangent of log P, which is added in the end: also where P itself is too small for a float, but not where there is no mass.
+fn added_quad(i: u32, j: u32) -> vec4f {
+  let at = first_element() + quad_places(i, j);
+  let logarithms = vec4f(values[at.x], values[at.y], values[at.z], values[at.w]);
+  let arriving = vec4f(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]);
+  return select(vec4f(), arriving, quad_inside(i, j) & (logarithms > vec4f(EXCLUDED)));
+}
+fn added_block(h: u32, k: u32) -> mat4x4f {
+  if (params.arriving == 0u || params.matrix != 1u) { return mat4x4f(); }
+  let i = row(h);
+  let j = column(k);
+  return mat4x4f(added_quad(i, j), added_quad(i + 1u, j), added_quad(i + 2u, j), added_quad(i + 3u, j));
 }
 
 struct Sums {
@@ -60,54 +120,89 @@ fn arrive() -> Sums {
   if (params.matrix == 2u) {
     load_kernel(params.temperature, read_strip(2u, true), read_strip(2u + params.n, false));
   } else {
-    for (var i = 0u; i < TILE; i++) {
-      for (var j = 0u; j < TILE; j++) {
-        var value = select(0.0, PADDING, params.matrix == 1u);
-        if (inside(i, j)) { value = values[at_element(i, j)]; }
-        kernel[(i * TILE + j) / 4u][j % 4u] = value;
-      }
-    }
-    if (params.matrix == 1u) {
-      for (var k = 0u; k < TILE * TILE / 4u; k++) { kernel[k] = power(kernel[k]); }
+    kernel[0] = share_block(0u, 0u);
+    if (TILE > 4u) {
+      kernel[1] = share_block(0u, 1u);
+      kernel[2] = share_block(1u, 0u);
+      kernel[3] = share_block(1u, 1u);
     }
   }
-  var sums = Sums();
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      let share = kernel[(i * TILE + j) / 4u][j % 4u];
-      var cotangent = 0.0;
-      if (params.arriving == 1u && params.matrix == 0u && share > 0.0) { cotangent = gradient[at_element(i, j)]; }
-      rest[(i * TILE + j) / 4u][j % 4u] = cotangent;
-      let weight = share * cotangent + added(i, j);
-      sums.rows[i / 4u][i % 4u] += weight;
-      sums.columns[j / 4u][j % 4u] += weight;
-    }
+  rest[0] = cotangent_block(0u, 0u, kernel[0]);
+  let first = hadamard(kernel[0], rest[0]) + added_block(0u, 0u);
+  var sums = Sums(Strip(ONES * first, vec4f()), Strip(first * ONES, vec4f()));
+  if (TILE > 4u) {
+    rest[1] = cotangent_block(0u, 1u, kernel[1]);
+    rest[2] = cotangent_block(1u, 0u, kernel[2]);
+    rest[3] = cotangent_block(1u, 1u, kernel[3]);
+    let right = hadamard(kernel[1], rest[1]) + added_block(0u, 1u);
+    let below = hadamard(kernel[2], rest[2]) + added_block(1u, 0u);
+    let last = hadamard(kernel[3], rest[3]) + added_block(1u, 1u);
+    sums.rows[0] += ONES * right;
+    sums.rows[1] = ONES * below + ONES * last;
+    sums.columns[0] += below * ONES;
+    sums.columns[1] = right * ONES + last * ONES;
   }
   return sums;
 }
 
-// The cotangent of log P, which is added in the end: also where P itself is too small for a float, but not where there is no mass.
-fn added(i: u32, j: u32) -> f32 {
-  if (params.arriving == 0u || params.matrix != 1u || !inside(i, j)) { return 0.0; }
-  let at = at_element(i, j);
-  if (values[at] <= EXCLUDED) { return 0.0; }
-  return gradient[at];
+fn finished(a: mat4x4f, factors: mat4x4f, more: mat4x4f) -> mat4x4f {
+  let sum = hadamard(a, factors) + more;
+  return mat4x4f(sum[0] / params.temperature, sum[1] / params.temperature, sum[2] / params.temperature, sum[3] / params.temperature);
+}
+// rest = (P ∘ rest + the cotangent of log P) / temperature: the gradient of the logits.
+fn finish() {
+  rest[0] = finished(kernel[0], rest[0], added_block(0u, 0u));
+  if (TILE > 4u) {
+    rest[1] = finished(kernel[1], rest[1], added_block(0u, 1u));
+    rest[2] = finished(kernel[2], rest[2], added_block(1u, 0u));
+    rest[3] = finished(kernel[3], rest[3], added_block(1u, 1u));
+  }
+}
+
+fn deliver_quad(i: u32, j: u32, values: vec4f) {
+  if (matrix >= params.count || i >= params.n) { return; }
+  let at = first_element() + quad_places(i, j);
+  if (j < params.m) { dx[at.x] = values.x; }
+  if (j + 1u < params.m) { dx[at.y] = values.y; }
+  if (j + 2u < params.m) { dx[at.z] = values.z; }
+  if (j + 3u < params.m) { dx[at.w] = values.w; }
+}
+fn deliver_block(h: u32, k: u32, values: mat4x4f) {
+  let i = row(h);
+  let j = column(k);
+  deliver_quad(i, j, values[0]);
+  deliver_quad(i + 1u, j, values[1]);
+  deliver_quad(i + 2u, j, values[2]);
+  deliver_quad(i + 3u, j, values[3]);
+}
+fn deliver_vector(first: u32, at: u32, end: u32, values: vec4f) {
+  if (at < end) { dvectors[first + at] = values.x; }
+  if (at + 1u < end) { dvectors[first + at + 1u] = values.y; }
+  if (at + 2u < end) { dvectors[first + at + 2u] = values.z; }
+  if (at + 3u < end) { dvectors[first + at + 3u] = values.w; }
 }
 
 // Writes the gradient of the logits out of `rest`, and those of masses and start.
 fn deliver(of_rows: Strip, of_columns: Strip, of_start: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      if (inside(i, j)) { dx[at_element(i, j)] = rest[(i * TILE + j) / 4u][j % 4u]; }
-    }
+  deliver_block(0u, 0u, rest[0]);
+  if (TILE > 4u) {
+    deliver_block(0u, 1u, rest[1]);
+    deliver_block(1u, 0u, rest[2]);
+    deliver_block(1u, 1u, rest[3]);
   }
   if (params.vectors == 0u || matrix >= params.count) { return; }
   let first = matrix * (params.n + 2u * params.m);
-  for (var i = 0u; i < TILE; i++) {
-    if (place.c == 0u && row(i) < params.n) { dvectors[first + row(i)] = of_rows[i / 4u][i % 4u]; }
-    if (place.r == 0u && column(i) < params.m) {
-      dvectors[first + params.n + column(i)] = of_columns[i / 4u][i % 4u];
-      dvectors[first + params.n + params.m + column(i)] = of_start[i / 4u][i % 4u];
+  let second = first + params.n;
+  if (place.c == 0u) {
+    deliver_vector(first, row(0u), params.n, of_rows[0]);
+    if (TILE > 4u) { deliver_vector(first, row(1u), params.n, of_rows[1]); }
+  }
+  if (place.r == 0u) {
+    deliver_vector(second, column(0u), params.m, of_columns[0]);
+    deliver_vector(second + params.m, column(0u), params.m, of_start[0]);
+    if (TILE > 4u) {
+      deliver_vector(second, column(1u), params.m, of_columns[1]);
+      deliver_vector(second + params.m, column(1u), params.m, of_start[1]);
     }
   }
 }

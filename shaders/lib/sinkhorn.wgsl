@@ -24,10 +24,13 @@ fn ends_block(t: u32) -> bool {
 fn power(exponent: vec4f) -> vec4f {
   return select(exp(clamp(exponent, vec4f(-87.0), vec4f(80.0))), vec4f(0.0), exponent < vec4f(-87.0));
 }
+fn powers(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f {
+  return mat4x4f(power(a[0] + f.x + g), power(a[1] + f.y + g), power(a[2] + f.z + g), power(a[3] + f.w + g));
+}
 
 // The next scalings from row or column sums: mass / sum, damped where the mass may be missed (`leak` is 1/ρ times the temperature).
 fn scaling(sums: vec4f, mass: vec4f, potential: vec4f, leak: f32) -> vec4f {
-  let safe = max(sums, vec4f(SMALLEST));
+  let safe = max(sums, max(vec4f(SMALLEST), SMALLEST * mass));
   if (leak == 0.0) { return mass / safe; }
   let damp = 1.0 / (1.0 + leak);
   let exponent = damp * (log(max(mass, vec4f(SMALLEST))) - log(safe)) - (1.0 - damp) * potential;

@@ -1,5 +1,6 @@
 //#include "lib/grid.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"
@@ -70,10 +71,6 @@ fn reached(t: u32, of_rows: bool) -> Strip {
   return read_strip(at + select(params.n, 0u, of_rows), of_rows);
 }
 
-fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
-fn scaled(a: Strip, factor: f32) -> Strip { return Strip(factor * a[0], factor * a[1]); }
-fn chosen(first: bool, a: Strip, b: Strip) -> Strip { return Strip(select(b[0], a[0], first), select(b[1], a[1], first)); }
-
 // a / b within ±EXTREME, for a ≥ 0 and b > 0.
 fn ratio(a: Strip, b: Strip) -> Strip {
   return Strip(min(a[0] / b[0], vec4f(EXTREME)), min(a[1] / b[1], vec4f(EXTREME)));
@@ -84,17 +81,20 @@ fn bounded(a: Strip) -> Strip {
 
 // rest −= a bᵀ
 fn subtract(a: Strip, b: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { rest[i * (TILE / 4u) + h] -= a[i / 4u][i % 4u] * b[h]; }
+  rest[0] -= outer(a[0], b[0]);
+  if (TILE > 4u) {
+    rest[1] -= outer(a[0], b[1]);
+    rest[2] -= outer(a[1], b[0]);
+    rest[3] -= outer(a[1], b[1]);
   }
 }
-// rest −= kernel ∘ (a bᵀ) factor
-fn subtract_shares(a: Strip, b: Strip, factor: f32) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) {
-      let at = i * (TILE / 4u) + h;
-      rest[at] -= kernel[at] * (a[i / 4u][i % 4u] * factor) * b[h];
-    }
+// rest −= diag(a) kernel diag(b)
+fn subtract_shares(a: Strip, b: Strip) {
+  rest[0] -= between(a[0], kernel[0], b[0]);
+  if (TILE > 4u) {
+    rest[1] -= between(a[0], kernel[1], b[1]);
+    rest[2] -= between(a[1], kernel[2], b[0]);
+    rest[3] -= between(a[1], kernel[3], b[1]);
   }
 }
 
@@ -164,12 +164,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   }
 
   // From here on `rest` is the gradient of the logits.
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      let at = (i * TILE + j) / 4u;
-      rest[at][j % 4u] = (kernel[at][j % 4u] * rest[at][j % 4u] + added(i, j)) / params.temperature;
-    }
-  }
+  finish();
   for (var t = params.annealed; t >= 1u; t--) {
     let temperature = temperature_at(t);
     let damp_f = 1.0 / (1.0 + params.leak_rows * temperature);
@@ -193,8 +188,8 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     }
     let back = column_total(products_of_columns(&kernel, z), place);
     bar_g = Strip(-before[0] * back[0], -before[1] * back[1]);
-    subtract_shares(filled(1.0), y, 1.0 / temperature);
-    subtract_shares(z, before, 1.0 / temperature);
+    subtract_shares(filled(1.0 / temperature), y);
+    subtract_shares(scaled(z, 1.0 / temperature), before);
   }
   deliver(times(mass_f, inverse_masses(true)), times(mass_g, inverse_masses(false)), bar_g);
 }

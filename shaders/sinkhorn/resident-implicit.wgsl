@@ -1,5 +1,6 @@
 //#include "lib/grid.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"
@@ -56,8 +57,6 @@ var<private> matrix: u32;
 var<private> kernel: Tile;
 var<private> rest: Tile;
 
-fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
-fn plus(a: Strip, factor: f32, b: Strip) -> Strip { return Strip(a[0] + factor * b[0], a[1] + factor * b[1]); }
 fn inverses(sums: Strip, leak: f32) -> Strip { return Strip(inverse(sums[0] * (1.0 + leak)), inverse(sums[1] * (1.0 + leak))); }
 
 fn own_dot(a: Strip, b: Strip) -> f32 { return dot(a[0], b[0]) + select(0.0, dot(a[1], b[1]), TILE > 4u); }
@@ -122,12 +121,12 @@ fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     alpha = plus(alpha, -shift, filled(1.0));
     beta = plus(beta, shift, filled(1.0));
   }
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      let at = (i * TILE + j) / 4u;
-      let share = kernel[at][j % 4u];
-      rest[at][j % 4u] = (share * (rest[at][j % 4u] - alpha[i / 4u][i % 4u] - beta[j / 4u][j % 4u]) + added(i, j)) / params.temperature;
-    }
+  rest[0] -= plus_sides(mat4x4f(), alpha[0], beta[0]);
+  if (TILE > 4u) {
+    rest[1] -= plus_sides(mat4x4f(), alpha[0], beta[1]);
+    rest[2] -= plus_sides(mat4x4f(), alpha[1], beta[0]);
+    rest[3] -= plus_sides(mat4x4f(), alpha[1], beta[1]);
   }
+  finish();
   deliver(times(times(alpha, r), inverse_masses(true)), times(times(beta, c), inverse_masses(false)), Strip());
 }

@@ -1,5 +1,6 @@
 //#include "lib/grid.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/elements.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
@@ -7,7 +8,11 @@
 
 // Forward for sides up to SIDE · TILE. One workgroup computes THREADS / SIDE² matrices; a thread keeps its TILE × TILE elements in registers.
 //   logits, plan: [count, n · m], element (i, j) at i · row_step + j · column_step     record: [count, record_stride], see geometry.ts
-// Scalings are absorbed into the potentials every BLOCK iterations.
+// Scalings are absorbed into the potentials every BLOCK iterations, and into the kernel by multiplication: that reads nothing. When the scalings
+// may have moved an entry up by more than MOST_DRIFT, or after so many multiplications, a thread makes its part of the kernel anew from the logits:
+// what had been flushed to 0 until then is below 1e-25.
+const MOST_DRIFT: f32 = 1.0e12;
+const MOST_MULTIPLICATIONS: u32 = 8u;
 override BLOCK: u32;
 
 struct Params {
@@ -67,44 +72,86 @@ var<private> matrix: u32;
 var<private> row_mass: Strip;
 var<private> column_mass: Strip;
 
-fn row(i: u32) -> u32 { return place.r + SIDE * i; }
-fn column(j: u32) -> u32 { return place.c + SIDE * j; }
+// Four logits of row i from column j on, over the temperature; PADDING where there is no mass or the mask is 0.
+fn quad_of_logits(i: u32, mass: f32, j: u32, masses: vec4f, temperature: f32, report: bool) -> vec4f {
+  let at = quad_places(i, j);
+  var open = vec4<bool>(mass > 0.0) & (masses > vec4f());
+  if (params.gate == GATE_MASK) {
+    open = vec4<bool>(open.x && is_open(matrix, at.x), open.y && is_open(matrix, at.y), open.z && is_open(matrix, at.z), open.w && is_open(matrix, at.w));
+  }
+  let first = first_element();
+  let words = vec4u(logits[first + at.x], logits[first + at.y], logits[first + at.z], logits[first + at.w]);
+  let broken = (words & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
+  if (report && any(broken & open)) {
+    let culprits = select(vec4u(), words, broken & open);
+    report_fault(params.fault | NUMBER, max(max(culprits.x, culprits.y), max(culprits.z, culprits.w)));
+  }
+  let limit = vec4f(LARGEST_LOGIT * min(temperature, 1.0));
+  let values = clamp(bitcast<vec4f>(select(words, vec4u(), broken)), -limit, limit) / temperature;
+  return select(vec4f(PADDING), values, open);
+}
+
+fn block_of_logits(h: u32, k: u32, mass: vec4f, masses: vec4f, temperature: f32, report: bool) -> mat4x4f {
+  let i = row(h);
+  let j = column(k);
+  return mat4x4f(
+    quad_of_logits(i, mass.x, j, masses, temperature, report), quad_of_logits(i + 1u, mass.y, j, masses, temperature, report),
+    quad_of_logits(i + 2u, mass.z, j, masses, temperature, report), quad_of_logits(i + 3u, mass.w, j, masses, temperature, report));
+}
 
 fn load_logits(temperature: f32, report: bool) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      var value = PADDING;
-      if (row_mass[i / 4u][i % 4u] > 0.0 && column_mass[j / 4u][j % 4u] > 0.0) {
-        let at = row(i) * params.row_step + column(j) * params.column_step;
-        if (is_open(matrix, at)) {
-          let word = logits[matrix * params.n * params.m + at];
-          if (report && is_broken(word)) { report_fault(params.fault | NUMBER, word); }
-          value = scaled_logit(word, temperature);
-        }
-      }
-      kernel[(i * TILE + j) / 4u][j % 4u] = value;
-    }
+  kernel[0] = block_of_logits(0u, 0u, row_mass[0], column_mass[0], temperature, report);
+  if (TILE > 4u) {
+    kernel[1] = block_of_logits(0u, 1u, row_mass[0], column_mass[1], temperature, report);
+    kernel[2] = block_of_logits(1u, 0u, row_mass[1], column_mass[0], temperature, report);
+    kernel[3] = block_of_logits(1u, 1u, row_mass[1], column_mass[1], temperature, report);
   }
 }
 
-// Every row's number is put through `max` or a sum over its elements; quads of row i start at i·TILE/4.
-fn rows_of_largest() -> Strip {
-  var result = filled(PADDING);
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) {
-      let quad = kernel[i * (TILE / 4u) + h];
-      result[i / 4u][i % 4u] = max(result[i / 4u][i % 4u], max(max(quad.x, quad.y), max(quad.z, quad.w)));
-    }
+// The largest of kernel + 1 gᵀ in each row, and of kernel + f 1ᵀ in each column.
+fn row_peaks(g: Strip) -> Strip {
+  var result = Strip(largest_in_rows(plus_sides(kernel[0], vec4f(), g[0])), vec4f());
+  if (TILE > 4u) {
+    result[0] = max(result[0], largest_in_rows(plus_sides(kernel[1], vec4f(), g[1])));
+    result[1] = max(largest_in_rows(plus_sides(kernel[2], vec4f(), g[0])), largest_in_rows(plus_sides(kernel[3], vec4f(), g[1])));
   }
   return row_largest(result, place);
 }
-
-fn columns_of_largest() -> Strip {
-  var result = filled(PADDING);
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { result[h] = max(result[h], kernel[i * (TILE / 4u) + h]); }
+fn column_peaks(f: Strip) -> Strip {
+  var result = Strip(largest_in_columns(plus_sides(kernel[0], f[0], vec4f())), vec4f());
+  if (TILE > 4u) {
+    result[0] = max(result[0], largest_in_columns(plus_sides(kernel[2], f[1], vec4f())));
+    result[1] = max(largest_in_columns(plus_sides(kernel[1], f[0], vec4f())), largest_in_columns(plus_sides(kernel[3], f[1], vec4f())));
   }
   return column_largest(result, place);
+}
+
+// Σ over the row of exp(kernel + f + g)
+fn row_powers(f: Strip, g: Strip) -> Strip {
+  var result = Strip(ONES * powers(kernel[0], f[0], g[0]), vec4f());
+  if (TILE > 4u) {
+    result[0] += ONES * powers(kernel[1], f[0], g[1]);
+    result[1] = ONES * powers(kernel[2], f[1], g[0]) + ONES * powers(kernel[3], f[1], g[1]);
+  }
+  return row_total(result, place);
+}
+// kernel = exp(kernel + f + g)
+fn exponentiate(f: Strip, g: Strip) {
+  kernel[0] = powers(kernel[0], f[0], g[0]);
+  if (TILE > 4u) {
+    kernel[1] = powers(kernel[1], f[0], g[1]);
+    kernel[2] = powers(kernel[2], f[1], g[0]);
+    kernel[3] = powers(kernel[3], f[1], g[1]);
+  }
+}
+// kernel = kernel ∘ u vᵀ
+fn multiply(u: Strip, v: Strip) {
+  kernel[0] = between(u[0], kernel[0], v[0]);
+  if (TILE > 4u) {
+    kernel[1] = between(u[0], kernel[1], v[1]);
+    kernel[2] = between(u[1], kernel[2], v[0]);
+    kernel[3] = between(u[1], kernel[3], v[1]);
+  }
 }
 
 fn times_columns(v: Strip) -> Strip { return row_total(products_of_rows(&kernel, v), place); }
@@ -113,48 +160,33 @@ fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kern
 fn scalings(sums: Strip, mass: Strip, potential: Strip, leak: f32) -> Strip {
   return Strip(scaling(sums[0], mass[0], potential[0], leak), scaling(sums[1], mass[1], potential[1], leak));
 }
-
-// kernel = exp(kernel + f + g)
-fn exponentiate(f: Strip, g: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) {
-      let at = i * (TILE / 4u) + h;
-      kernel[at] = power(kernel[at] + f[i / 4u][i % 4u] + g[h]);
-    }
-  }
-}
-
-fn add_to_columns(g: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { kernel[i * (TILE / 4u) + h] += g[h]; }
-  }
-}
-fn add_to_rows(f: Strip) {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { kernel[i * (TILE / 4u) + h] += f[i / 4u][i % 4u]; }
-  }
-}
-
 fn plus_log(values: Strip, sums: Strip) -> Strip {
   return Strip(values[0] + log(max(sums[0], vec4f(SMALLEST))), values[1] + log(max(sums[1], vec4f(SMALLEST))));
 }
-fn alive(mass: Strip) -> Strip { return Strip(select(vec4f(), vec4f(1.0), mass[0] > vec4f()), select(vec4f(), vec4f(1.0), mass[1] > vec4f())); }
+fn alive(mass: Strip) -> Strip { return Strip(select(vec4f(), ONES, mass[0] > vec4f()), select(vec4f(), ONES, mass[1] > vec4f())); }
 // `values` where there is mass, `otherwise` elsewhere.
 fn where_mass(mass: Strip, values: Strip, otherwise: f32) -> Strip {
   return Strip(select(vec4f(otherwise), values[0], mass[0] > vec4f()), select(vec4f(otherwise), values[1], mass[1] > vec4f()));
 }
-fn scaled(values: Strip, factor: f32) -> Strip { return Strip(factor * values[0], factor * values[1]); }
 fn inverses(values: Strip) -> Strip { return Strip(inverse(values[0]), inverse(values[1])); }
-fn chosen(first: bool, a: Strip, b: Strip) -> Strip { return Strip(select(b[0], a[0], first), select(b[1], a[1], first)); }
+// How far the scalings move an entry of the thread up at most, as far as that matters.
+fn drift_of(u: Strip, v: Strip) -> f32 {
+  return min(largest_of(max(u[0], u[1])), 2.0 * MOST_DRIFT) * min(largest_of(max(v[0], v[1])), 2.0 * MOST_DRIFT);
+}
 
 // Writes the numbers of rows or of columns at `offset` of the matrix's record: one thread each.
+fn write_quad(first: u32, at: u32, end: u32, values: vec4f) {
+  if (at < end) { record[first + at] = values.x; }
+  if (at + 1u < end) { record[first + at + 1u] = values.y; }
+  if (at + 2u < end) { record[first + at + 2u] = values.z; }
+  if (at + 3u < end) { record[first + at + 3u] = values.w; }
+}
 fn write_strip(offset: u32, values: Strip, of_rows: bool) {
-  let mine = select(place.r == 0u, place.c == 0u, of_rows) && matrix < params.count;
+  if (matrix >= params.count || select(place.r, place.c, of_rows) != 0u) { return; }
+  let first = matrix * params.record_stride + offset;
   let end = select(params.m, params.n, of_rows);
-  for (var i = 0u; i < TILE; i++) {
-    let at = select(column(i), row(i), of_rows);
-    if (mine && at < end) { record[matrix * params.record_stride + offset + at] = values[i / 4u][i % 4u]; }
-  }
+  write_quad(first, select(column(0u), row(0u), of_rows), end, values[0]);
+  if (TILE > 4u) { write_quad(first, select(column(1u), row(1u), of_rows), end, values[1]); }
 }
 
 // What iteration t leaves for a backward pass; the masses only where they may be missed.
@@ -169,12 +201,66 @@ fn write_history(t: u32, u: Strip, v: Strip, rows_reached: Strip, columns_reache
   }
 }
 
-fn product(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
+fn write_plan_quad(i: u32, j: u32, values: vec4f) {
+  if (matrix >= params.count || i >= params.n) { return; }
+  let first = first_element();
+  let at = quad_places(i, j);
+  if (j < params.m) { plan[first + at.x] = values.x; }
+  if (j + 1u < params.m) { plan[first + at.y] = values.y; }
+  if (j + 2u < params.m) { plan[first + at.z] = values.z; }
+  if (j + 3u < params.m) { plan[first + at.w] = values.w; }
+}
+fn write_plan_block(h: u32, k: u32, values: mat4x4f) {
+  let i = row(h);
+  let j = column(k);
+  write_plan_quad(i, j, values[0]);
+  write_plan_quad(i + 1u, j, values[1]);
+  write_plan_quad(i + 2u, j, values[2]);
+  write_plan_quad(i + 3u, j, values[3]);
+}
+fn write_plan() {
+  write_plan_block(0u, 0u, kernel[0]);
+  if (TILE > 4u) {
+    write_plan_block(0u, 1u, kernel[1]);
+    write_plan_block(1u, 0u, kernel[2]);
+    write_plan_block(1u, 1u, kernel[3]);
+  }
+}
+
+// log P = logits + f + g; EXCLUDED where the mask or missing mass leave an entry out.
+fn logarithms(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f {
+  let some = vec4f(0.5 * PADDING);
+  let lowest = vec4f(EXCLUDED);
+  let sums = plus_sides(a, f, g);
+  return mat4x4f(
+    select(lowest, max(lowest, sums[0]), a[0] > some), select(lowest, max(lowest, sums[1]), a[1] > some),
+    select(lowest, max(lowest, sums[2]), a[2] > some), select(lowest, max(lowest, sums[3]), a[3] > some));
+}
 
 // Σ over the rows of s |next − u|, known to all threads of the matrix.
 fn error_of(sums: Strip, u: Strip, next: Strip) -> f32 {
-  let parts = sums[0] * abs(next[0] - u[0]) + select(vec4f(), sums[1] * abs(next[1] - u[1]), TILE > 4u);
-  return column_total(Strip(vec4f(dot(parts, vec4f(1.0)), 0.0, 0.0, 0.0), vec4f()), place)[0].x;
+  let shares = sums[0] * abs(next[0] - u[0]) + select(vec4f(), sums[1] * abs(next[1] - u[1]), TILE > 4u);
+  return column_total(Strip(vec4f(dot(shares, ONES), 0.0, 0.0, 0.0), vec4f()), place)[0].x;
+}
+
+fn masses_of_rows(first: u32, extent: vec2u, report: bool) -> vec4f {
+  return vec4f(
+    mass_of_row(matrix, first, extent, report), mass_of_row(matrix, first + 1u, extent, report),
+    mass_of_row(matrix, first + 2u, extent, report), mass_of_row(matrix, first + 3u, extent, report));
+}
+fn masses_of_columns(first: u32, extent: vec2u, report: bool) -> vec4f {
+  return vec4f(
+    mass_of_column(matrix, first, extent, report), mass_of_column(matrix, first + 1u, extent, report),
+    mass_of_column(matrix, first + 2u, extent, report), mass_of_column(matrix, first + 3u, extent, report));
+}
+fn started_at(j: u32, mass: f32) -> f32 {
+  if (!(mass > 0.0)) { return 0.0; }
+  let word = start[matrix * params.start_step + j];
+  if (is_broken(word)) { report_fault(params.fault | NUMBER, word); }
+  return scaled_logit(word, 1.0);
+}
+fn start_of(first: u32, mass: vec4f) -> vec4f {
+  return vec4f(started_at(first, mass.x), started_at(first + 1u, mass.y), started_at(first + 2u, mass.z), started_at(first + 3u, mass.w));
 }
 
 @compute @workgroup_size(THREADS)
@@ -182,39 +268,32 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let extent = extent_of(matrix, lane % (SIDE * SIDE) == 0u);
-  for (var i = 0u; i < TILE; i++) {
-    row_mass[i / 4u][i % 4u] = mass_of_row(matrix, row(i), extent, place.c == 0u);
-    column_mass[i / 4u][i % 4u] = mass_of_column(matrix, column(i), extent, place.r == 0u);
+  row_mass = Strip(masses_of_rows(row(0u), extent, place.c == 0u), vec4f());
+  column_mass = Strip(masses_of_columns(column(0u), extent, place.r == 0u), vec4f());
+  if (TILE > 4u) {
+    row_mass[1] = masses_of_rows(row(1u), extent, place.c == 0u);
+    column_mass[1] = masses_of_columns(column(1u), extent, place.r == 0u);
   }
   var began = Strip();
   if (params.started == 1u) {
-    for (var j = 0u; j < TILE; j++) {
-      if (column_mass[j / 4u][j % 4u] > 0.0) {
-        let word = start[matrix * params.start_step + column(j)];
-        if (is_broken(word)) { report_fault(params.fault | NUMBER, word); }
-        began[j / 4u][j % 4u] = scaled_logit(word, 1.0);
-      }
-    }
+    began[0] = start_of(column(0u), column_mass[0]);
+    if (TILE > 4u) { began[1] = start_of(column(1u), column_mass[1]); }
   }
 
   // First iteration by log-sum-exp: f = log mass − LSE over the row, g = log mass − LSE over the column of logits + f.
   var temperature = temperature_at(1u);
   load_logits(temperature, true);
-  add_to_columns(began);
-  let row_peak = rows_of_largest();
+  let row_peak = row_peaks(began);
   let some = vec4f(0.5 * PADDING);
   row_mass = Strip(select(vec4f(), row_mass[0], row_peak[0] > some), select(vec4f(), row_mass[1], row_peak[1] > some));
   let row_top = where_mass(row_mass, row_peak, 0.0);
-  exponentiate(scaled(row_top, -1.0), Strip());
-  let row_lse = plus_log(row_top, times_columns(filled(1.0)));
+  let row_lse = plus_log(row_top, row_powers(scaled(row_top, -1.0), began));
   var f = Strip(
     potential_of(row_mass[0], row_lse[0], params.leak_rows * temperature), potential_of(row_mass[1], row_lse[1], params.leak_rows * temperature));
-  load_logits(temperature, false);
-  add_to_rows(f);
-  let column_peak = columns_of_largest();
+  let column_peak = column_peaks(f);
   column_mass = Strip(select(vec4f(), column_mass[0], column_peak[0] > some), select(vec4f(), column_mass[1], column_peak[1] > some));
   let column_top = where_mass(column_mass, column_peak, 0.0);
-  exponentiate(Strip(), scaled(column_top, -1.0));
+  exponentiate(f, scaled(column_top, -1.0));
   let column_sums = times_rows(filled(1.0));
   let column_lse = plus_log(column_top, column_sums);
   var g = Strip(
@@ -223,30 +302,30 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   let live_columns = alive(column_mass);
   if (params.record == 2u) {
     // v₀ = exp(g₀ − g₁); where masses are met it is known without a logarithm.
-    var first = product(Strip(power(began[0] + column_top[0]), power(began[1] + column_top[1])), product(column_sums, inverses(column_mass)));
+    var first = times(Strip(power(began[0] + column_top[0]), power(began[1] + column_top[1])), times(column_sums, inverses(column_mass)));
     if (params.leak_columns > 0.0) { first = Strip(power(began[0] - g[0]), power(began[1] - g[1])); }
-    write_strip(params.history - params.m, product(first, live_columns), false);
+    write_strip(params.history - params.m, times(first, live_columns), false);
     let reached_f = Strip(power(f[0] + row_lse[0]), power(f[1] + row_lse[1]));
     let reached_g = Strip(power(g[0] + column_lse[0]), power(g[1] + column_lse[1]));
     let cold = params.annealed == 0u;
     write_history(
       1u, chosen(cold, live_rows, where_mass(row_mass, f, EXCLUDED)), chosen(cold, live_columns, where_mass(column_mass, g, EXCLUDED)),
-      product(reached_f, live_rows), product(reached_g, live_columns));
+      times(reached_f, live_rows), times(reached_g, live_columns));
   }
   // The kernel of the scalings: exp(logits + f + g).
   var to_kernel = scalings(column_sums, column_mass, Strip(), 0.0);
   if (params.leak_columns > 0.0) { to_kernel = Strip(power(g[0] + column_top[0]), power(g[1] + column_top[1])); }
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { kernel[i * (TILE / 4u) + h] *= to_kernel[h]; }
-  }
+  multiply(filled(1.0), to_kernel);
 
   var u = live_rows;
   var v = live_columns;
   var ran = params.iterations;
   var error = 0.0;
   var done = matrix >= params.count;
-  // Whether the kernel does not belong to the potentials and the temperature any more.
+  // Whether the kernel does not belong to the potentials and the temperature any more; what has moved it since it did.
   var stale = params.annealed > 0u;
+  var drift = 1.0;
+  var multiplications = 0u;
   for (var t = 2u; t <= params.iterations; t++) {
     if (stale) {
       let next = temperature_at(t);
@@ -256,6 +335,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       load_logits(temperature, false);
       exponentiate(f, g);
       stale = false;
+      drift = 1.0;
+      multiplications = 0u;
     }
     let row_sums = times_columns(v);
     let next_u = scalings(row_sums, row_mass, f, params.leak_rows * temperature);
@@ -272,19 +353,24 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let sums = times_rows(u);
     v = chosen(done, v, scalings(sums, column_mass, g, params.leak_columns * temperature));
     if (!done) {
-      let rows_reached = product(u, row_sums);
-      let columns_reached = product(v, sums);
+      var absorbed = false;
+      let rows_reached = times(u, row_sums);
+      let columns_reached = times(v, sums);
       if (ends_block(t) && t < params.iterations) {
         f = where_mass(row_mass, plus_log(f, u), 0.0);
         g = where_mass(column_mass, plus_log(g, v), 0.0);
-        stale = true;
+        drift *= drift_of(u, v);
+        multiplications++;
+        stale = t <= params.annealed || drift > MOST_DRIFT || multiplications > MOST_MULTIPLICATIONS;
+        if (!stale) { multiply(u, v); }
+        absorbed = true;
       }
       if (t <= params.annealed) {
         write_history(t, where_mass(row_mass, f, EXCLUDED), where_mass(column_mass, g, EXCLUDED), rows_reached, columns_reached);
       } else {
         write_history(t, u, v, rows_reached, columns_reached);
       }
-      if (stale) {
+      if (absorbed) {
         u = live_rows;
         v = live_columns;
       }
@@ -296,29 +382,21 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     error = select(found, error, ran < params.iterations);
   }
   if (params.plan == 1u) {
-    for (var i = 0u; i < TILE; i++) {
-      for (var j = 0u; j < TILE; j++) {
-        if (matrix < params.count && row(i) < params.n && column(j) < params.m) {
-          let at = matrix * params.n * params.m + row(i) * params.row_step + column(j) * params.column_step;
-          plan[at] = kernel[(i * TILE + j) / 4u][j % 4u] * u[i / 4u][i % 4u] * v[j / 4u][j % 4u];
-        }
-      }
-    }
+    multiply(u, v);
+    write_plan();
   }
   if (params.record == 0u && params.plan != 2u) { return; }
   f = where_mass(row_mass, plus_log(f, u), EXCLUDED);
   g = where_mass(column_mass, plus_log(g, v), EXCLUDED);
   if (params.plan == 2u) {
     load_logits(temperature, false);
-    for (var i = 0u; i < TILE; i++) {
-      for (var j = 0u; j < TILE; j++) {
-        if (matrix < params.count && row(i) < params.n && column(j) < params.m) {
-          let at = matrix * params.n * params.m + row(i) * params.row_step + column(j) * params.column_step;
-          let value = kernel[(i * TILE + j) / 4u][j % 4u];
-          plan[at] = select(EXCLUDED, max(EXCLUDED, value + f[i / 4u][i % 4u] + g[j / 4u][j % 4u]), value > some.x);
-        }
-      }
+    kernel[0] = logarithms(kernel[0], f[0], g[0]);
+    if (TILE > 4u) {
+      kernel[1] = logarithms(kernel[1], f[0], g[1]);
+      kernel[2] = logarithms(kernel[2], f[1], g[0]);
+      kernel[3] = logarithms(kernel[3], f[1], g[1]);
     }
+    write_plan();
   }
   if (params.record == 0u) { return; }
   if (matrix < params.count && place.r == 0u && place.c == 0u) {

@@ -5,16 +5,16 @@
 //   arriving, arriving_record   whether there are cotangents of `values` and of the potentials
 //   masked, mask_step, vectors  whether there is a mask, its distance from matrix to matrix, and whether dvectors is wanted
 
-// Four numbers of the record from `first` on, those of rows or columns `at` … at + 3 of `end`; 0 beyond the end.
+// Four numbers of the record from `first` on, of rows or columns `at` … at + 3 of `end`; 0 beyond the end.
 fn record_quad(first: u32, at: u32, end: u32) -> vec4f {
-  let places = first + min(vec4u(at) + STEPS, vec4u(end - 1u));
+  let places = first + min(vec4u(at) + steps(), vec4u(end - 1u));
   let values = vec4f(record[places.x], record[places.y], record[places.z], record[places.w]);
-  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + STEPS < vec4u(end)));
+  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + steps() < vec4u(end)));
 }
 fn gradient_quad(first: u32, at: u32, end: u32) -> vec4f {
-  let places = first + min(vec4u(at) + STEPS, vec4u(end - 1u));
+  let places = first + min(vec4u(at) + steps(), vec4u(end - 1u));
   let values = vec4f(record_gradient[places.x], record_gradient[places.y], record_gradient[places.z], record_gradient[places.w]);
-  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + STEPS < vec4u(end)));
+  return select(vec4f(), values, vec4<bool>(matrix < params.count) & (vec4u(at) + steps() < vec4u(end)));
 }
 fn record_at(offset: u32) -> u32 { return min(matrix, params.count - 1u) * params.record_stride + offset; }
 
@@ -56,8 +56,8 @@ fn kernel_block(h: u32, k: u32, temperature: f32, f: vec4f, g: vec4f) -> mat4x4f
   let i = row(h);
   let j = column(k);
   return mat4x4f(
-    kernel_quad(i, j, temperature, f.x, g), kernel_quad(i + 1u, j, temperature, f.y, g),
-    kernel_quad(i + 2u, j, temperature, f.z, g), kernel_quad(i + 3u, j, temperature, f.w, g));
+    kernel_quad(i, j, temperature, f.x, g), kernel_quad(i + SIDE, j, temperature, f.y, g),
+    kernel_quad(i + 2u * SIDE, j, temperature, f.z, g), kernel_quad(i + 3u * SIDE, j, temperature, f.w, g));
 }
 fn load_kernel(temperature: f32, f: Strip, g: Strip) {
   kernel[0] = kernel_block(0u, 0u, temperature, f[0], g[0]);
@@ -79,7 +79,7 @@ fn share_quad(i: u32, j: u32) -> vec4f {
 fn share_block(h: u32, k: u32) -> mat4x4f {
   let i = row(h);
   let j = column(k);
-  return mat4x4f(share_quad(i, j), share_quad(i + 1u, j), share_quad(i + 2u, j), share_quad(i + 3u, j));
+  return mat4x4f(share_quad(i, j), share_quad(i + SIDE, j), share_quad(i + 2u * SIDE, j), share_quad(i + 3u * SIDE, j));
 }
 
 // The cotangent of P, where P is given and not 0.
@@ -93,7 +93,7 @@ fn cotangent_block(h: u32, k: u32, share: mat4x4f) -> mat4x4f {
   let i = row(h);
   let j = column(k);
   return mat4x4f(
-    cotangent_quad(i, j, share[0]), cotangent_quad(i + 1u, j, share[1]), cotangent_quad(i + 2u, j, share[2]), cotangent_quad(i + 3u, j, share[3]));
+    cotangent_quad(i, j, share[0]), cotangent_quad(i + SIDE, j, share[1]), cotangent_quad(i + 2u * SIDE, j, share[2]), cotangent_quad(i + 3u * SIDE, j, share[3]));
 }
 
 // The cotangent of log P, which is added in the end: also where P itself is too small for a float, but not where there is no mass.
@@ -107,7 +107,7 @@ fn added_block(h: u32, k: u32) -> mat4x4f {
   if (params.arriving == 0u || params.matrix != 1u) { return mat4x4f(); }
   let i = row(h);
   let j = column(k);
-  return mat4x4f(added_quad(i, j), added_quad(i + 1u, j), added_quad(i + 2u, j), added_quad(i + 3u, j));
+  return mat4x4f(added_quad(i, j), added_quad(i + SIDE, j), added_quad(i + 2u * SIDE, j), added_quad(i + 3u * SIDE, j));
 }
 
 struct Sums {
@@ -163,23 +163,23 @@ fn deliver_quad(i: u32, j: u32, values: vec4f) {
   if (matrix >= params.count || i >= params.n) { return; }
   let at = first_element() + quad_places(i, j);
   if (j < params.m) { dx[at.x] = values.x; }
-  if (j + 1u < params.m) { dx[at.y] = values.y; }
-  if (j + 2u < params.m) { dx[at.z] = values.z; }
-  if (j + 3u < params.m) { dx[at.w] = values.w; }
+  if (j + SIDE < params.m) { dx[at.y] = values.y; }
+  if (j + 2u * SIDE < params.m) { dx[at.z] = values.z; }
+  if (j + 3u * SIDE < params.m) { dx[at.w] = values.w; }
 }
 fn deliver_block(h: u32, k: u32, values: mat4x4f) {
   let i = row(h);
   let j = column(k);
   deliver_quad(i, j, values[0]);
-  deliver_quad(i + 1u, j, values[1]);
-  deliver_quad(i + 2u, j, values[2]);
-  deliver_quad(i + 3u, j, values[3]);
+  deliver_quad(i + SIDE, j, values[1]);
+  deliver_quad(i + 2u * SIDE, j, values[2]);
+  deliver_quad(i + 3u * SIDE, j, values[3]);
 }
 fn deliver_vector(first: u32, at: u32, end: u32, values: vec4f) {
   if (at < end) { dvectors[first + at] = values.x; }
-  if (at + 1u < end) { dvectors[first + at + 1u] = values.y; }
-  if (at + 2u < end) { dvectors[first + at + 2u] = values.z; }
-  if (at + 3u < end) { dvectors[first + at + 3u] = values.w; }
+  if (at + SIDE < end) { dvectors[first + at + SIDE] = values.y; }
+  if (at + 2u * SIDE < end) { dvectors[first + at + 2u * SIDE] = values.z; }
+  if (at + 3u * SIDE < end) { dvectors[first + at + 3u * SIDE] = values.w; }
 }
 
 // Writes the gradient of the logits out of `rest`, and those of masses and start.

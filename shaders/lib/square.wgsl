@@ -1,5 +1,5 @@
-// A square matrix in the registers of SIDE × SIDE threads, in blocks of 4 × 4: thread (r, c) holds the blocks in block rows r, r + SIDE and
-// block columns c, c + SIDE, or only the first of each for TILE = 4. THREADS / SIDE² matrices share a workgroup. No index depends on
+// A square matrix in the registers of SIDE × SIDE threads, in blocks of 4 × 4: thread (r, c) holds the elements in rows r, r + SIDE, r + 2 SIDE, … and
+// columns c, c + SIDE, …, TILE of each, so that neighbouring threads hold neighbours in memory. THREADS / SIDE² matrices share a workgroup. No index depends on
 // anything but constants: what does would be put into memory. Whatever sums must be called by all threads of the workgroup.
 override SIDE: u32 = 16u;
 override TILE: u32 = 8u; // 4 or 8
@@ -25,9 +25,9 @@ fn place_of(lane: u32, side: u32) -> Place {
   return Place(lane / (SIDE * SIDE), (lane / SIDE) % SIDE, lane % SIDE, side);
 }
 
-// The first row or column of block h.
-fn row(h: u32) -> u32 { return 4u * (place.r + SIDE * h); }
-fn column(h: u32) -> u32 { return 4u * (place.c + SIDE * h); }
+// The first row or column of block h; the others are SIDE apart.
+fn row(h: u32) -> u32 { return place.r + 4u * SIDE * h; }
+fn column(h: u32) -> u32 { return place.c + 4u * SIDE * h; }
 
 // What the SIDE threads of each owner have to add up, part by part; a quad of room between parts spreads them over the banks of memory.
 var<workgroup> parts: array<vec4f, THREADS * TILE / 4u + THREADS / SIDE>;

@@ -95,8 +95,8 @@ fn block_of_logits(h: u32, k: u32, mass: vec4f, masses: vec4f, temperature: f32,
   let i = row(h);
   let j = column(k);
   return mat4x4f(
-    quad_of_logits(i, mass.x, j, masses, temperature, report), quad_of_logits(i + 1u, mass.y, j, masses, temperature, report),
-    quad_of_logits(i + 2u, mass.z, j, masses, temperature, report), quad_of_logits(i + 3u, mass.w, j, masses, temperature, report));
+    quad_of_logits(i, mass.x, j, masses, temperature, report), quad_of_logits(i + SIDE, mass.y, j, masses, temperature, report),
+    quad_of_logits(i + 2u * SIDE, mass.z, j, masses, temperature, report), quad_of_logits(i + 3u * SIDE, mass.w, j, masses, temperature, report));
 }
 
 fn load_logits(temperature: f32, report: bool) {
@@ -177,9 +177,9 @@ fn drift_of(u: Strip, v: Strip) -> f32 {
 // Writes the numbers of rows or of columns at `offset` of the matrix's record: one thread each.
 fn write_quad(first: u32, at: u32, end: u32, values: vec4f) {
   if (at < end) { record[first + at] = values.x; }
-  if (at + 1u < end) { record[first + at + 1u] = values.y; }
-  if (at + 2u < end) { record[first + at + 2u] = values.z; }
-  if (at + 3u < end) { record[first + at + 3u] = values.w; }
+  if (at + SIDE < end) { record[first + at + SIDE] = values.y; }
+  if (at + 2u * SIDE < end) { record[first + at + 2u * SIDE] = values.z; }
+  if (at + 3u * SIDE < end) { record[first + at + 3u * SIDE] = values.w; }
 }
 fn write_strip(offset: u32, values: Strip, of_rows: bool) {
   if (matrix >= params.count || select(place.r, place.c, of_rows) != 0u) { return; }
@@ -206,17 +206,17 @@ fn write_plan_quad(i: u32, j: u32, values: vec4f) {
   let first = first_element();
   let at = quad_places(i, j);
   if (j < params.m) { plan[first + at.x] = values.x; }
-  if (j + 1u < params.m) { plan[first + at.y] = values.y; }
-  if (j + 2u < params.m) { plan[first + at.z] = values.z; }
-  if (j + 3u < params.m) { plan[first + at.w] = values.w; }
+  if (j + SIDE < params.m) { plan[first + at.y] = values.y; }
+  if (j + 2u * SIDE < params.m) { plan[first + at.z] = values.z; }
+  if (j + 3u * SIDE < params.m) { plan[first + at.w] = values.w; }
 }
 fn write_plan_block(h: u32, k: u32, values: mat4x4f) {
   let i = row(h);
   let j = column(k);
   write_plan_quad(i, j, values[0]);
-  write_plan_quad(i + 1u, j, values[1]);
-  write_plan_quad(i + 2u, j, values[2]);
-  write_plan_quad(i + 3u, j, values[3]);
+  write_plan_quad(i + SIDE, j, values[1]);
+  write_plan_quad(i + 2u * SIDE, j, values[2]);
+  write_plan_quad(i + 3u * SIDE, j, values[3]);
 }
 fn write_plan() {
   write_plan_block(0u, 0u, kernel[0]);
@@ -245,13 +245,13 @@ fn error_of(sums: Strip, u: Strip, next: Strip) -> f32 {
 
 fn masses_of_rows(first: u32, extent: vec2u, report: bool) -> vec4f {
   return vec4f(
-    mass_of_row(matrix, first, extent, report), mass_of_row(matrix, first + 1u, extent, report),
-    mass_of_row(matrix, first + 2u, extent, report), mass_of_row(matrix, first + 3u, extent, report));
+    mass_of_row(matrix, first, extent, report), mass_of_row(matrix, first + SIDE, extent, report),
+    mass_of_row(matrix, first + 2u * SIDE, extent, report), mass_of_row(matrix, first + 3u * SIDE, extent, report));
 }
 fn masses_of_columns(first: u32, extent: vec2u, report: bool) -> vec4f {
   return vec4f(
-    mass_of_column(matrix, first, extent, report), mass_of_column(matrix, first + 1u, extent, report),
-    mass_of_column(matrix, first + 2u, extent, report), mass_of_column(matrix, first + 3u, extent, report));
+    mass_of_column(matrix, first, extent, report), mass_of_column(matrix, first + SIDE, extent, report),
+    mass_of_column(matrix, first + 2u * SIDE, extent, report), mass_of_column(matrix, first + 3u * SIDE, extent, report));
 }
 fn started_at(j: u32, mass: f32) -> f32 {
   if (!(mass > 0.0)) { return 0.0; }
@@ -260,7 +260,7 @@ fn started_at(j: u32, mass: f32) -> f32 {
   return scaled_logit(word, 1.0);
 }
 fn start_of(first: u32, mass: vec4f) -> vec4f {
-  return vec4f(started_at(first, mass.x), started_at(first + 1u, mass.y), started_at(first + 2u, mass.z), started_at(first + 3u, mass.w));
+  return vec4f(started_at(first, mass.x), started_at(first + SIDE, mass.y), started_at(first + 2u * SIDE, mass.z), started_at(first + 3u * SIDE, mass.w));
 }
 
 @compute @workgroup_size(THREADS)

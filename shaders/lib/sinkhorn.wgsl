@@ -28,6 +28,15 @@ fn powers(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f {
   return mat4x4f(power(a[0] + f.x + g), power(a[1] + f.y + g), power(a[2] + f.z + g), power(a[3] + f.w + g));
 }
 
+// log P = logits + f + g; EXCLUDED where the mask or missing mass leave an entry out.
+fn logarithms(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f {
+  let some = vec4f(0.5 * PADDING);
+  let lowest = vec4f(EXCLUDED);
+  return mat4x4f(
+    select(lowest, max(lowest, a[0] + f.x + g), a[0] > some), select(lowest, max(lowest, a[1] + f.y + g), a[1] > some),
+    select(lowest, max(lowest, a[2] + f.z + g), a[2] > some), select(lowest, max(lowest, a[3] + f.w + g), a[3] > some));
+}
+
 // The next scalings from row or column sums: mass / sum, damped where the mass may be missed (`leak` is 1/ρ times the temperature).
 fn scaling(sums: vec4f, mass: vec4f, potential: vec4f, leak: f32) -> vec4f {
   let safe = max(sums, max(vec4f(SMALLEST), SMALLEST * mass));

@@ -121,6 +121,8 @@ fn filled(value: f32) -> Strip { return Strip(vec4f(value), vec4f(value)); }
 fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
 fn scaled(a: Strip, factor: f32) -> Strip { return Strip(factor * a[0], factor * a[1]); }
 fn plus(a: Strip, factor: f32, b: Strip) -> Strip { return Strip(a[0] + factor * b[0], a[1] + factor * b[1]); }
+// 1 where there is mass.
+fn alive(mass: Strip) -> Strip { return Strip(select(vec4f(), ONES, mass[0] > vec4f()), select(vec4f(), ONES, mass[1] > vec4f())); }
 fn chosen(first: bool, a: Strip, b: Strip) -> Strip { return Strip(select(b[0], a[0], first), select(b[1], a[1], first)); }
 
 fn outer(u: vec4f, v: vec4f) -> mat4x4f { return mat4x4f(u.x * v, u.y * v, u.z * v, u.w * v); }

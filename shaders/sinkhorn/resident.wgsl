@@ -157,13 +157,12 @@ fn multiply(u: Strip, v: Strip) {
 fn times_columns(v: Strip) -> Strip { return row_total(products_of_rows(&kernel, v), place); }
 fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kernel, u), place); }
 
-fn scalings(sums: Strip, mass: Strip, potential: Strip, leak: f32) -> Strip {
-  return Strip(scaling(sums[0], mass[0], potential[0], leak), scaling(sums[1], mass[1], potential[1], leak));
-}
 fn plus_log(values: Strip, sums: Strip) -> Strip {
   return Strip(values[0] + log(max(sums[0], vec4f(SMALLEST))), values[1] + log(max(sums[1], vec4f(SMALLEST))));
 }
-fn alive(mass: Strip) -> Strip { return Strip(select(vec4f(), ONES, mass[0] > vec4f()), select(vec4f(), ONES, mass[1] > vec4f())); }
+fn scalings(sums: Strip, mass: Strip, potential: Strip, leak: f32) -> Strip {
+  return Strip(scaling(sums[0], mass[0], potential[0], leak), scaling(sums[1], mass[1], potential[1], leak));
+}
 // `values` where there is mass, `otherwise` elsewhere.
 fn where_mass(mass: Strip, values: Strip, otherwise: f32) -> Strip {
   return Strip(select(vec4f(otherwise), values[0], mass[0] > vec4f()), select(vec4f(otherwise), values[1], mass[1] > vec4f()));
@@ -225,16 +224,6 @@ fn write_plan() {
     write_plan_block(1u, 0u, kernel[2]);
     write_plan_block(1u, 1u, kernel[3]);
   }
-}
-
-// log P = logits + f + g; EXCLUDED where the mask or missing mass leave an entry out.
-fn logarithms(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f {
-  let some = vec4f(0.5 * PADDING);
-  let lowest = vec4f(EXCLUDED);
-  let sums = plus_sides(a, f, g);
-  return mat4x4f(
-    select(lowest, max(lowest, sums[0]), a[0] > some), select(lowest, max(lowest, sums[1]), a[1] > some),
-    select(lowest, max(lowest, sums[2]), a[2] > some), select(lowest, max(lowest, sums[3]), a[3] > some));
 }
 
 // Σ over the rows of s |next − u|, known to all threads of the matrix.

@@ -37,11 +37,6 @@ class GpuBuffer implements Buffer {
   }
 }
 
-interface Planned {
-  readonly plan: Plan;
-  readonly refused: string | undefined;
-}
-
 class WebGPUBackend implements Backend {
   readonly info: BackendInfo;
   readonly limits: Limits;
@@ -53,7 +48,8 @@ class WebGPUBackend implements Backend {
   readonly #status: Allocation;
   readonly #queue: Queue;
   readonly #pipelines: PipelineCache;
-  readonly #plans = new WeakMap<Call, Planned>();
+  readonly #plans = new WeakMap<Call, Plan>();
+  readonly #refusals = new WeakMap<Call, { readonly reason: string | undefined }>();
   readonly #prepared = new WeakMap<Call, { readonly prepared: Prepared; readonly pipelines: readonly Pipeline[] }>();
   readonly #faults = new FaultCodes();
   /** Whether a kernel that can report a fault was enqueued since the status words were last read. */
@@ -154,7 +150,12 @@ class WebGPUBackend implements Backend {
   }
 
   unsupported(call: Call): string | undefined {
-    return this.#plan(call).refused;
+    let refused = this.#refusals.get(call);
+    if (!refused) {
+      refused = { reason: refusal(call, this.#plan(call), this.limits) };
+      this.#refusals.set(call, refused);
+    }
+    return refused.reason;
   }
 
   run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void {
@@ -245,26 +246,24 @@ class WebGPUBackend implements Backend {
     return data.slice(0, bytes);
   }
 
-  /** The plan of a call, and why the device cannot run it: looked into once. */
-  #plan(call: Call): Planned {
-    const known = this.#plans.get(call);
-    if (known) return known;
-    let plan: Plan;
-    try {
-      plan = call.op.plan(call, this.limits);
-    } catch (error) {
-      throw planFailure(call, error);
+  #plan(call: Call): Plan {
+    let plan = this.#plans.get(call);
+    if (!plan) {
+      try {
+        plan = call.op.plan(call, this.limits);
+      } catch (error) {
+        throw planFailure(call, error);
+      }
+      this.#plans.set(call, plan);
     }
-    const planned = { plan, refused: refusal(call, plan, this.limits) };
-    this.#plans.set(call, planned);
-    return planned;
+    return plan;
   }
 
   /** Starts the compilation of the call's pipelines when it is new. */
   #prepare(call: Call): { readonly prepared: Prepared; readonly pipelines: readonly Pipeline[] } {
     let known = this.#prepared.get(call);
     if (!known) {
-      const prepared = prepare(call, this.#plan(call).plan, (message) => this.#faults.code(message));
+      const prepared = prepare(call, this.#plan(call), (message) => this.#faults.code(message));
       known = { prepared, pipelines: prepared.passes.map(({ pass }) => this.#pipelines.get(pass.shader, pass.entry, pass.constants ?? {})) };
       this.#prepared.set(call, known);
     }

@@ -1,14 +1,13 @@
 /** The optimisers against an independent transcription of PyTorch's documentation, by hand at the first step, and their manners. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { DeviceKind } from "../src/backend.ts";
+import { describe, expect, test } from "vitest";
 import type { Device } from "../src/device.ts";
 import { openDevice } from "../src/open.ts";
 import { add, mul } from "../src/ops/elementwise/index.ts";
 import { AdamW, chained, constant, cosine, linearWarmup, type Optimizer, SGD, scheduleLr, stepDecay } from "../src/optim.ts";
 import { scope } from "../src/scope.ts";
 import type { Tensor } from "../src/tensor.ts";
+import { KINDS, withDevice } from "./support/devices.ts";
 
-const KINDS: readonly DeviceKind[] = ["reference", "native", "webgpu"];
 const SHAPES = [[3, 5], [7], [], [2, 2, 2], [33]];
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
@@ -61,12 +60,8 @@ const disposeAll = (tensors: readonly (Tensor | undefined)[]): void => {
 
 describe.each(KINDS)("on %s", (kind) => {
   let device: Device;
-  beforeAll(async () => {
-    device = await openDevice({ device: kind });
-  });
-  afterAll(async () => {
-    expect(device.counters.liveBuffers, "buffers left alive").toBe(0);
-    await device.close();
+  withDevice(kind, (opened) => {
+    device = opened;
   });
 
   const near = async (tensor: Tensor, want: readonly number[]): Promise<void> => {

@@ -1,7 +1,6 @@
 /** Values by hand and by brute force, ties, faults, dispatches, slices and wrong calls of the assignments. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { intern } from "../../src/apply.ts";
-import type { DeviceKind } from "../../src/backend.ts";
 import { openNative } from "../../src/backends/native/index.ts";
 import { createRandom, range, shuffle } from "../../src/data/random.ts";
 import type { Device } from "../../src/device.ts";
@@ -13,9 +12,7 @@ import { assignmentMatrix, greedyAssignment, optimalAssignment } from "../../src
 import { largestAssignment } from "../../src/ops/assignment/jonkerVolgenant.ts";
 import { greedy } from "../../src/ops/assignment/op.ts";
 import { SMALL_COLUMNS, SMALL_ROWS } from "../../src/ops/assignment/plan.ts";
-import type { Tensor } from "../../src/tensor.ts";
-
-const KINDS: readonly DeviceKind[] = ["reference", "native", "webgpu"];
+import { KINDS, take, withDevice } from "../support/devices.ts";
 
 const uniforms = (count: number, seed: number): Float32Array => {
   const random = createRandom(seed);
@@ -37,21 +34,12 @@ const bestTotal = (scores: ArrayLike<number>, rows: number, columns: number, row
 
 describe.each(KINDS)("on %s", (kind) => {
   let device: Device;
-  beforeAll(async () => {
-    device = await openDevice({ device: kind });
+  withDevice(kind, (opened) => {
+    device = opened;
   });
-  afterAll(async () => {
-    expect(device.counters.liveBuffers, "buffers left alive").toBe(0);
-    await device.close();
-  });
-  const values = async (y: Tensor): Promise<number[]> => {
-    const result = [...(await y.read())];
-    y.dispose();
-    return result;
-  };
   const rounded = async (scores: ArrayLike<number>, shape: Shape): Promise<number[]> => {
     using x = device.tensor(scores, shape);
-    return values(greedyAssignment(x));
+    return take(greedyAssignment(x));
   };
 
   test("the largest entry comes first, even where that costs more later", async () => {
@@ -76,8 +64,8 @@ describe.each(KINDS)("on %s", (kind) => {
         noise.map((value, i) => 0.45 * value + Number(permutation[Math.floor(i / side)] === i % side)),
         [side, side],
       );
-      expect(await values(greedyAssignment(scores))).toEqual([...permutation]);
-      expect(await values(await optimalAssignment(scores))).toEqual([...permutation]);
+      expect(await take(greedyAssignment(scores))).toEqual([...permutation]);
+      expect(await take(await optimalAssignment(scores))).toEqual([...permutation]);
     }
   });
 
@@ -104,10 +92,10 @@ describe.each(KINDS)("on %s", (kind) => {
   test("hard matrices of both, with rows that have none", async () => {
     using scores = device.tensor([5, 4, 4, 0, 9, 9], [3, 2]);
     using assignment = greedyAssignment(scores);
-    expect(await values(assignmentMatrix(assignment, 2))).toEqual([0, 1, 0, 0, 1, 0]);
+    expect(await take(assignmentMatrix(assignment, 2))).toEqual([0, 1, 0, 0, 1, 0]);
     using optimal = await optimalAssignment(scores);
     expect([optimal.shape, optimal.dtype, optimal.device]).toEqual([[3], "int32", device]);
-    expect(await values(assignmentMatrix(optimal, 2))).toEqual([1, 0, 0, 0, 0, 1]);
+    expect(await take(assignmentMatrix(optimal, 2))).toEqual([1, 0, 0, 0, 0, 1]);
   });
 
   test("NaN is a fault of the next read alone", async () => {

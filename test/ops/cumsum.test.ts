@@ -1,39 +1,27 @@
 /** Published values, dispatches, the plan's limits and wrong calls of the running sums. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { intern } from "../../src/apply.ts";
-import type { DeviceKind } from "../../src/backend.ts";
 import type { Device } from "../../src/device.ts";
 import { FLOOR_LIMITS, type Plan, type Shape } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
 import { cumsum } from "../../src/ops/cumsum/index.ts";
 import { cumsum as op } from "../../src/ops/cumsum/op.ts";
 import { ENOUGH_WORKGROUPS, PART_ELEMENTS } from "../../src/ops/cumsum/plan.ts";
-import type { Tensor } from "../../src/tensor.ts";
-
-const KINDS: readonly DeviceKind[] = ["reference", "native", "webgpu"];
+import { KINDS, take, withDevice } from "../support/devices.ts";
 
 describe.each(KINDS)("on %s", (kind) => {
   let device: Device;
-  beforeAll(async () => {
-    device = await openDevice({ device: kind });
+  withDevice(kind, (opened) => {
+    device = opened;
   });
-  afterAll(async () => {
-    expect(device.counters.liveBuffers, "buffers left alive").toBe(0);
-    await device.close();
-  });
-  const values = async (y: Tensor): Promise<number[]> => {
-    const result = [...(await y.read())];
-    y.dispose();
-    return result;
-  };
 
   test("values of ONNX's operator tests", async () => {
     using vector = device.tensor([1, 2, 3, 4, 5]);
-    expect(await values(cumsum(vector, 0))).toEqual([1, 3, 6, 10, 15]);
+    expect(await take(cumsum(vector, 0))).toEqual([1, 3, 6, 10, 15]);
     using matrix = device.tensor([1, 2, 3, 4, 5, 6], [2, 3]);
-    expect(await values(cumsum(matrix, 0))).toEqual([1, 2, 3, 5, 7, 9]);
-    expect(await values(cumsum(matrix, 1))).toEqual([1, 3, 6, 4, 9, 15]);
-    expect(await values(cumsum(matrix, -1))).toEqual([1, 3, 6, 4, 9, 15]);
+    expect(await take(cumsum(matrix, 0))).toEqual([1, 2, 3, 5, 7, 9]);
+    expect(await take(cumsum(matrix, 1))).toEqual([1, 3, 6, 4, 9, 15]);
+    expect(await take(cumsum(matrix, -1))).toEqual([1, 3, 6, 4, 9, 15]);
   });
 
   test("the gradient counts the sums that a term went into", async () => {
@@ -49,7 +37,7 @@ describe.each(KINDS)("on %s", (kind) => {
   test("an integer grows by one a step over a million steps", async () => {
     const length = kind === "webgpu" ? 1 << 17 : 1 << 20;
     using ones = device.ones([length]);
-    const y = await values(cumsum(ones, 0));
+    const y = await take(cumsum(ones, 0));
     expect(y.findIndex((value, i) => value !== i + 1)).toBe(-1);
   });
 });

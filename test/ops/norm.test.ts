@@ -1,6 +1,5 @@
 /** Published values, running statistics, dispatch counts and messages of the normalisations. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { DeviceKind } from "../../src/backend.ts";
+import { describe, expect, test } from "vitest";
 import type { Device } from "../../src/device.ts";
 import { openDevice } from "../../src/open.ts";
 import { mul } from "../../src/ops/elementwise/index.ts";
@@ -8,8 +7,7 @@ import { batchNorm, instanceNorm, layerNorm } from "../../src/ops/norm/index.ts"
 import { PART_TERMS } from "../../src/ops/norm/plan.ts";
 import { scope } from "../../src/scope.ts";
 import type { Tensor } from "../../src/tensor.ts";
-
-const KINDS: readonly DeviceKind[] = ["reference", "native", "webgpu"];
+import { KINDS, withDevice } from "../support/devices.ts";
 
 const near = async (tensor: Tensor, want: readonly number[], digits = 5): Promise<void> => {
   const got = [...(await tensor.read())];
@@ -19,12 +17,8 @@ const near = async (tensor: Tensor, want: readonly number[], digits = 5): Promis
 
 describe.each(KINDS)("on %s", (kind) => {
   let device: Device;
-  beforeAll(async () => {
-    device = await openDevice({ device: kind });
-  });
-  afterAll(async () => {
-    expect(device.counters.liveBuffers, "buffers left alive").toBe(0);
-    await device.close();
+  withDevice(kind, (opened) => {
+    device = opened;
   });
 
   test("layerNorm of 1, 2, 3, 4", async () => {

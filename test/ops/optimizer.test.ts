@@ -1,20 +1,14 @@
 /** The norm of gradients and clipping by it: values, what NaN does, messages. The update rules are in test/optim.test.ts. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { DeviceKind } from "../../src/backend.ts";
+import { describe, expect, test } from "vitest";
 import type { Device } from "../../src/device.ts";
 import { openDevice } from "../../src/open.ts";
 import { clipGradNorm, gradNorm } from "../../src/ops/optimizer/index.ts";
-
-const KINDS: readonly DeviceKind[] = ["reference", "native", "webgpu"];
+import { KINDS, withDevice } from "../support/devices.ts";
 
 describe.each(KINDS)("on %s", (kind) => {
   let device: Device;
-  beforeAll(async () => {
-    device = await openDevice({ device: kind });
-  });
-  afterAll(async () => {
-    expect(device.counters.liveBuffers, "buffers left alive").toBe(0);
-    await device.close();
+  withDevice(kind, (opened) => {
+    device = opened;
   });
 
   test("3, 4, 12 have norm 13", async () => {

@@ -41,16 +41,12 @@ fn inverse_masses(of_rows: bool) -> Strip {
 // exp(logits / temperature + f + g) of four elements, where the mask allows and there is mass.
 fn kernel_quad(i: u32, j: u32, temperature: f32, f: f32, g: vec4f) -> vec4f {
   let at = quad_places(i, j);
-  let first = first_element();
   var open = quad_inside(i, j) & vec4<bool>(f > EXCLUDED) & (g > vec4f(EXCLUDED));
   if (params.masked == 1u) {
     let start = min(matrix, params.count - 1u) * params.mask_step;
     open &= vec4u(mask[start + at.x], mask[start + at.y], mask[start + at.z], mask[start + at.w]) != vec4u();
   }
-  let words = vec4u(logits[first + at.x], logits[first + at.y], logits[first + at.z], logits[first + at.w]);
-  let exponents = vec4f(
-    scaled_logit(words.x, temperature), scaled_logit(words.y, temperature), scaled_logit(words.z, temperature), scaled_logit(words.w, temperature));
-  return power(select(vec4f(PADDING), exponents + f + g, open));
+  return power(select(vec4f(PADDING), scaled_logits(logits_at(first_element() + at), temperature) + f + g, open));
 }
 fn kernel_block(h: u32, k: u32, temperature: f32, f: vec4f, g: vec4f) -> mat4x4f {
   let i = row(h);
@@ -68,11 +64,13 @@ fn load_kernel(temperature: f32, f: Strip, g: Strip) {
   }
 }
 
+fn values_at(at: vec4u) -> vec4f { return vec4f(values[at.x], values[at.y], values[at.z], values[at.w]); }
+fn gradient_at(at: vec4u) -> vec4f { return vec4f(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]); }
+
 // P out of four elements of what there is: P itself, or its logarithm.
 fn share_quad(i: u32, j: u32) -> vec4f {
-  let at = first_element() + quad_places(i, j);
-  let values = vec4f(values[at.x], values[at.y], values[at.z], values[at.w]);
-  let shown = select(vec4f(select(0.0, PADDING, params.matrix == 1u)), values, quad_inside(i, j));
+  let given = values_at(first_element() + quad_places(i, j));
+  let shown = select(vec4f(select(0.0, PADDING, params.matrix == 1u)), given, quad_inside(i, j));
   if (params.matrix == 1u) { return power(shown); }
   return shown;
 }
@@ -84,9 +82,7 @@ fn share_block(h: u32, k: u32) -> mat4x4f {
 
 // The cotangent of P, where P is given and not 0.
 fn cotangent_quad(i: u32, j: u32, share: vec4f) -> vec4f {
-  let at = first_element() + quad_places(i, j);
-  let arriving = vec4f(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]);
-  return select(vec4f(), arriving, share > vec4f());
+  return select(vec4f(), gradient_at(first_element() + quad_places(i, j)), share > vec4f());
 }
 fn cotangent_block(h: u32, k: u32, share: mat4x4f) -> mat4x4f {
   if (params.arriving == 0u || params.matrix != 0u) { return mat4x4f(); }
@@ -99,9 +95,7 @@ fn cotangent_block(h: u32, k: u32, share: mat4x4f) -> mat4x4f {
 // The cotangent of log P, which is added in the end: also where P itself is too small for a float, but not where there is no mass.
 fn added_quad(i: u32, j: u32) -> vec4f {
   let at = first_element() + quad_places(i, j);
-  let logarithms = vec4f(values[at.x], values[at.y], values[at.z], values[at.w]);
-  let arriving = vec4f(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]);
-  return select(vec4f(), arriving, quad_inside(i, j) & (logarithms > vec4f(EXCLUDED)));
+  return select(vec4f(), gradient_at(at), quad_inside(i, j) & (values_at(at) > vec4f(EXCLUDED)));
 }
 fn added_block(h: u32, k: u32) -> mat4x4f {
   if (params.arriving == 0u || params.matrix != 1u) { return mat4x4f(); }
@@ -159,50 +153,14 @@ fn finish() {
   }
 }
 
-fn deliver_quad(i: u32, j: u32, values: vec4f) {
-  if (matrix >= params.count || i >= params.n) { return; }
-  let at = first_element() + quad_places(i, j);
-  if (j < params.m) { dx[at.x] = values.x; }
-  if (j + SIDE < params.m) { dx[at.y] = values.y; }
-  if (j + 2u * SIDE < params.m) { dx[at.z] = values.z; }
-  if (j + 3u * SIDE < params.m) { dx[at.w] = values.w; }
-}
-fn deliver_block(h: u32, k: u32, values: mat4x4f) {
-  let i = row(h);
-  let j = column(k);
-  deliver_quad(i, j, values[0]);
-  deliver_quad(i + SIDE, j, values[1]);
-  deliver_quad(i + 2u * SIDE, j, values[2]);
-  deliver_quad(i + 3u * SIDE, j, values[3]);
-}
-fn deliver_vector(first: u32, at: u32, end: u32, values: vec4f) {
-  if (at < end) { dvectors[first + at] = values.x; }
-  if (at + SIDE < end) { dvectors[first + at + SIDE] = values.y; }
-  if (at + 2u * SIDE < end) { dvectors[first + at + 2u * SIDE] = values.z; }
-  if (at + 3u * SIDE < end) { dvectors[first + at + 3u * SIDE] = values.w; }
-}
-
+fn write_element(at: u32, value: f32) { dx[at] = value; }
+fn write_number(at: u32, value: f32) { dvectors[at] = value; }
 // Writes the gradient of the logits out of `rest`, and those of masses and start.
 fn deliver(of_rows: Strip, of_columns: Strip, of_start: Strip) {
-  deliver_block(0u, 0u, rest[0]);
-  if (TILE > 4u) {
-    deliver_block(0u, 1u, rest[1]);
-    deliver_block(1u, 0u, rest[2]);
-    deliver_block(1u, 1u, rest[3]);
-  }
-  if (params.vectors == 0u || matrix >= params.count) { return; }
+  write_tile(&rest);
+  if (params.vectors == 0u) { return; }
   let first = matrix * (params.n + 2u * params.m);
-  let second = first + params.n;
-  if (place.c == 0u) {
-    deliver_vector(first, row(0u), params.n, of_rows[0]);
-    if (TILE > 4u) { deliver_vector(first, row(1u), params.n, of_rows[1]); }
-  }
-  if (place.r == 0u) {
-    deliver_vector(second, column(0u), params.m, of_columns[0]);
-    deliver_vector(second + params.m, column(0u), params.m, of_start[0]);
-    if (TILE > 4u) {
-      deliver_vector(second, column(1u), params.m, of_columns[1]);
-      deliver_vector(second + params.m, column(1u), params.m, of_start[1]);
-    }
-  }
+  write_strip_at(first, of_rows, true);
+  write_strip_at(first + params.n, of_columns, false);
+  write_strip_at(first + params.n + params.m, of_start, false);
 }

@@ -15,6 +15,11 @@ fn scaled_logit(word: u32, temperature: f32) -> f32 {
   let limit = LARGEST_LOGIT * min(temperature, 1.0);
   return clamp(bitcast<f32>(select(word, 0u, is_broken(word))), -limit, limit) / temperature;
 }
+fn are_broken(words: vec4u) -> vec4<bool> { return (words & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+fn scaled_logits(words: vec4u, temperature: f32) -> vec4f {
+  let limit = vec4f(LARGEST_LOGIT * min(temperature, 1.0));
+  return clamp(bitcast<vec4f>(select(words, vec4u(), are_broken(words))), -limit, limit) / temperature;
+}
 
 // exp of what is at most 0 but for rounding.
 fn shares(exponent: vec4f) -> vec4f {

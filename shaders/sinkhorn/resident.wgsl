@@ -79,16 +79,13 @@ fn quad_of_logits(i: u32, mass: f32, j: u32, masses: vec4f, temperature: f32, re
   if (params.gate == GATE_MASK) {
     open = vec4<bool>(open.x && is_open(matrix, at.x), open.y && is_open(matrix, at.y), open.z && is_open(matrix, at.z), open.w && is_open(matrix, at.w));
   }
-  let first = first_element();
-  let words = vec4u(logits[first + at.x], logits[first + at.y], logits[first + at.z], logits[first + at.w]);
-  let broken = (words & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-  if (report && any(broken & open)) {
-    let culprits = select(vec4u(), words, broken & open);
+  let words = logits_at(first_element() + at);
+  let broken = are_broken(words) & open;
+  if (report && any(broken)) {
+    let culprits = select(vec4u(), words, broken);
     report_fault(params.fault | NUMBER, max(max(culprits.x, culprits.y), max(culprits.z, culprits.w)));
   }
-  let limit = vec4f(LARGEST_LOGIT * min(temperature, 1.0));
-  let values = clamp(bitcast<vec4f>(select(words, vec4u(), broken)), -limit, limit) / temperature;
-  return select(vec4f(PADDING), values, open);
+  return select(vec4f(PADDING), scaled_logits(words, temperature), open);
 }
 
 fn block_of_logits(h: u32, k: u32, mass: vec4f, masses: vec4f, temperature: f32, report: bool) -> mat4x4f {
@@ -173,20 +170,10 @@ fn drift_of(u: Strip, v: Strip) -> f32 {
   return min(largest_of(max(u[0], u[1])), 2.0 * MOST_DRIFT) * min(largest_of(max(v[0], v[1])), 2.0 * MOST_DRIFT);
 }
 
-// Writes the numbers of rows or of columns at `offset` of the matrix's record: one thread each.
-fn write_quad(first: u32, at: u32, end: u32, values: vec4f) {
-  if (at < end) { record[first + at] = values.x; }
-  if (at + SIDE < end) { record[first + at + SIDE] = values.y; }
-  if (at + 2u * SIDE < end) { record[first + at + 2u * SIDE] = values.z; }
-  if (at + 3u * SIDE < end) { record[first + at + 3u * SIDE] = values.w; }
-}
-fn write_strip(offset: u32, values: Strip, of_rows: bool) {
-  if (matrix >= params.count || select(place.r, place.c, of_rows) != 0u) { return; }
-  let first = matrix * params.record_stride + offset;
-  let end = select(params.m, params.n, of_rows);
-  write_quad(first, select(column(0u), row(0u), of_rows), end, values[0]);
-  if (TILE > 4u) { write_quad(first, select(column(1u), row(1u), of_rows), end, values[1]); }
-}
+fn write_element(at: u32, value: f32) { plan[at] = value; }
+fn write_number(at: u32, value: f32) { record[at] = value; }
+// Writes the numbers of rows or of columns at `offset` of the matrix's record.
+fn write_strip(offset: u32, values: Strip, of_rows: bool) { write_strip_at(matrix * params.record_stride + offset, values, of_rows); }
 
 // What iteration t leaves for a backward pass; the masses only where they may be missed.
 fn write_history(t: u32, u: Strip, v: Strip, rows_reached: Strip, columns_reached: Strip) {
@@ -197,32 +184,6 @@ fn write_history(t: u32, u: Strip, v: Strip, rows_reached: Strip, columns_reache
   if (params.history_stride > params.n + params.m) {
     write_strip(at + params.n + params.m, inverses(rows_reached), true);
     write_strip(at + 2u * params.n + params.m, inverses(columns_reached), false);
-  }
-}
-
-fn write_plan_quad(i: u32, j: u32, values: vec4f) {
-  if (matrix >= params.count || i >= params.n) { return; }
-  let first = first_element();
-  let at = quad_places(i, j);
-  if (j < params.m) { plan[first + at.x] = values.x; }
-  if (j + SIDE < params.m) { plan[first + at.y] = values.y; }
-  if (j + 2u * SIDE < params.m) { plan[first + at.z] = values.z; }
-  if (j + 3u * SIDE < params.m) { plan[first + at.w] = values.w; }
-}
-fn write_plan_block(h: u32, k: u32, values: mat4x4f) {
-  let i = row(h);
-  let j = column(k);
-  write_plan_quad(i, j, values[0]);
-  write_plan_quad(i + SIDE, j, values[1]);
-  write_plan_quad(i + 2u * SIDE, j, values[2]);
-  write_plan_quad(i + 3u * SIDE, j, values[3]);
-}
-fn write_plan() {
-  write_plan_block(0u, 0u, kernel[0]);
-  if (TILE > 4u) {
-    write_plan_block(0u, 1u, kernel[1]);
-    write_plan_block(1u, 0u, kernel[2]);
-    write_plan_block(1u, 1u, kernel[3]);
   }
 }
 
@@ -372,7 +333,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   }
   if (params.plan == 1u) {
     multiply(u, v);
-    write_plan();
+    write_tile(&kernel);
   }
   if (params.record == 0u && params.plan != 2u) { return; }
   f = where_mass(row_mass, plus_log(f, u), EXCLUDED);
@@ -385,7 +346,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       kernel[2] = logarithms(kernel[2], f[1], g[0]);
       kernel[3] = logarithms(kernel[3], f[1], g[1]);
     }
-    write_plan();
+    write_tile(&kernel);
   }
   if (params.record == 0u) { return; }
   if (matrix < params.count && place.r == 0u && place.c == 0u) {

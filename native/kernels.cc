@@ -70,6 +70,7 @@ KERNEL(hyperConnectionBackward);
 KERNEL(sinkhornForward);
 KERNEL(sinkhornBackward);
 KERNEL(sinkhornImplicit);
+KERNEL(sinkhornTiny);
 
 KERNEL(transport);
 KERNEL(transportBackward);
@@ -128,6 +129,7 @@ constexpr KernelEntry table[] = {
     {"sinkhorn", sinkhornForward},
     {"sinkhorn.backward", sinkhornBackward},
     {"sinkhorn.implicit", sinkhornImplicit},
+    {"sinkhorn.tiny", sinkhornTiny},
     {"transport", transport},
     {"transport.backward", transportBackward},
 };

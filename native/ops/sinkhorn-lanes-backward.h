@@ -23,7 +23,8 @@ class ArrivedInLanes {
   bool logarithmic() const { return run_.kind == Matrix::logarithms; }
   float inverseTemperature() const { return static_cast<float>(1 / run_.temperature); }
 
-  void arrive(int64_t first) {
+  // P and the record, from memory.
+  void load(int64_t first) {
     const Layout& layout = run_.layout;
     const int64_t size = run_.sides.size();
     first_ = first;
@@ -36,6 +37,19 @@ class ArrivedInLanes {
       matricesIntoLanes(run_.sides, run_.matrix + first * size, valid_,
                         [p = p_](int64_t place, vf value) { put(p, place, value); });
     }
+  }
+  // The same, where a forward pass has left them.
+  void adopt(int64_t first, float* shares, float* record) {
+    first_ = first;
+    valid_ = std::min<int64_t>(lanes, run_.sides.count - first);
+    p_ = shares;
+    record_ = record;
+  }
+
+  // Cotangents, and their sums.
+  void arrive() {
+    const Layout& layout = run_.layout;
+    const int64_t first = first_;
     fill(barF_, n_, vf{});
     fill(barG_, m_, vf{});
     if (run_.recordGradient) {
@@ -128,7 +142,17 @@ class BackwardInLanes : ArrivedInLanes {
   }
 
   void operator()(int64_t first) {
-    arrive(first);
+    load(first);
+    goBack();
+  }
+  void from(int64_t first, float* shares, float* record) {
+    adopt(first, shares, record);
+    goBack();
+  }
+
+ private:
+  void goBack() {
+    arrive();
     fill(sums_, m_, vf{});
     fill(massRows_, n_, vf{});
     fill(massColumns_, m_, vf{});
@@ -153,7 +177,6 @@ class BackwardInLanes : ArrivedInLanes {
     deliver(barG_);
   }
 
- private:
   static int64_t slots(const Backward& run) { return std::min(run.iterations, chunk); }
   const float* slot(int64_t t) const { return recorded(run_.layout.history + (t - 1) * run_.layout.stride); }
   vf ones(int64_t j) const { return select(at(recorded(run_.layout.columns), j) > 0.0f, broadcast(1.0f), vf{}); }

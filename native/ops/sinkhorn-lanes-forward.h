@@ -48,6 +48,9 @@ class ForwardInLanes {
     }
     finish();
   }
+  // What a run leaves, in vectors: P, and the record if it keeps one.
+  float* shares() { return kernel_; }
+  float* record() { return record_; }
 
  private:
   static int64_t recordSize(const Forward& run) { return std::max(run.layout.size, run.layout.history); }
@@ -132,9 +135,7 @@ class ForwardInLanes {
       for (int64_t j = 0; j < m_; j++) put(kernel_, i * m_ + j, at(kernel_, i * m_ + j) * (weight * at(b_, j)));
     }
     if (anyOf(anyLost)) sweepLost();
-    if (run_.history) {
-      fill(slot(1), n_ + m_, broadcast(1.0f));
-    }
+    if (run_.history) fill(slot(1), n_ + m_, broadcast(1.0f));
   }
   vi isLost(vf sum) const { return sum < 1e-8f * run_.plainRow(); }
 
@@ -338,7 +339,8 @@ class ForwardInLanes {
           put(kernel_, i * m_ + j, atLeast(at(x_, i * m_ + j) + at(f_, i) + at(g_, j), excluded));
       }
     }
-    if (run_.plan != Plan::none) matricesOutOfLanes(run_.sides, kernel_, valid_, run_.p + first_ * run_.sides.size());
+    if (run_.p && run_.plan != Plan::none)
+      matricesOutOfLanes(run_.sides, kernel_, valid_, run_.p + first_ * run_.sides.size());
     if (run_.layout.size > 0) writeRecord();
   }
 
@@ -360,6 +362,7 @@ class ForwardInLanes {
         for (int64_t e = 0; e < layout.stride; e++) put(slot(t), e, select(kept, at(slot(t), e), vf{}));
       }
     }
+    if (!run_.record) return;
     const float* values = record_;
     outOfLanes([&](int64_t e) { return at(values, e); }, layout.size, layout.size, valid_,
                run_.record + first_ * layout.size);

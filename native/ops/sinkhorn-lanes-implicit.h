@@ -18,7 +18,8 @@ class ImplicitInLanes : ArrivedInLanes {
   }
 
   void operator()(int64_t first) {
-    arrive(first);
+    load(first);
+    arrive();
     const double leakRows = 1 + run_.leakRows * run_.temperature, leakColumns = 1 + run_.leakColumns * run_.temperature;
     // Row and column sums that P really has.
     fill(search_, m_, broadcast(1.0f));

@@ -3,6 +3,7 @@
 
 #include "sinkhorn-lanes-forward.h"
 #include "sinkhorn-lanes-implicit.h"
+#include "sinkhorn-lanes-tiny.h"
 #include "sinkhorn-rows-forward.h"
 #include "sinkhorn-rows-implicit.h"
 
@@ -24,6 +25,16 @@ void sinkhornForward(const Call& call, Context& context) {
 void sinkhornBackward(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
   inLanes(run) ? sinkhorn::backwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::BackwardInRows>(run);
+}
+
+void sinkhornTiny(const Call& call, Context& context) {
+  const Tensor& logits = call.inputs[0];
+  const sinkhorn::Sides sides(logits, call.text("order") == "column");
+  const sinkhorn::Run run(sides, call.integer("iterations"), call.scalar("temperature"), context);
+  const sinkhorn::Forward there(run, call.flag("uniform"), logits.f32());
+  const sinkhorn::Backward back(run, call.inputs[1].f32(), call.outputs[0].f32());
+  there.plainRow() == 1 && there.plainColumn() == 1 ? sinkhorn::tinyBackward<true>(there, back)
+                                                    : sinkhorn::tinyBackward<false>(there, back);
 }
 
 void sinkhornImplicit(const Call& call, Context& context) {

@@ -102,6 +102,19 @@ struct Run {
         leakColumns(call.scalar("leak_columns")),
         layout(sides, iterations, unbalanced, call.text("record")),
         context(&context) {}
+  // A plain run that is recorded.
+  Run(const Sides& sides, int64_t iterations, double temperature, Context& context)
+      : sides(sides),
+        iterations(iterations),
+        annealed(0),
+        unbalanced(false),
+        temperature(temperature),
+        hot(1),
+        cooling(1),
+        leakRows(0),
+        leakColumns(0),
+        layout(sides, iterations, false, "history"),
+        context(&context) {}
 
   int64_t firsts() const { return std::max<int64_t>(1, annealed); }
   bool endsBlock(int64_t t) const { return t <= firsts() || (t - firsts()) % block == 0; }
@@ -146,6 +159,18 @@ struct Forward : Run {
         sizes(operandOf<int32_t>(call, 1, "sizes", 2)),
         p(call.outputs[0].f32()),
         record(call.outputs[1].f32()) {}
+  // A plain run of which P and the record stay where they are computed.
+  Forward(const Run& run, bool uniform, const float* logits)
+      : Run(run),
+        checkEvery(0),
+        error(false),
+        uniform(uniform),
+        history(true),
+        plan(Plan::shares),
+        tolerance(0),
+        logits(logits),
+        p(nullptr),
+        record(nullptr) {}
 
   // Nothing but logits and one mass for all rows, one for all columns.
   bool plain() const {
@@ -224,6 +249,18 @@ struct Backward : Run {
     recordGradient.step = layout.size;
     logits = kind == Matrix::logits ? matrix : operandOf<float>(call, 2, "logits", sides.size()).data;
   }
+  // The way back through a plain run that left P and the record in vectors.
+  Backward(const Run& run, const float* given, float* dx)
+      : Run(run),
+        vectors(false),
+        kind(Matrix::shares),
+        matrix(nullptr),
+        record(nullptr),
+        logits(nullptr),
+        gradient{given, sides.size()},
+        dx(dx),
+        dvectors(nullptr),
+        plain(false) {}
   int64_t vectorSize() const { return sides.n + 2 * sides.m; }
 };
 

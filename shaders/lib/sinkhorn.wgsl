@@ -1,24 +1,9 @@
-// What all Sinkhorn kernels say in the same way; rows are the side that is normalised first. The including file declares the fields
-// temperature, hot, cooling (f32) and annealed (u32) in `Params`, and BLOCK.
+// What all Sinkhorn kernels say in the same way; rows are the side that is normalised first.
 
 // Stands for minus infinity: the potential of a row or column without mass, the logarithm of an entry that is 0.
 const EXCLUDED: f32 = -1.0e30;
 // Keeps products and ratios of scalings finite whatever the data; README.md says how far they really go.
 const EXTREME: f32 = 1.0e30;
-
-// The temperature of iteration t. Repeated multiplication is exact to a rounding each; `pow` is not.
-fn temperature_at(t: u32) -> f32 {
-  if (t > params.annealed) { return params.temperature; }
-  var result = params.hot;
-  for (var k = 1u; k < t; k++) { result *= params.cooling; }
-  return result;
-}
-
-// Whether scalings are absorbed into the potentials after iteration t.
-fn ends_block(t: u32) -> bool {
-  let first = max(1u, params.annealed);
-  return t <= first || (t - first) % BLOCK == 0u;
-}
 
 // exp within the finite numbers; 0 where the result would be below all that matters.
 fn power(exponent: vec4f) -> vec4f {

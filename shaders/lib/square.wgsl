@@ -1,16 +1,8 @@
-// A square matrix in the registers of SIDE × SIDE threads, in blocks of 4 × 4: thread (r, c) holds the elements in rows r, r + SIDE, r + 2 SIDE, … and
-// columns c, c + SIDE, …, TILE of each, so that neighbouring threads hold neighbours in memory. THREADS / SIDE² matrices share a workgroup. No index depends on
-// anything but constants: what does would be put into memory. Whatever sums must be called by all threads of the workgroup.
+// A square matrix in the registers of SIDE × SIDE threads, in tiles as of lib/tile.wgsl: thread (r, c) holds the elements in rows r, r + SIDE, r + 2 SIDE, … and
+// columns c, c + SIDE, …, TILE of each, so that neighbouring threads hold neighbours in memory. THREADS / SIDE² matrices share a workgroup. Whatever sums must be
+// called by all threads of the workgroup.
 override SIDE: u32 = 16u;
-override TILE: u32 = 8u; // 4 or 8
 override THREADS: u32 = 256u;
-
-// TILE numbers belonging to the rows, or to the columns, of a thread: one vector a block.
-alias Strip = array<vec4f, 2>;
-// Block (h, k) is number 2h + k; its vectors are rows.
-alias Tile = array<mat4x4f, 4>;
-
-const ONES = vec4f(1.0);
 
 struct Place {
   // Matrix within the workgroup, block row, block column.
@@ -115,33 +107,4 @@ fn largest_of_all(value: f32, place: Place, lane: u32) -> f32 {
     parts[0] = most;
   }
   return workgroupUniformLoad(&parts[0]).x;
-}
-
-fn filled(value: f32) -> Strip { return Strip(vec4f(value), vec4f(value)); }
-fn times(a: Strip, b: Strip) -> Strip { return Strip(a[0] * b[0], a[1] * b[1]); }
-fn scaled(a: Strip, factor: f32) -> Strip { return Strip(factor * a[0], factor * a[1]); }
-fn plus(a: Strip, factor: f32, b: Strip) -> Strip { return Strip(a[0] + factor * b[0], a[1] + factor * b[1]); }
-// 1 where there is mass.
-fn alive(mass: Strip) -> Strip { return Strip(select(vec4f(), ONES, mass[0] > vec4f()), select(vec4f(), ONES, mass[1] > vec4f())); }
-fn chosen(first: bool, a: Strip, b: Strip) -> Strip { return Strip(select(b[0], a[0], first), select(b[1], a[1], first)); }
-
-fn outer(u: vec4f, v: vec4f) -> mat4x4f { return mat4x4f(u.x * v, u.y * v, u.z * v, u.w * v); }
-fn hadamard(a: mat4x4f, b: mat4x4f) -> mat4x4f { return mat4x4f(a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]); }
-// diag(u) a diag(v). No product of u and v is formed, which may be too large for a float where a is small.
-fn between(u: vec4f, a: mat4x4f, v: vec4f) -> mat4x4f { return mat4x4f(a[0] * u.x * v, a[1] * u.y * v, a[2] * u.z * v, a[3] * u.w * v); }
-// a + f 1ᵀ + 1 gᵀ
-fn plus_sides(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f { return mat4x4f(a[0] + f.x + g, a[1] + f.y + g, a[2] + f.z + g, a[3] + f.w + g); }
-
-fn largest_of(quad: vec4f) -> f32 { return max(max(quad.x, quad.y), max(quad.z, quad.w)); }
-fn largest_in_rows(a: mat4x4f) -> vec4f { return vec4f(largest_of(a[0]), largest_of(a[1]), largest_of(a[2]), largest_of(a[3])); }
-fn largest_in_columns(a: mat4x4f) -> vec4f { return max(max(a[0], a[1]), max(a[2], a[3])); }
-
-// Sums over a thread's own columns with weights, for each of its rows; and over its rows, for each of its columns.
-fn products_of_rows(tile: ptr<private, Tile>, v: Strip) -> Strip {
-  if (TILE == 4u) { return Strip(v[0] * (*tile)[0], vec4f()); }
-  return Strip(v[0] * (*tile)[0] + v[1] * (*tile)[1], v[0] * (*tile)[2] + v[1] * (*tile)[3]);
-}
-fn products_of_columns(tile: ptr<private, Tile>, u: Strip) -> Strip {
-  if (TILE == 4u) { return Strip((*tile)[0] * u[0], vec4f()); }
-  return Strip((*tile)[0] * u[0] + (*tile)[2] * u[1], (*tile)[1] * u[0] + (*tile)[3] * u[1]);
 }

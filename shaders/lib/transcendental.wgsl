@@ -1,11 +1,11 @@
 // log, cos and sin to a few units in the last place: WGSL's own may be off by 2^-21 and 2^-11.
 
-// Natural logarithm of a normal positive number.
-fn accurate_log(x: f32) -> f32 {
+// Natural logarithms of normal positive numbers.
+fn accurate_logs(x: vec4f) -> vec4f {
   // x = 2^e m with m in [sqrt(1/2), sqrt(2)), found by moving the boundary 1 to sqrt(1/2) in the bit pattern.
-  let shifted = bitcast<i32>(x) - 0x3f3504f3;
-  let e = f32(shifted >> 23u);
-  let m = bitcast<f32>((shifted & 0x007fffff) + 0x3f3504f3);
+  let shifted = bitcast<vec4i>(x) - vec4i(0x3f3504f3);
+  let e = vec4f(shifted >> vec4u(23u));
+  let m = bitcast<vec4f>((shifted & vec4i(0x007fffff)) + vec4i(0x3f3504f3));
   // log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f / (2 + f).
   let f = m - 1.0;
   let s = f / (f + 2.0);
@@ -14,6 +14,7 @@ fn accurate_log(x: f32) -> f32 {
   let square = 0.5 * f * f;
   return e * 0.69313812256 + (f - (square - (s * (square + series) + e * 9.0580006145e-6)));
 }
+fn accurate_log(x: f32) -> f32 { return accurate_logs(vec4f(x)).x; }
 
 // cos and sin of a turn of turn · 2^-24: the quadrant is taken off exactly.
 fn cos_sin_of_turn(turn: u32) -> vec2f {

@@ -1,7 +1,9 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"
 
@@ -79,15 +81,6 @@ fn bounded(a: Strip) -> Strip {
   return Strip(clamp(a[0], vec4f(1.0 / EXTREME), vec4f(EXTREME)), clamp(a[1], vec4f(1.0 / EXTREME), vec4f(EXTREME)));
 }
 
-// rest −= a bᵀ
-fn subtract(a: Strip, b: Strip) {
-  rest[0] -= outer(a[0], b[0]);
-  if (TILE > 4u) {
-    rest[1] -= outer(a[0], b[1]);
-    rest[2] -= outer(a[1], b[0]);
-    rest[3] -= outer(a[1], b[1]);
-  }
-}
 // rest −= diag(a) kernel diag(b)
 fn subtract_shares(a: Strip, b: Strip) {
   rest[0] -= between(a[0], kernel[0], b[0]);
@@ -149,7 +142,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
       mass_f = Strip(mass_f[0] + e[0], mass_f[1] + e[1]);
       z = times(u, times(e, to_rows));
       bar_f = Strip();
-      subtract(u, y);
+      subtract(&rest, u, y);
       if (t - 1u > max(1u, params.annealed) && ends_block(t - 1u)) {
         absorbed_u = bounded(times(absorbed_u, recorded(t - 1u, true)));
         absorbed_v = bounded(times(absorbed_v, recorded(t - 1u, false)));
@@ -159,7 +152,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     let back = column_total(products_of_columns(&kernel, z), place);
     if (here) {
       bar_g = Strip(-v[0] * back[0], -v[1] * back[1]);
-      subtract(z, v);
+      subtract(&rest, z, v);
     }
   }
 

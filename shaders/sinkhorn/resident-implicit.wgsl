@@ -1,4 +1,5 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"

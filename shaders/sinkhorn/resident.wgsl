@@ -1,8 +1,10 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"
 
@@ -141,16 +143,6 @@ fn exponentiate(f: Strip, g: Strip) {
     kernel[3] = powers(kernel[3], f[1], g[1]);
   }
 }
-// kernel = kernel ∘ u vᵀ
-fn multiply(u: Strip, v: Strip) {
-  kernel[0] = between(u[0], kernel[0], v[0]);
-  if (TILE > 4u) {
-    kernel[1] = between(u[0], kernel[1], v[1]);
-    kernel[2] = between(u[1], kernel[2], v[0]);
-    kernel[3] = between(u[1], kernel[3], v[1]);
-  }
-}
-
 fn times_columns(v: Strip) -> Strip { return row_total(products_of_rows(&kernel, v), place); }
 fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kernel, u), place); }
 
@@ -265,7 +257,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   // The kernel of the scalings: exp(logits + f + g).
   var to_kernel = scalings(column_sums, column_mass, Strip(), 0.0);
   if (params.leak_columns > 0.0) { to_kernel = Strip(power(g[0] + column_top[0]), power(g[1] + column_top[1])); }
-  multiply(filled(1.0), to_kernel);
+  multiply(&kernel, filled(1.0), to_kernel);
 
   var u = live_rows;
   var v = live_columns;
@@ -312,7 +304,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         drift *= drift_of(u, v);
         multiplications++;
         stale = t <= params.annealed || drift > MOST_DRIFT || multiplications > MOST_MULTIPLICATIONS;
-        if (!stale) { multiply(u, v); }
+        if (!stale) { multiply(&kernel, u, v); }
         absorbed = true;
       }
       if (t <= params.annealed) {
@@ -332,7 +324,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     error = select(found, error, ran < params.iterations);
   }
   if (params.plan == 1u) {
-    multiply(u, v);
+    multiply(&kernel, u, v);
     write_tile(&kernel);
   }
   if (params.record == 0u && params.plan != 2u) { return; }

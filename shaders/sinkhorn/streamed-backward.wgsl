@@ -1,6 +1,7 @@
 //#include "lib/grid.wgsl"
 //#include "lib/panel.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 
 // Backward for large sides. Each iteration reads P once (`step`, then `step_columns` for the column sums); the gradient is assembled

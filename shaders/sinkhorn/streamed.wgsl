@@ -2,6 +2,7 @@
 //#include "lib/panel.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"
 //#include "lib/iterates.wgsl"

@@ -1,164 +1,8 @@
-import {
-  type Case,
-  type CaseInput,
-  constant,
-  defineCase,
-  type Fill,
-  integers,
-  minimalBytes,
-  normal,
-  type Room,
-  type Tolerance,
-  values,
-} from "../../testing/cases.ts";
-import { maximum } from "../elementwise/index.ts";
-import { slice } from "../shape/index.ts";
-import { BLOCK, type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
-import { ops, plain, recorded, rerun } from "./op.ts";
+import { type Case, constant, defineCase, integers, minimalBytes, type Room, values } from "../../testing/cases.ts";
+import { forwardTolerance, invariants, type Settings, sinkhornCase } from "./case.ts";
+import { BLOCK, type ForwardAttrs, orient, TINY } from "./geometry.ts";
+import { ops, plain, recorded } from "./op.ts";
 import { RESIDENT } from "./plan.ts";
-
-const forwardTolerance = (scale: number, side: number): Tolerance => ({
-  relative: 0,
-  absolute: (scale <= 5 ? 1e-6 : 5e-6) * Math.max(1, side / 256),
-  reason: "rounding of logits + potentials grows with the logits, and that of sums with n",
-});
-
-const gradientTolerance = (scale: number): Tolerance => ({
-  relative: scale <= 10 ? 5e-6 : scale <= 20 ? 5e-5 : 5e-4,
-  absolute: 1e-6,
-  reason: "sharp matrices are ill-conditioned; what is left of the cotangent after cancellation has the rounding of the cotangent",
-});
-
-interface Settings {
-  readonly n: number;
-  readonly m?: number;
-  readonly batch?: readonly number[];
-  readonly temperature?: number;
-  readonly scale?: number;
-  readonly fill?: Fill;
-  readonly large?: boolean;
-  /** Masses of rows and columns, for all matrices or (`each`) one set per matrix. */
-  readonly masses?: "shared" | "each" | "some zero";
-  readonly start?: "shared" | "each";
-  readonly mask?: "shared" | "each";
-  readonly sizes?: readonly number[];
-  readonly tolerance?: number;
-  /** First temperature and factor of a schedule. */
-  readonly annealing?: { readonly hot: number; readonly cooling: number; readonly annealed: number };
-  readonly leaks?: readonly [number, number];
-  /** Looks at potentials, too (at the number of iterations as well where matrices stop early). */
-  readonly potentials?: boolean;
-  readonly attrs?: Partial<ForwardAttrs>;
-}
-
-/** Entries are shares, and the last half-step gives every column its mass, whatever came before. */
-const invariants =
-  (settings: Settings): NonNullable<Case["invariants"]> =>
-  ({ inputs, outputs: [p], call }) => {
-    const attrs = call.attrs as ForwardAttrs;
-    const { n, m, count, rowStep, columnStep } = orient(call.inputs[0].shape, attrs.order);
-    if (attrs.plan !== "P" || settings.leaks || settings.mask || settings.sizes) return;
-    const columns = settings.masses ? inputs[2] : undefined;
-    for (let b = 0; b < count; b++) {
-      for (let j = 0; j < m; j++) {
-        const wanted = columns ? columns[columns.length > m ? b * m + j : j] : attrs.uniform ? 1 / m : n / m;
-        let total = 0;
-        for (let i = 0; i < n; i++) {
-          const entry = p[b * n * m + i * rowStep + j * columnStep];
-          if (!(entry >= 0)) throw new Error(`entry (${i}, ${j}) of matrix ${b} is ${entry}`);
-          total += entry;
-        }
-        const allowed = 1e-6 * Math.max(1, n / 256, wanted);
-        if (!(Math.abs(total - wanted) <= allowed)) throw new Error(`column ${j} of matrix ${b} sums to ${total} and not to ${wanted}`);
-      }
-    }
-  };
-
-const sinkhornCase = (name: string, settings: Settings): Case => {
-  const { n: rows, m: columns = rows, batch = [3], temperature = 1, scale = 1, fill = normal(scale), large, masses, start, mask, sizes } = settings;
-  const { annealing, leaks, tolerance = 0, potentials = false } = settings;
-  const attrs: ForwardAttrs = {
-    iterations: 20,
-    order: "row",
-    plan: "P",
-    record: "history",
-    error: false,
-    checkEvery: 0,
-    annealed: annealing?.annealed ?? 0,
-    unbalanced: leaks !== undefined,
-    uniform: false,
-    backward: "exact",
-    operands: [...(masses ? ["rows", "columns"] : []), ...(start ? ["start"] : []), ...(mask ? ["mask"] : []), ...(sizes ? ["sizes"] : [])].join(" "),
-    ...settings.attrs,
-  };
-  const shape = [...batch, rows, columns];
-  const { n, m } = orient(shape, attrs.order);
-  const item = (kind: string, ...size: number[]): number[] => (kind === "each" ? [...batch, ...size] : size);
-  // Masses of both sides have the same total, as balanced runs need.
-  const mass =
-    (size: number): Fill =>
-    (_, i) =>
-      masses === "some zero" && i % 4 === 2 ? 0 : (1 + (size > 1 ? 0.5 * Math.cos((2 * Math.PI * i) / size) : 0)) / size;
-  const inputs: CaseInput[] = [{ shape, fill }];
-  if (masses) {
-    for (const size of [n, m]) inputs.push({ shape: item(masses, size), fill: mass(size), gradient: masses !== "some zero" });
-  }
-  if (start) inputs.push({ shape: item(start, m), fill: normal(0.5) });
-  // Three of four entries; the first row and column are whole, so that everything has somewhere to go.
-  if (mask)
-    inputs.push({
-      shape: item(mask, rows, columns),
-      dtype: "int32",
-      fill: (random, i) => Number(random.uniform() < 0.75 || i % columns === 0 || i % (rows * columns) < columns),
-    });
-  if (sizes) inputs.push({ shape: [...batch, 2], dtype: "int32", fill: values(sizes) });
-  const effective = scale / temperature;
-  const layout = recordLayout(n, m, attrs);
-  const excluded = masses === "some zero" || mask !== undefined || sizes !== undefined;
-  const withMatrix = attrs.plan !== "none";
-  const part = (record: Parameters<typeof slice>[0], from: number, to: number) => slice(record, { axis: -1, start: from, end: to });
-  return defineCase({
-    name,
-    op: attrs.annealed > 0 || attrs.plan === "none" ? rerun : recorded,
-    inputs,
-    attrs,
-    scalars: {
-      temperature,
-      hot: annealing?.hot ?? 1,
-      cooling: annealing?.cooling ?? 1,
-      leak_rows: leaks?.[0] ?? 0,
-      leak_columns: leaks?.[1] ?? 0,
-      tolerance,
-    },
-    forward: {
-      ...forwardTolerance(effective, Math.max(n, m)),
-      ...((potentials || attrs.plan === "logP") && {
-        relative: 3e-6,
-        reason: "potentials add up logarithms, each with an error of 5e-7, and have the rounding of the logits",
-      }),
-    },
-    backward: gradientTolerance(effective),
-    ...((potentials || (excluded && attrs.plan === "logP")) && {
-      view: ([p, record]) => {
-        // What stands for minus infinity has no error to speak of, and would drown finite differences.
-        const shown = excluded && attrs.plan === "logP" ? maximum(p, -100) : p;
-        if (!potentials) return [shown];
-        const all = part(record, layout.f, layout.g + m);
-        const capped = excluded ? maximum(all, -100) : all;
-        if (capped !== all) all.dispose();
-        const reports = attrs.checkEvery > 0 ? [part(record, layout.iterations, layout.iterations + 1)] : [];
-        return [shown, capped, ...reports];
-      },
-    }),
-    outputs: [...(withMatrix ? [0] : []), ...(potentials ? [1] : []), ...(potentials && attrs.checkEvery > 0 ? [2] : [])],
-    finiteDifferences:
-      Math.max(n, m) > 33
-        ? { off: "the formula does not depend on n, and smaller n are checked" }
-        : { step: effective > 10 ? 1e-7 : 1e-5, tolerance: effective > 10 ? 1e-4 : 1e-6 },
-    invariants: invariants(settings),
-    ...(large ? { large } : {}),
-  });
-};
 
 const plainAttrs: ForwardAttrs = {
   iterations: 5,
@@ -195,6 +39,20 @@ const byTemperature = [0.25, 0.3, 4].flatMap((temperature) => [4, 25].map((n) =>
 const byBatch = [[], [0], [1], [2], [5, 13], [67]].flatMap((batch) =>
   [3, 8, 20].map((n) => named(`batch [${batch}]`, { n, batch, attrs: { iterations: 5 } })),
 );
+
+/** Plain runs that are run again for their gradient; what is larger or longer is among those that are recorded. */
+const again = [1, 2, 3, 4, 5, 7, 8].flatMap((n) => [
+  ...[1, 2, 3, 20, TINY.iterations].map((T) => named("run again", { n, batch: [67], scale: 2, attrs: { iterations: T, record: "none" } })),
+  named("run again, logits of deviation 20", { n, scale: 20, batch: [33], attrs: { record: "none" } }),
+  named("run again, uniform masses, columns first", {
+    n,
+    m: 9 - n,
+    batch: [2, 17],
+    temperature: 0.7,
+    attrs: { iterations: 6, record: "none", order: "column", uniform: true },
+  }),
+]);
+const notAgain = [TINY.side, TINY.side + 1].map((n) => named("recorded", { n, attrs: { iterations: TINY.iterations + 1 } }));
 
 /** One of each regime, square and oblong; the last ones run on several workgroups. */
 const SMALL = [
@@ -373,6 +231,8 @@ export const cases: readonly Case[] = [
   ...byScale,
   ...byTemperature,
   ...byBatch,
+  ...again,
+  ...notAgain,
   ...oblong,
   ...byMass,
   ...byMask,

@@ -45,6 +45,16 @@ export interface BackwardAttrs extends RunAttrs {
   readonly vectors: boolean;
 }
 
+/** What the gradient of a plain run needs that is run again: see `isTiny`. */
+export interface TinyAttrs extends Record<string, number | boolean | string> {
+  readonly iterations: number;
+  readonly order: "row" | "column";
+  readonly uniform: boolean;
+}
+
+/** A plain run up to this side and so many iterations is cheaper to run again for its gradient than to record: a record would be ten times the matrix. */
+export const TINY = { side: 8, iterations: 24 } as const;
+
 /** Names of the scalars, in the order of native code. A leak is 1/ρ of the KL penalty: 0 for masses that are met exactly. */
 export const SCALARS = ["temperature", "hot", "cooling", "leak_rows", "leak_columns"] as const;
 
@@ -104,3 +114,17 @@ export const recordLayout = (
   const size = record === "none" ? 0 : record === "head" ? start : history + iterations * stride;
   return { iterations: 0, error: 1, f: 2, g: 2 + n, rows, columns: rows + n, start, history, stride, size };
 };
+
+/** Whether a run gives P alone, has masses that are the same for all rows and for all columns, and is of a size to be run again for its gradient. */
+export const isTiny = (shape: Shape, attrs: ForwardAttrs): boolean =>
+  Math.max(...shape.slice(-2)) <= TINY.side &&
+  attrs.iterations <= TINY.iterations &&
+  attrs.plan === "P" &&
+  attrs.record === "none" &&
+  attrs.operands === "" &&
+  !(attrs.error || attrs.unbalanced) &&
+  attrs.checkEvery + attrs.annealed === 0;
+
+/** Of a plain run: one number for all rows, one for all columns. */
+export const plainMasses = (n: number, m: number, uniform: boolean): { readonly row: number; readonly column: number } =>
+  uniform ? { row: 1 / n, column: 1 / m } : { row: 1, column: n / m };

@@ -12,8 +12,8 @@ import { gumbel } from "../random/index.ts";
 import { sum } from "../reduce/index.ts";
 import { concat, expand, reshape, slice } from "../shape/index.ts";
 import { transport } from "../transport/op.ts";
-import { type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
-import { plain, recorded, rerun } from "./op.ts";
+import { type ForwardAttrs, isTiny, orient, recordLayout } from "./geometry.ts";
+import { plain, recorded, rerun, tiny } from "./op.ts";
 import { checkOptions, type SinkhornOptions, type SinkhornOutput } from "./options.ts";
 
 export type { SinkhornAnnealing, SinkhornNoise, SinkhornOptions, SinkhornOutput } from "./options.ts";
@@ -88,11 +88,12 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
   const [leakA = 0, leakB = 0] = leaks;
   const [leak_rows, leak_columns] = order === "row" ? [leakA, leakB] : [leakB, leakA];
   const annealed = annealedOf(options);
-  const attrs: ForwardAttrs = {
+  const exact = recording && backward === "exact";
+  const unrecorded: ForwardAttrs = {
     iterations,
     order,
     plan,
-    record: recording && backward === "exact" ? "history" : recording || head ? "head" : "none",
+    record: head || (recording && !exact) ? "head" : "none",
     error: tolerance !== undefined || wanted.includes("error"),
     checkEvery: tolerance === undefined ? 0 : checkEvery,
     annealed,
@@ -101,6 +102,8 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
     backward: backward === "implicit" ? "implicit" : "exact",
     operands: operands.map(({ name }) => name).join(" "),
   };
+  const runsAgain = exact && isTiny(z.shape, unrecorded);
+  const attrs: ForwardAttrs = exact && !runsAgain ? { ...unrecorded, record: "history" } : unrecorded;
   const scalars = {
     temperature: typeof temperature === "number" ? temperature : 1,
     hot: options.annealing?.from ?? 1,
@@ -110,7 +113,7 @@ const run = (logits: Tensor, options: SinkhornOptions, wanted: readonly Sinkhorn
     tolerance: tolerance ?? 0,
   };
   const [matrix, record] = recording
-    ? apply(annealed > 0 || plan === "none" ? rerun : recorded, inputs, attrs, scalars)
+    ? apply(runsAgain ? tiny : annealed > 0 || plan === "none" ? rerun : recorded, inputs, attrs, scalars)
     : noGrad(() => apply(plain, inputs, attrs, scalars));
   const { n, m } = orient(z.shape, order);
   const layout = recordLayout(n, m, attrs);

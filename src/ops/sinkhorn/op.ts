@@ -5,7 +5,7 @@ import { requireFloat } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sum } from "../reduce/index.ts";
 import { reshape, slice } from "../shape/index.ts";
-import { type BackwardAttrs, type ForwardAttrs, orient, recordLayout, SCALARS } from "./geometry.ts";
+import { type BackwardAttrs, type ForwardAttrs, orient, recordLayout, SCALARS, type TinyAttrs } from "./geometry.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import * as referenceBackward from "./reference-backward.ts";
@@ -96,6 +96,17 @@ export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit,
     : undefined,
 );
 
+/** logits and the gradient of P, of a plain run that kept no record -> gradient of the logits. */
+export const tinyBackward = defineOp<TinyAttrs>({
+  name: "sinkhorn.tiny",
+  scalars: ["temperature"],
+  outputs: ([logits]) => [float32(logits.shape)],
+  reference: referenceBackward.tiny,
+  plan: plan.tinyBackward,
+  fault: () => "sinkhorn: expected finite numbers for `logits`",
+  gradient: { none: "second derivatives are not provided" },
+});
+
 /** The gradient of an operand out of those of all matrices: summed where it was shared. */
 const ownPart = (vectors: Tensor, start: number, size: number, shape: Shape): Tensor => {
   const part = slice(vectors, { axis: -1, start, end: start + size });
@@ -152,10 +163,19 @@ const forward = (gradient: Gradient<ForwardAttrs>): Op<ForwardAttrs> =>
 
 /**
  * logits and, as far as `operands` names them, masses of rows and columns, start, mask, sizes -> the plan, the record.
- * Three ops that differ in what they keep for a backward pass: the outputs; the inputs too, for one that computes P again; nothing.
+ * Ops that differ in what they keep for a backward pass: the outputs; the inputs too, for one that computes P again; nothing.
  */
 export const recorded = forward({ saves: { outputs: [0, 1] }, vjp });
 export const rerun = forward({ saves: { inputs: [0, 1, 2, 3, 4, 5], outputs: [0, 1] }, vjp });
 export const plain = forward({ none: "its record was not kept" });
+/** The same for runs as of `isTiny`, which are run again for their gradient. */
+export const tiny = forward({
+  saves: { inputs: [0] },
+  vjp: (ctx) => {
+    const { iterations, order, uniform } = ctx.call.attrs;
+    const temperature = { temperature: ctx.scalars.temperature };
+    return ctx.hasGradient(0) ? apply(tinyBackward, [ctx.input(0), ctx.gradient(0)], { iterations, order, uniform }, temperature) : [undefined];
+  },
+});
 
-export const ops: readonly Op[] = [plain, recorded, rerun, backward, implicit] as readonly Op[];
+export const ops: readonly Op[] = [plain, recorded, rerun, tiny, backward, implicit, tinyBackward] as readonly Op[];

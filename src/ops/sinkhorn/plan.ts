@@ -1,9 +1,10 @@
-/** Shapes and limits to GPU passes: one workgroup or less per matrix up to a side of 128, several beyond. */
+/** Shapes and limits to GPU passes: plain runs of tiny matrices, one workgroup or less per matrix up to a side of 128, several beyond. */
 import type { Call, Limits, Plan } from "../../op.ts";
 import { inSlices } from "../../slices.ts";
-import { type BackwardAttrs, type ForwardAttrs, orient } from "./geometry.ts";
+import { type BackwardAttrs, type ForwardAttrs, isTiny, orient, type TinyAttrs } from "./geometry.ts";
 import * as resident from "./plan-resident.ts";
 import * as streamed from "./plan-streamed.ts";
+import * as tiny from "./plan-tiny.ts";
 
 export { RESIDENT } from "./plan-resident.ts";
 export { LARGE_PANELS } from "./plan-streamed.ts";
@@ -22,9 +23,10 @@ const ranks = (first: readonly string[], operands: string) => ({
 });
 
 export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan =>
-  inSlices(call, limits, ranks(["logits"], call.attrs.operands), regime(call).forward);
+  inSlices(call, limits, ranks(["logits"], call.attrs.operands), isTiny(call.inputs[0].shape, call.attrs) ? tiny.forward : regime(call).forward);
 export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
   inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).backward);
+export const tinyBackward = (call: Call<TinyAttrs>, limits: Limits): Plan => inSlices(call, limits, { inputs: [2, 2], outputs: [2] }, tiny.backward);
 export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
   inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), resident.implicit);
 

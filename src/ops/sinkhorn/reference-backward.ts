@@ -1,6 +1,17 @@
 /** The backward passes in float64, from the output and the record, as README.md derives them. */
-import type { Numbers, ReferenceRun } from "../../op.ts";
-import { type BackwardAttrs, EXCLUDED, endsBlock, orient, type RecordLayout, recordLayout, temperatureAt } from "./geometry.ts";
+import type { Attrs, Call, Numbers, ReferenceRun } from "../../op.ts";
+import {
+  type BackwardAttrs,
+  EXCLUDED,
+  endsBlock,
+  type ForwardAttrs,
+  orient,
+  type RecordLayout,
+  recordLayout,
+  type TinyAttrs,
+  temperatureAt,
+} from "./geometry.ts";
+import { forward } from "./reference.ts";
 
 /** A matrix of the batch as both backward passes see it: P, and what arrives at P and at the potentials. */
 interface Arrived {
@@ -209,4 +220,19 @@ export const implicit = (run: ReferenceRun<BackwardAttrs>): void => {
     ];
     deliver(run, b, arrived, x, vectors);
   }
+};
+
+/** Of a plain run that kept no record: with the record that it would have left. */
+export const tiny = ({ call, scalars, inputs, outputs, fault }: ReferenceRun<TinyAttrs>): void => {
+  const { n, m, count } = orient(call.inputs[0].shape, call.attrs.order);
+  const [logits, gradient] = inputs;
+  const common = { ...call.attrs, annealed: 0, unbalanced: false, record: "history" as const };
+  const p = new Float64Array(logits.length);
+  const record = new Float64Array(count * recordLayout(n, m, common).size);
+  const rest = { scalars: { ...scalars, hot: 1, cooling: 1, leak_rows: 0, leak_columns: 0, tolerance: 0 }, fault };
+  const like = <A extends Attrs>(attrs: A): Call<A> => ({ ...call, attrs }) as unknown as Call<A>;
+  const run: ForwardAttrs = { ...common, plan: "P", error: false, checkEvery: 0, backward: "exact", operands: "" };
+  forward({ ...rest, call: like(run), inputs: [logits], outputs: [p, record] });
+  const back: BackwardAttrs = { ...common, matrix: "P", plain: false, vectors: false, operands: "gradient" };
+  backward({ ...rest, call: like(back), inputs: [p, record, gradient], outputs: [...outputs, new Float64Array(0)] });
 };

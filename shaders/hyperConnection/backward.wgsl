@@ -1,14 +1,18 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
+//#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/tiny.wgsl"
 //#include "lib/tiny-backward.wgsl"
 
-// Gradients of HOLDERS = THREADS matrices per workgroup, one per thread.
+// Gradients of THREADS matrices per workgroup, one per thread.
 //   gradient, dlogits: [count, n, m]      parameters: [count, numbers], d bias and then d scale
 struct Params {
   count: u32,
   n: u32,
   m: u32,
+  row_step: u32,
+  column_step: u32,
   iterations: u32,
   has_scale: u32,
   scale_step: u32,
@@ -27,36 +31,37 @@ struct Params {
 @group(0) @binding(1) var<storage, read> logits: array<u32>;
 @group(0) @binding(2) var<storage, read> scale: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<u32>;
-@group(0) @binding(4) var<storage, read> gradient: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
-@group(0) @binding(6) var<storage, read_write> parameters: array<f32>;
-
-// Matrices on their way in and out, and in between the divisors.
-const WORDS: u32 = 4096u;
-var<workgroup> words: array<f32, WORDS>;
+@group(0) @binding(4) var<storage, read> gradient: array<u32>;
+@group(0) @binding(5) var<storage, read_write> dlogits: array<u32>;
+@group(0) @binding(6) var<storage, read_write> parameters: array<u32>;
 
 // The forward pass has reported it.
 fn on_broken(word: u32) {}
 
+fn gradient_at(at: vec4u) -> vec4u { return vec4u(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]); }
+fn stage_gradient(first: u32, here: u32, lane: u32) {
+  let size = params.n * params.m;
+  let total = here * size;
+  for (var k = lane; k < total; k += TOGETHER * THREADS) {
+    let some = gradient_at(first * size + min(near(k), vec4u(total - 1u)));
+    let more = gradient_at(first * size + min(far(k), vec4u(total - 1u)));
+    put_words(near(k), some);
+    put_words(far(k), more);
+  }
+}
+
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = linear_workgroup(group, groups) * THREADS;
-  let here = min(THREADS, params.count - min(first, params.count));
-  let size = params.n * params.m;
+  let first = min(linear_workgroup(group, groups) * THREADS, params.count);
+  let here = min(THREADS, params.count - first);
   stage_logits(first, here, lane);
   workgroupBarrier();
-  load_softmax(lane, here);
+  if (lane < here) { load_softmax(lane, first + lane); }
   workgroupBarrier();
-  for (var k = lane; k < here * size; k += THREADS) { words[k / size * stride() + k % size] = gradient[first * size + k]; }
+  stage_gradient(first, here, lane);
   workgroupBarrier();
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      var value = 0.0;
-      if (i < rows && j < params.m) { value = words[lane * stride() + i * params.m + j]; }
-      g[(i * TILE + j) / 4u][j % 4u] = value;
-    }
-  }
+  if (lane < here) { load_tile(lane, &g); }
   workgroupBarrier();
-  walk_back(lane);
+  if (lane < here) { walk_back(lane); }
   write_gradients(first, here, lane);
 }

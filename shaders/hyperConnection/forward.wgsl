@@ -1,4 +1,6 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
+//#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/tiny.wgsl"
@@ -9,6 +11,8 @@ struct Params {
   count: u32,
   n: u32,
   m: u32,
+  row_step: u32,
+  column_step: u32,
   iterations: u32,
   // Whether there is a scale, or a bias, and numbers from one matrix's to the next one's.
   has_scale: u32,
@@ -24,27 +28,23 @@ struct Params {
 @group(0) @binding(1) var<storage, read> logits: array<u32>;
 @group(0) @binding(2) var<storage, read> scale: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<u32>;
-@group(0) @binding(4) var<storage, read_write> p: array<f32>;
+@group(0) @binding(4) var<storage, read_write> p: array<u32>;
 @group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>, 2>;
-
-var<workgroup> words: array<f32, THREADS * (TILE * TILE + 1u)>;
 
 fn on_broken(word: u32) { report_fault(params.fault | NUMBER, word); }
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = linear_workgroup(group, groups) * THREADS;
-  let here = min(THREADS, params.count - min(first, params.count));
+  let first = min(linear_workgroup(group, groups) * THREADS, params.count);
+  let here = min(THREADS, params.count - first);
   stage_logits(first, here, lane);
   workgroupBarrier();
-  load_softmax(lane, here);
-  normalise(params.iterations);
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) {
-      if (i < rows && j < params.m) { words[lane * stride() + i * params.m + j] = x[(i * TILE + j) / 4u][j % 4u]; }
-    }
+  if (lane < here) {
+    load_softmax(lane, first + lane);
+    normalise(params.iterations);
+    put_tile(lane, &x);
   }
   workgroupBarrier();
   let size = params.n * params.m;
-  for (var k = lane; k < here * size; k += THREADS) { p[first * size + k] = words[k / size * stride() + k % size]; }
+  for (var k = lane; k < here * size; k += THREADS) { p[first * size + k] = word_at(k); }
 }

@@ -1,7 +1,10 @@
 //#include "lib/grid.wgsl"
+//#include "lib/tile.wgsl"
+//#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/tiny.wgsl"
+//#include "lib/mixing.wgsl"
 
 // y = P · streams for `matrices` matrices per workgroup: the first threads compute one P each, and then all threads walk along the features.
 //   logits: [count, n, m]   scale: [1 or count]   bias: [1 or count, n, m]   streams: [count, m, width]   y: [count, n, width]
@@ -9,6 +12,8 @@ struct Params {
   count: u32,
   n: u32,
   m: u32,
+  row_step: u32,
+  column_step: u32,
   iterations: u32,
   has_scale: u32,
   scale_step: u32,
@@ -16,7 +21,7 @@ struct Params {
   bias_step: u32,
   // Features of a stream.
   width: u32,
-  // At most HOLDERS.
+  // At most THREADS / SHARE.
   matrices: u32,
   // Threads that share a matrix while walking: a power of two.
   team: u32,
@@ -33,33 +38,47 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>, 2>;
 
-var<workgroup> words: array<f32, HOLDERS * (TILE * TILE + 1u)>;
-
 fn on_broken(word: u32) { report_fault(params.fault | NUMBER, word); }
+
+fn write_stream(i: u32, start: u32, features: vec4u, values: vec4f) {
+  if (i >= params.n) { return; }
+  if (features.x < params.width) { y[start + features.x] = values.x; }
+  if (features.y < params.width) { y[start + features.y] = values.y; }
+  if (features.z < params.width) { y[start + features.z] = values.z; }
+  if (features.w < params.width) { y[start + features.w] = values.w; }
+}
+fn write_streams(matrix: u32, i: u32, features: vec4u, values: mat4x4f) {
+  let start = streams_from(matrix, params.n, i);
+  write_stream(i, start.x, features, values[0]);
+  write_stream(i + 1u, start.y, features, values[1]);
+  write_stream(i + 2u, start.z, features, values[2]);
+  write_stream(i + 3u, start.w, features, values[3]);
+}
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = linear_workgroup(group, groups) * params.matrices;
-  let here = min(params.matrices, params.count - min(first, params.count));
+  let first = min(linear_workgroup(group, groups) * params.matrices, params.count);
+  let here = min(params.matrices, params.count - first);
   stage_logits(first, here, lane);
   workgroupBarrier();
   if (lane < here) {
-    load_softmax(lane, here);
+    load_softmax(lane, first + lane);
     normalise(params.iterations);
-    share_matrix(lane);
   }
   workgroupBarrier();
+  if (lane < here) { share_matrix(lane, &x); }
+  workgroupBarrier();
   for (var slot = lane / params.team; slot < here; slot += THREADS / params.team) {
-    let weights = shared_matrix(slot);
-    for (var k = lane % params.team; k < params.width; k += params.team) {
-      var v = Strip();
-      for (var j = 0u; j < TILE; j++) {
-        if (j < params.m) { v[j / 4u][j % 4u] = streams[((first + slot) * params.m + j) * params.width + k]; }
-      }
-      for (var i = 0u; i < TILE; i++) {
-        var total = 0.0;
-        for (var h = 0u; h < TILE / 4u; h++) { total += dot(weights[i * (TILE / 4u) + h], v[h]); }
-        if (i < params.n) { y[((first + slot) * params.n + i) * params.width + k] = total; }
+    load_shared(slot, &weights);
+    for (var k = lane % params.team; k < params.width; k += 4u * params.team) {
+      let features = features_from(k);
+      let v = streams_of(first + slot, 0u, features);
+      if (TILE == 4u) {
+        write_streams(first + slot, 0u, features, v * weights[0]);
+      } else {
+        let w = streams_of(first + slot, 4u, features);
+        write_streams(first + slot, 0u, features, v * weights[0] + w * weights[1]);
+        write_streams(first + slot, 4u, features, v * weights[2] + w * weights[3]);
       }
     }
   }

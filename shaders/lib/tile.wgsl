@@ -21,6 +21,25 @@ fn outer(u: vec4f, v: vec4f) -> mat4x4f { return mat4x4f(u.x * v, u.y * v, u.z *
 fn hadamard(a: mat4x4f, b: mat4x4f) -> mat4x4f { return mat4x4f(a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]); }
 // diag(u) a diag(v). No product of u and v is formed, which may be too large for a float where a is small.
 fn between(u: vec4f, a: mat4x4f, v: vec4f) -> mat4x4f { return mat4x4f(a[0] * u.x * v, a[1] * u.y * v, a[2] * u.z * v, a[3] * u.w * v); }
+// diag(u) a, and a diag(v).
+fn by_rows(u: vec4f, a: mat4x4f) -> mat4x4f { return mat4x4f(a[0] * u.x, a[1] * u.y, a[2] * u.z, a[3] * u.w); }
+fn by_columns(a: mat4x4f, v: vec4f) -> mat4x4f { return mat4x4f(a[0] * v, a[1] * v, a[2] * v, a[3] * v); }
+fn multiply_rows(tile: ptr<private, Tile>, u: Strip) {
+  (*tile)[0] = by_rows(u[0], (*tile)[0]);
+  if (TILE > 4u) {
+    (*tile)[1] = by_rows(u[0], (*tile)[1]);
+    (*tile)[2] = by_rows(u[1], (*tile)[2]);
+    (*tile)[3] = by_rows(u[1], (*tile)[3]);
+  }
+}
+fn multiply_columns(tile: ptr<private, Tile>, v: Strip) {
+  (*tile)[0] = by_columns((*tile)[0], v[0]);
+  if (TILE > 4u) {
+    (*tile)[1] = by_columns((*tile)[1], v[1]);
+    (*tile)[2] = by_columns((*tile)[2], v[0]);
+    (*tile)[3] = by_columns((*tile)[3], v[1]);
+  }
+}
 // diag(u) tile diag(v) in place of the tile.
 fn multiply(tile: ptr<private, Tile>, u: Strip, v: Strip) {
   (*tile)[0] = between(u[0], (*tile)[0], v[0]);
@@ -39,6 +58,23 @@ fn subtract(tile: ptr<private, Tile>, a: Strip, b: Strip) {
     (*tile)[3] -= outer(a[1], b[1]);
   }
 }
+// tile −= f 1ᵀ, and tile −= 1 gᵀ
+fn subtract_by_rows(tile: ptr<private, Tile>, f: Strip) {
+  (*tile)[0] = plus_sides((*tile)[0], -f[0], vec4f());
+  if (TILE > 4u) {
+    (*tile)[1] = plus_sides((*tile)[1], -f[0], vec4f());
+    (*tile)[2] = plus_sides((*tile)[2], -f[1], vec4f());
+    (*tile)[3] = plus_sides((*tile)[3], -f[1], vec4f());
+  }
+}
+fn subtract_by_columns(tile: ptr<private, Tile>, g: Strip) {
+  (*tile)[0] = plus_sides((*tile)[0], vec4f(), -g[0]);
+  if (TILE > 4u) {
+    (*tile)[1] = plus_sides((*tile)[1], vec4f(), -g[1]);
+    (*tile)[2] = plus_sides((*tile)[2], vec4f(), -g[0]);
+    (*tile)[3] = plus_sides((*tile)[3], vec4f(), -g[1]);
+  }
+}
 // a + f 1ᵀ + 1 gᵀ
 fn plus_sides(a: mat4x4f, f: vec4f, g: vec4f) -> mat4x4f { return mat4x4f(a[0] + f.x + g, a[1] + f.y + g, a[2] + f.z + g, a[3] + f.w + g); }
 
@@ -54,4 +90,20 @@ fn products_of_rows(tile: ptr<private, Tile>, v: Strip) -> Strip {
 fn products_of_columns(tile: ptr<private, Tile>, u: Strip) -> Strip {
   if (TILE == 4u) { return Strip((*tile)[0] * u[0], vec4f()); }
   return Strip((*tile)[0] * u[0] + (*tile)[2] * u[1], (*tile)[1] * u[0] + (*tile)[3] * u[1]);
+}
+
+// Sums of a ∘ b over the columns, for each row; and over the rows, for each column.
+fn dots_of_rows(a: mat4x4f, b: mat4x4f) -> vec4f { return vec4f(dot(a[0], b[0]), dot(a[1], b[1]), dot(a[2], b[2]), dot(a[3], b[3])); }
+fn dots_of_columns(a: mat4x4f, b: mat4x4f) -> vec4f { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]; }
+fn common_of_rows(a: ptr<private, Tile>, b: ptr<private, Tile>) -> Strip {
+  if (TILE == 4u) { return Strip(dots_of_rows((*a)[0], (*b)[0]), vec4f()); }
+  return Strip(
+    dots_of_rows((*a)[0], (*b)[0]) + dots_of_rows((*a)[1], (*b)[1]),
+    dots_of_rows((*a)[2], (*b)[2]) + dots_of_rows((*a)[3], (*b)[3]));
+}
+fn common_of_columns(a: ptr<private, Tile>, b: ptr<private, Tile>) -> Strip {
+  if (TILE == 4u) { return Strip(dots_of_columns((*a)[0], (*b)[0]), vec4f()); }
+  return Strip(
+    dots_of_columns((*a)[0], (*b)[0]) + dots_of_columns((*a)[2], (*b)[2]),
+    dots_of_columns((*a)[1], (*b)[1]) + dots_of_columns((*a)[3], (*b)[3]));
 }

@@ -1,111 +1,114 @@
 // Matrices of at most TILE × TILE numbers, each in the registers of one thread, normalised with DeepSeek's eps.
-// The including file includes lib/logits.wgsl, declares
+// The including file includes lib/tile.wgsl, lib/staging.wgsl and lib/logits.wgsl, declares
 //   var<storage, read> logits: array<u32>, scale: array<u32>, bias: array<u32>;   words, so that a NaN is recognised before any arithmetic
-//   var<workgroup> words: array<f32, …>;        HOLDERS · STRIDE numbers from 0 on pass matrices between memory and registers
 //   fn on_broken(word: u32)                      what happens to a logit, scale or bias that is no number, besides counting as 0
-// and in `Params` count, n, m, has_scale, scale_step, has_bias, bias_step (u32), temperature and eps (f32).
-override TILE: u32 = 4u; // 4 or 8
-override THREADS: u32 = 64u;
-override HOLDERS: u32 = 64u; // threads that hold a matrix: the first of the workgroup
+// and in `Params` count, n, m, row_step, column_step, has_scale, scale_step, has_bias, bias_step (u32), temperature and eps (f32).
 
-// A row or column has TILE numbers: number k is [k / 4][k % 4]. Row i of a matrix is quads i·TILE/4 and, for TILE = 8, the one behind.
-alias Strip = array<vec4f, 2>;
-alias Tile = array<vec4f, 16>;
-
-// The matrix; 0 outside of its n rows and m columns, and everywhere in threads without one.
+// The matrix; 0 outside of its n rows and m columns.
 var<private> x: Tile;
-var<private> rows: u32;
-// 1 inside of the matrix and 0 outside.
+// 1 for its rows, and its columns.
+var<private> rows: Strip;
 var<private> columns: Strip;
 
-// From one matrix to the next in `words`: odd, so that neighbouring threads read from different banks.
-fn stride() -> u32 { return TILE * TILE + 1u; }
-fn inside(i: u32) -> f32 { return select(0.0, 1.0, i < rows); }
-
-fn checked(word: u32) -> f32 {
-  if (is_broken(word)) {
-    on_broken(word);
-    return 0.0;
+fn cleaned(some: vec4u) -> vec4u {
+  let broken = are_broken(some);
+  if (any(broken)) {
+    let culprits = select(vec4u(), some, broken);
+    on_broken(max(max(culprits.x, culprits.y), max(culprits.z, culprits.w)));
   }
-  return bitcast<f32>(word);
+  return select(some, vec4u(), broken);
 }
 
+fn logits_at(at: vec4u) -> vec4u { return vec4u(logits[at.x], logits[at.y], logits[at.z], logits[at.w]); }
+fn bias_at(at: vec4u) -> vec4u { return vec4u(bias[at.x], bias[at.y], bias[at.z], bias[at.w]); }
 fn factor_of(matrix: u32) -> f32 {
   if (params.has_scale == 0u) { return 1.0; }
-  return checked(scale[matrix * params.scale_step]);
+  return bitcast<f32>(cleaned(vec4u(scale[matrix * params.scale_step])).x);
 }
 
-// (scale · logit + bias) / temperature, within ±1e30.
-fn prologue(matrix: u32, e: u32) -> f32 {
-  let factor = factor_of(matrix);
-  let most = 1.0e36 / max(1.0, abs(factor));
-  var value = factor * clamp(checked(logits[matrix * params.n * params.m + e]), -most, most);
-  if (params.has_bias == 1u) { value += clamp(checked(bias[matrix * params.bias_step + e]), -1.0e36, 1.0e36); }
-  let limit = LARGEST_LOGIT * min(params.temperature, 1.0);
-  return clamp(value, -limit, limit) / params.temperature;
-}
-
-// What the prologue makes of `here` matrices from `first` on, to `words`. By all threads, in the order of memory.
+// The logits of `here` matrices from `first` on, to `words`. By all threads, in the order of memory.
 fn stage_logits(first: u32, here: u32, lane: u32) {
   let size = params.n * params.m;
-  for (var k = lane; k < here * size; k += THREADS) {
-    let slot = k / size;
-    words[slot * stride() + k - slot * size] = prologue(first + slot, k - slot * size);
+  let total = here * size;
+  for (var k = lane; k < total; k += TOGETHER * THREADS) {
+    let some = logits_at(first * size + min(near(k), vec4u(total - 1u)));
+    let more = logits_at(first * size + min(far(k), vec4u(total - 1u)));
+    put_words(near(k), cleaned(some));
+    put_words(far(k), cleaned(more));
+  }
+}
+fn staged_quad(slot: u32, i: u32, j: u32) -> vec4f {
+  return select(vec4f(), bitcast<vec4f>(words_at(places_of(slot, i, j))), are_inside(i, j));
+}
+fn staged_block(slot: u32, i: u32, j: u32) -> mat4x4f {
+  return mat4x4f(staged_quad(slot, i, j), staged_quad(slot, i + 1u, j), staged_quad(slot, i + 2u, j), staged_quad(slot, i + 3u, j));
+}
+fn load_tile(slot: u32, tile: ptr<private, Tile>) {
+  (*tile)[0] = staged_block(slot, 0u, 0u);
+  if (TILE > 4u) {
+    (*tile)[1] = staged_block(slot, 0u, 4u);
+    (*tile)[2] = staged_block(slot, 4u, 0u);
+    (*tile)[3] = staged_block(slot, 4u, 4u);
   }
 }
 
-// x = softmax of the rows that were staged for this thread.
-fn load_softmax(slot: u32, here: u32) {
-  rows = select(0u, params.n, slot < here);
-  for (var k = 0u; k < TILE; k++) { columns[k / 4u][k % 4u] = select(0.0, 1.0, k < params.m); }
-  for (var i = 0u; i < TILE; i++) {
-    var peak = PADDING;
-    for (var j = 0u; j < TILE; j++) {
-      var value = PADDING;
-      if (i < rows && j < params.m) { value = words[slot * stride() + i * params.m + j]; }
-      x[(i * TILE + j) / 4u][j % 4u] = value;
-      peak = max(peak, value);
-    }
-    var total = 0.0;
-    for (var h = 0u; h < TILE / 4u; h++) {
-      let at = i * (TILE / 4u) + h;
-      x[at] = shares(x[at] - peak) * columns[h];
-      total += dot(x[at], vec4f(1.0));
-    }
-    let share = inside(i) / total;
-    for (var h = 0u; h < TILE / 4u; h++) { x[i * (TILE / 4u) + h] *= share; }
-  }
+// (scale · logit + bias) / temperature, within ±1e30; PADDING outside of the matrix. `start`: where its bias begins.
+fn prologue_of_quad(quad: vec4f, factor: f32, start: u32, i: u32, j: u32) -> vec4f {
+  let most = vec4f(1.0e36 / max(1.0, abs(factor)));
+  var value = factor * clamp(quad, -most, most);
+  if (params.has_bias == 1u) { value += clamp(bitcast<vec4f>(cleaned(bias_at(start + elements_at(i, j)))), vec4f(-1.0e36), vec4f(1.0e36)); }
+  let limit = vec4f(LARGEST_LOGIT * min(params.temperature, 1.0));
+  return select(vec4f(PADDING), clamp(value, -limit, limit) / params.temperature, are_inside(i, j));
+}
+fn prologue(a: mat4x4f, factor: f32, start: u32, i: u32, j: u32) -> mat4x4f {
+  return mat4x4f(
+    prologue_of_quad(a[0], factor, start, i, j), prologue_of_quad(a[1], factor, start, i + 1u, j),
+    prologue_of_quad(a[2], factor, start, i + 2u, j), prologue_of_quad(a[3], factor, start, i + 3u, j));
 }
 
-fn add_eps() {
-  for (var i = 0u; i < TILE; i++) {
-    for (var h = 0u; h < TILE / 4u; h++) { x[i * (TILE / 4u) + h] += params.eps * inside(i) * columns[h]; }
-  }
+fn shares_below(a: mat4x4f, top: vec4f) -> mat4x4f {
+  return mat4x4f(shares(a[0] - top.x), shares(a[1] - top.y), shares(a[2] - top.z), shares(a[3] - top.w));
 }
 
-// x = x / (Σ x + eps) over rows, or columns. Gives the divisors.
+// x = softmax of the rows of a matrix whose logits were staged in `slot`.
+fn load_softmax(slot: u32, matrix: u32) {
+  rows = ones(params.n);
+  columns = ones(params.m);
+  let factor = factor_of(matrix);
+  let start = matrix * params.bias_step;
+  load_tile(slot, &x);
+  x[0] = prologue(x[0], factor, start, 0u, 0u);
+  var top = Strip(largest_in_rows(x[0]), vec4f());
+  if (TILE > 4u) {
+    x[1] = prologue(x[1], factor, start, 0u, 4u);
+    x[2] = prologue(x[2], factor, start, 4u, 0u);
+    x[3] = prologue(x[3], factor, start, 4u, 4u);
+    top = Strip(max(top[0], largest_in_rows(x[1])), max(largest_in_rows(x[2]), largest_in_rows(x[3])));
+  }
+  x[0] = shares_below(x[0], top[0]);
+  if (TILE > 4u) {
+    x[1] = shares_below(x[1], top[0]);
+    x[2] = shares_below(x[2], top[1]);
+    x[3] = shares_below(x[3], top[1]);
+  }
+  // At least 1, outside of the matrix too.
+  let sums = products_of_rows(&x, filled(1.0));
+  multiply(&x, Strip(rows[0] / sums[0], rows[1] / max(sums[1], ONES)), columns);
+}
+
+fn add_eps() { subtract(&x, scaled(rows, -params.eps), columns); }
+
+// x = x / (Σ x + eps) over rows, or columns. Gives the divisors, which are eps outside of the matrix.
+fn divisors_of(sums: Strip) -> Strip { return Strip(sums[0] + params.eps, sums[1] + params.eps); }
+fn reciprocals(live: Strip, divisors: Strip) -> Strip { return Strip(live[0] / divisors[0], live[1] / divisors[1]); }
 fn divide_rows() -> Strip {
-  var divisors = Strip();
-  for (var i = 0u; i < TILE; i++) {
-    var total = 0.0;
-    for (var h = 0u; h < TILE / 4u; h++) { total += dot(x[i * (TILE / 4u) + h], vec4f(1.0)); }
-    let divisor = total + params.eps;
-    let factor = inside(i) / divisor;
-    for (var h = 0u; h < TILE / 4u; h++) { x[i * (TILE / 4u) + h] *= factor; }
-    divisors[i / 4u][i % 4u] = divisor;
-  }
+  let divisors = divisors_of(products_of_rows(&x, filled(1.0)));
+  multiply_rows(&x, reciprocals(rows, divisors));
   return divisors;
 }
-
 fn divide_columns() -> Strip {
-  var divisors = Strip();
-  for (var h = 0u; h < TILE / 4u; h++) {
-    var total = vec4f(0.0);
-    for (var i = 0u; i < TILE; i++) { total += x[i * (TILE / 4u) + h]; }
-    divisors[h] = total + params.eps;
-    let factor = columns[h] / divisors[h];
-    for (var i = 0u; i < TILE; i++) { x[i * (TILE / 4u) + h] *= factor; }
-  }
+  let divisors = divisors_of(products_of_columns(&x, filled(1.0)));
+  multiply_columns(&x, reciprocals(columns, divisors));
   return divisors;
 }
 
@@ -116,14 +119,4 @@ fn normalise(iterations: u32) {
     _ = divide_rows();
     _ = divide_columns();
   }
-}
-
-// Hands a matrix to other threads: element (i, j) at i · TILE + j of its place in `words`.
-fn share_matrix(slot: u32) {
-  for (var e = 0u; e < TILE * TILE; e++) { words[slot * stride() + e] = x[e / 4u][e % 4u]; }
-}
-fn shared_matrix(slot: u32) -> Tile {
-  var result = Tile();
-  for (var e = 0u; e < TILE * TILE; e++) { result[e / 4u][e % 4u] = words[slot * stride() + e]; }
-  return result;
 }

@@ -5,7 +5,10 @@ import { type BackwardAttrs, type HyperConnectionAttrs, outputsOf, positionsOf, 
 /** A thread holds 4 × 4 numbers, or 8 × 8: half of what many GPUs have in registers. */
 export const NARROW = 4;
 const WIDE = 8;
-const WORDS = shaders.backward.consts.WORDS;
+/** Words of workgroup memory that every device has. */
+const WORDS = 4096;
+/** Words of workgroup memory for `numbers` numbers: lib/staging.wgsl leaves one in 33 empty. */
+const roomy = (numbers: number): number => numbers + Math.floor(numbers / 32);
 
 /** Forward without streams: threads, and matrices, of a workgroup. 64 matrices of 8 × 8 do not fit its memory. */
 const FORWARD_THREADS = { [NARROW]: 64, [WIDE]: 32 } as const;
@@ -19,6 +22,8 @@ const ENOUGH = 2.1;
 /** With streams: threads that walk along the features, and the most of them that compute a matrix before. */
 const STREAM_THREADS = 128;
 const HOLDERS = 16;
+/** Their workgroup memory for matrices: what one round of loads fills. */
+const STREAM_WORDS = roomy(8 * STREAM_THREADS);
 /** Workgroups that keep a large GPU busy: only beyond it does one take several matrices of many features. */
 export const ENOUGH_WORKGROUPS = 1024;
 /** Features that a thread walks along at least, where there are enough: fewer, and adding up what the threads of a team found costs more. */
@@ -44,6 +49,8 @@ const fields = (attrs: HyperConnectionAttrs, { count, n, m, scaleStep, biasStep 
   count,
   n,
   m,
+  row_step: m,
+  column_step: 1,
   iterations: attrs.iterations,
   has_scale: Number(attrs.scale),
   scale_step: scaleStep,
@@ -59,6 +66,14 @@ const division = ({ count, d }: Sizes, limits: Limits) => {
   return { params: { width: d, matrices, team }, workgroups: grid(Math.ceil(count / matrices), limits) };
 };
 
+/** `words`: of workgroup memory in all. */
+const streamConstants = (tile: number, words: number) => ({
+  TILE: tile,
+  THREADS: STREAM_THREADS,
+  SHARE: STREAM_THREADS / HOLDERS,
+  SPARE: words - roomy(HOLDERS * tile ** 2),
+});
+
 export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan => {
   const { attrs } = call;
   if (elements(call.outputs[0].shape) === 0) return { passes: [] };
@@ -70,7 +85,7 @@ export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan 
     const pass: Pass = {
       shader: shaders.forward,
       entry: "forward",
-      constants: { TILE: tile, THREADS: threads, HOLDERS: threads },
+      constants: { TILE: tile, THREADS: threads },
       params: fields(attrs, sizes),
       bind: { ...operands(attrs), p: output(0) },
       workgroups: grid(Math.ceil(sizes.count / threads), limits),
@@ -81,7 +96,7 @@ export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan 
   const pass: Pass = {
     shader: shaders.streams,
     entry: "forward",
-    constants: { TILE: tile, THREADS: STREAM_THREADS, HOLDERS },
+    constants: streamConstants(tile, STREAM_WORDS),
     params: { ...fields(attrs, sizes), ...params },
     bind: { ...operands(attrs), streams: input(streams), y: output(0) },
     workgroups,
@@ -117,7 +132,7 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
     const pass: Pass = {
       shader: shaders.backward,
       entry: "backward",
-      constants: { TILE: tile, THREADS: threads, HOLDERS: threads },
+      constants: { TILE: tile, THREADS: threads, SPARE: WORDS - roomy(threads * tile ** 2) },
       params: { ...fields(attrs, sizes), ...wanted, kept: most, history: 0 },
       bind,
       workgroups: grid(Math.ceil(sizes.count / threads), limits),
@@ -125,18 +140,17 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
     return { scratch: [1, 1], passes: [pass] };
   }
   const { params, workgroups } = division(sizes, limits);
-  const history = HOLDERS * (tile * tile + 1);
   const pass: Pass = {
     shader: shaders.streamsBackward,
     entry: "backward",
-    constants: { TILE: tile, THREADS: STREAM_THREADS, HOLDERS },
+    constants: streamConstants(tile, WORDS),
     params: {
       ...fields(attrs, sizes),
       ...params,
       ...wanted,
       streams_gradient: Number(attrs.streamsGradient && sizes.d > 0),
-      kept: kept(WORDS - history, HOLDERS),
-      history,
+      kept: kept(WORDS - STREAM_WORDS, HOLDERS),
+      history: STREAM_WORDS,
     },
     bind: { ...bind, streams: input(at.streams), dstreams: place(to.streams, 2) },
     workgroups,

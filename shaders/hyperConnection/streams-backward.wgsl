@@ -104,7 +104,10 @@ fn add_up(a: mat4x4f, slot: u32, i: u32, j: u32, live: bool, lane: u32) {
   let member = lane % params.team;
   if (live) {
     for (var e = member; e < 16u; e += params.team) {
-      put_word((slot * TILE + i + e / 4u) * TILE + j + e % 4u, bitcast<u32>(sum_of_parts(e, lane - member, params.team, some)));
+      let total = sum_of_parts(e, lane - member, params.team, some);
+      let row = i + e / 4u;
+      let column = j + e % 4u;
+      if (row < params.n && column < params.m) { put_word((slot * params.n + row) * params.m + column, bitcast<u32>(total)); }
     }
   }
   workgroupBarrier();
@@ -118,12 +121,11 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   if (params.streams_gradient == 1u) {
     stage_logits(first, here, lane);
     workgroupBarrier();
-    if (lane < here) {
-      load_softmax(lane, first + lane);
+    for (var slot = lane; slot < here; slot += THREADS) {
+      load_softmax(slot, first + slot);
       normalise(params.iterations);
+      put_tile(slot, &x);
     }
-    workgroupBarrier();
-    if (lane < here) { share_matrix(lane, &x); }
     workgroupBarrier();
   }
 
@@ -134,7 +136,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     let live = slot < here;
     partial = Tile();
     if (live) {
-      load_shared(slot, &weights);
+      load_tile(slot, &weights);
       for (var k = lane % params.team; k < params.width; k += 4u * params.team) {
         let features = features_from(k);
         let dy = gradients_of(matrix, 0u, features);
@@ -171,12 +173,12 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   }
   if (!through_p) { return; }
 
-  if (lane < here) { load_shared(lane, &g); }
+  for (var slot = lane; slot < here; slot += THREADS) { load_tile(slot, &g); }
   workgroupBarrier();
   stage_logits(first, here, lane);
   workgroupBarrier();
-  if (lane < here) { load_softmax(lane, first + lane); }
+  for (var slot = lane; slot < here; slot += THREADS) { load_softmax(slot, first + slot); }
   workgroupBarrier();
-  if (lane < here) { walk_back(lane); }
+  for (var slot = lane; slot < here; slot += THREADS) { walk_back(lane); }
   write_gradients(first, here, lane);
 }

@@ -61,15 +61,14 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   let here = min(params.matrices, params.count - first);
   stage_logits(first, here, lane);
   workgroupBarrier();
-  if (lane < here) {
-    load_softmax(lane, first + lane);
+  for (var slot = lane; slot < here; slot += THREADS) {
+    load_softmax(slot, first + slot);
     normalise(params.iterations);
+    put_tile(slot, &x);
   }
   workgroupBarrier();
-  if (lane < here) { share_matrix(lane, &x); }
-  workgroupBarrier();
   for (var slot = lane / params.team; slot < here; slot += THREADS / params.team) {
-    load_shared(slot, &weights);
+    load_tile(slot, &weights);
     for (var k = lane % params.team; k < params.width; k += 4u * params.team) {
       let features = features_from(k);
       let v = streams_of(first + slot, 0u, features);

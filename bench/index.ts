@@ -1,5 +1,6 @@
 /** The list of benches, for the command line. */
 import type { Bench } from "./harness/bench.ts";
+import { bench as hyperConnection } from "./hyperConnection.bench.ts";
 import { bench as sinkhorn } from "./sinkhorn.bench.ts";
 
-export const benches: readonly Bench[] = [sinkhorn];
+export const benches: readonly Bench[] = [sinkhorn, hyperConnection];

@@ -27,7 +27,17 @@ def sinkhorn(logits, iterations):
     return logits.exp()
 
 
-OPERATIONS = {"sinkhorn": sinkhorn}
+def hyper_connection(logits, scale=None, bias=None, streams=None, *, iterations, eps=1e-6):
+    x = logits if scale is None else scale * logits + bias
+    x = torch.softmax(x, -1) + eps
+    x = x / (x.sum(-2, keepdim=True) + eps)
+    for _ in range(iterations - 1):
+        x = x / (x.sum(-1, keepdim=True) + eps)
+        x = x / (x.sum(-2, keepdim=True) + eps)
+    return x if streams is None else x @ streams
+
+
+OPERATIONS = {"sinkhorn": sinkhorn, "hyperConnection": hyper_connection}
 
 
 class Case:

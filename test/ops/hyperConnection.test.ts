@@ -1,13 +1,16 @@
 /** Published values, the composition of elementary ops, wrong calls, broken data, dispatches, bits. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { intern } from "../../src/apply.ts";
 import { openNative } from "../../src/backends/native/index.ts";
 import { openReference } from "../../src/backends/reference/index.ts";
 import { openWebGPU } from "../../src/backends/webgpu/index.ts";
 import type { Device } from "../../src/device.ts";
 import { zeroGrad } from "../../src/grad.ts";
+import { FLOOR_LIMITS, type Plan, type Spec } from "../../src/op.ts";
 import { deviceOf } from "../../src/open.ts";
 import { composed } from "../../src/ops/hyperConnection/composed.ts";
 import { type HyperConnectionOptions, hyperConnection } from "../../src/ops/hyperConnection/index.ts";
+import { backward, forward } from "../../src/ops/hyperConnection/op.ts";
 import { sinkhorn } from "../../src/ops/sinkhorn/index.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { testRandom } from "../../src/testing/random.ts";
@@ -262,6 +265,34 @@ describe("dispatches", () => {
     expect(count(({ scale, streams }) => ({ scale, streams }), true)).toEqual([1, 1]);
     expect(count(({ bias, streams }) => ({ bias, streams }), true)).toEqual([1, 1]);
     expect(count(({ scale, bias, streams }) => ({ scale, bias, streams }), true)).toEqual([1, 3]);
+  });
+});
+
+describe("the plan of a batch that does not fit one binding", () => {
+  const spec = (...shape: number[]): Spec => ({ shape, dtype: "float32" });
+  const attrs = { iterations: 2, scale: true, bias: true, streams: true };
+  const windows = ({ passes }: Plan, name: string): unknown => passes.map(({ bind }) => bind[name].window);
+  const cut = (size: number) => [0, 1, 2].map((slice) => ({ from: slice * 64 * size, length: (slice < 2 ? 64 : 22) * size }));
+  // 64 matrices with four streams of 100 features fit, 128 do not.
+  const limits = { ...FLOOR_LIMITS, bindingBytes: 4 * 4 * 100 * 100 };
+
+  test("cuts what is per matrix, and leaves alone what is shared", () => {
+    const operands = [spec(150, 4, 4), spec(150), spec(4, 4), spec(150, 4, 100)];
+    const plan = forward.plan(intern(forward, operands, attrs), limits);
+    for (const [name, size] of Object.entries({ logits: 16, scale: 1, streams: 400, y: 400 })) expect(windows(plan, name)).toEqual(cut(size));
+    expect(windows(plan, "bias")).toEqual([undefined, undefined, undefined]);
+
+    const wanted = { ...attrs, logitsGradient: false, scaleGradient: true, biasGradient: true, streamsGradient: true };
+    const back = backward.plan(intern(backward, [...operands, spec(150, 4, 100)], wanted), limits);
+    for (const [name, size] of Object.entries({ logits: 16, gradient: 400, parameters: 17, dstreams: 400 }))
+      expect(windows(back, name)).toEqual(cut(size));
+    expect(windows(back, "dlogits")).toEqual([undefined, undefined, undefined]);
+  });
+
+  test("one that fits is one dispatch", () => {
+    const operands = [spec(100, 4, 4), spec(), spec(100, 4, 4), spec(100, 4, 100)];
+    expect(forward.plan(intern(forward, operands, attrs), limits).passes).toHaveLength(1);
+    expect(forward.plan(intern(forward, [spec(101, 4, 4), spec(), spec(101, 4, 4), spec(101, 4, 100)], attrs), limits).passes).toHaveLength(2);
   });
 });
 

@@ -1,5 +1,6 @@
 import * as shaders from "../../generated/hyperConnection.ts";
 import { type BufferRef, type Call, elements, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { inSlices } from "../../slices.ts";
 import { type BackwardAttrs, type HyperConnectionAttrs, outputsOf, positionsOf, type Sizes, sizesOf } from "./reference.ts";
 
 /** A thread holds 4 × 4 numbers, or 8 × 8: half of what many GPUs have in registers. */
@@ -74,7 +75,7 @@ const streamConstants = (tile: number, words: number) => ({
   SPARE: words - roomy(HOLDERS * tile ** 2),
 });
 
-export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan => {
+const forwardWhole = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan => {
   const { attrs } = call;
   if (elements(call.outputs[0].shape) === 0) return { passes: [] };
   const sizes = sizesOf(call);
@@ -104,7 +105,7 @@ export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan 
   return { passes: [pass] };
 };
 
-export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
+const backwardWhole = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
   const { attrs } = call;
   const sizes = sizesOf(call);
   if (sizes.count === 0) return { passes: [] };
@@ -156,4 +157,21 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
     workgroups,
   };
   return { scratch: [1, 1, 1], passes: [pass] };
+};
+
+/** Axes of an item of each input: logits, scale, bias, streams and, backward, the gradient. */
+const inputRanks = ({ scale, bias, streams }: HyperConnectionAttrs): number[] => [
+  2,
+  ...(scale ? [0] : []),
+  ...(bias ? [2] : []),
+  ...(streams ? [2] : []),
+];
+
+export const forward = (call: Call<HyperConnectionAttrs>, limits: Limits): Plan =>
+  inSlices(call, limits, { inputs: inputRanks(call.attrs), outputs: [2] }, forwardWhole);
+
+export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
+  const to = outputsOf(call.attrs);
+  const outputs = call.outputs.map((_, place) => (place === to.parameters ? 1 : 2));
+  return inSlices(call, limits, { inputs: [...inputRanks(call.attrs), 2], outputs }, backwardWhole);
 };

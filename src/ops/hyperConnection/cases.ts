@@ -130,6 +130,15 @@ const byIterations = [1, 2, 3, 4, 5, 8, 9, 12, 13, 16, 17, 20, 24, 25, 30, 31, 1
   hyperCase(`n=7 T=${iterations}`, 7, { iterations, deviation: 2, batch: [2] }),
   hyperCase(`n=4 T=${iterations} with streams`, 4, { iterations, scale: "shared", bias: "shared", d: 4, batch: [5] }),
 ]);
+/** Around the iterations whose divisors fit beside the matrices with streams. */
+const byHistory = [
+  [4, 22],
+  [4, 23],
+  [4, 24],
+  [7, 10],
+  [7, 11],
+  [7, 12],
+].map(([n, iterations]) => hyperCase(`n=${n} T=${iterations} with streams and divisors`, n, { iterations, d: 4, batch: [2] }));
 const manyIterations = [4, 8].map((n) => hyperCase(`n=${n} T=1000`, n, { iterations: 1000, batch: [2] }));
 
 const byDeviation = [0.1, 5, 20].flatMap((deviation) =>
@@ -215,6 +224,7 @@ export const cases: readonly Case[] = [
   ...rectangular,
   ...byBatch,
   ...byIterations,
+  ...byHistory,
   ...manyIterations,
   ...byDeviation,
   ...byEps,

@@ -127,7 +127,22 @@ class BackwardInLanes : ArrivedInLanes {
     absorbedV_ = take(area, m_), inverseV_ = take(area, m_), hereV_ = take(area, m_);
   }
 
+  static constexpr bool pairs = plain;
+  static void both(BackwardInLanes& one, BackwardInLanes& other, int64_t first) {
+    one.begin(first);
+    other.begin(first + lanes);
+    iterate(one.run_, one.last_, one, other);
+    one.finish();
+    other.finish();
+  }
   void operator()(int64_t first) {
+    begin(first);
+    iterate(run_, last_, *this);
+    finish();
+  }
+
+ private:
+  void begin(int64_t first) {
     arrive(first);
     fill(sums_, m_, vf{});
     fill(massRows_, n_, vf{});
@@ -135,25 +150,25 @@ class BackwardInLanes : ArrivedInLanes {
     for (float* vector : {absorbedU_, inverseU_}) fill(vector, n_, broadcast(1.0f));
     for (float* vector : {absorbedV_, inverseV_}) fill(vector, m_, broadcast(1.0f));
     done_ = at(record_, 0);
-    int64_t last = 0;
-    for (int l = 0; l < valid_; l++) last = std::max(last, static_cast<int64_t>(done_[l]));
-    scalingsV(last, hereV_);
-    const float* v = hereV_;
-    int64_t filled = 0;
-    for (int64_t t = last; t > run_.annealed; t--) {
-      v = step(t, v, filled++);
-      const bool final = t == run_.annealed + 1;
-      if (filled == slots(run_) || final) {
-        assemble(filled, final);
-        filled = 0;
-      }
+    last_ = 0;
+    for (int l = 0; l < valid_; l++) last_ = std::max(last_, static_cast<int64_t>(done_[l]));
+    scalingsV(last_, hereV_);
+    v_ = hereV_;
+    filled_ = 0;
+  }
+  template <class... Group>
+  static void iterate(const Backward& run, int64_t last, Group&... groups) {
+    for (int64_t t = last; t > run.annealed; t--) {
+      (groups.step(t), ...);
+      (groups.assemble(t == run.annealed + 1), ...);
     }
-    for (int64_t j = 0; j < m_; j++) put(barG_, j, -(at(v, j) * at(sums_, j)));
+  }
+  void finish() {
+    for (int64_t j = 0; j < m_; j++) put(barG_, j, -(at(v_, j) * at(sums_, j)));
     for (int64_t t = run_.annealed; t >= 1; t--) stepAnnealed(t);
     deliver(barG_);
   }
 
- private:
   static int64_t slots(const Backward& run) { return std::min(run.iterations, chunk); }
   const float* slot(int64_t t) const { return recorded(run_.layout.history + (t - 1) * run_.layout.stride); }
   vf ones(int64_t j) const { return select(at(recorded(run_.layout.columns), j) > 0.0f, broadcast(1.0f), vf{}); }
@@ -183,10 +198,13 @@ class BackwardInLanes : ArrivedInLanes {
     }
   }
 
-  // Iteration t, with v̂_t; returns v̂_{t−1}. What it gives the logits is û yᵀ + z v̂_{t−1}ᵀ.
-  const float* step(int64_t t, const float* v, int64_t k) {
-    float *u = left_ + 2 * k * n_ * lanes, *z = u + n_ * lanes, *y = right_ + 2 * k * m_ * lanes,
+  // Iteration t, from v̂_t to v̂_{t−1}. What it gives the logits is û yᵀ + z v̂_{t−1}ᵀ.
+  void step(int64_t t) {
+    const float* v = v_;
+    float *u = left_ + 2 * filled_ * n_ * lanes, *z = u + n_ * lanes, *y = right_ + 2 * filled_ * m_ * lanes,
           *before = y + m_ * lanes;
+    filled_++;
+    v_ = before;
     const Leak rowLeak = run_.rowLeak(t), columnLeak = run_.columnLeak(t);
     const vi starts = broadcast(static_cast<float>(t)) == done_;
     const float *rows = recorded(run_.layout.rows), *columns = recorded(run_.layout.columns);
@@ -203,7 +221,7 @@ class BackwardInLanes : ArrivedInLanes {
           put(z, i + r, weight[r] = here * ((last ? at(barF_, i + r) : vf{}) - here * weight[r]));
         }
       });
-      return before;
+      return;
     }
     for (int64_t j = 0; j < m_; j++) {
       const vf e = select(starts, at(barG_, j), -(at(v, j) * at(sums_, j))) * columnLeak.met;
@@ -220,14 +238,14 @@ class BackwardInLanes : ArrivedInLanes {
         put(z, i + r, weight[r] = here * e * at(inverseRows, i + r));
       }
     });
-    return before;
   }
 
-  // rest − leftᵀ right over `count` iterations; `final` makes the gradient of it.
-  void assemble(int64_t count, bool final) {
+  // rest − leftᵀ right once enough iterations wait for it; `final` makes the gradient of it.
+  void assemble(bool final) {
+    if (!final && filled_ < slots(run_)) return;
     const float factor = final ? inverseTemperature() : 1.0f;
     const float *left = left_, *right = right_;
-    const int64_t n = n_, m = m_, depth = 2 * count;
+    const int64_t n = n_, m = m_, depth = 2 * std::exchange(filled_, 0);
     inBlocks<tile>(n, [&]<int R>(int64_t i) {
       inBlocks<tile>(m, [&]<int C>(int64_t j) {
         vf product[R][C] = {};
@@ -291,20 +309,13 @@ class BackwardInLanes : ArrivedInLanes {
   // û and z, y and v̂ of iterations that wait for their assembly; products of what was absorbed, and their reciprocals.
   float *left_, *right_, *absorbedU_, *inverseU_, *absorbedV_, *inverseV_, *hereV_;
   vf done_{};
+  // The last iteration of any lane, v̂ of where the way back has come to, iterations that wait.
+  int64_t last_ = 0, filled_ = 0;
+  const float* v_ = nullptr;
 };
 
-template <class Work>
-void backwardGroups(const Backward& run) {
-  const int64_t area = Work::area(run);
-  float* scratch = run.context->scratch(area * run.context->threads());
-  run.context->parallel(groupsOf(run.sides), grainInLanes(run), [&](int64_t begin, int64_t end, int thread) {
-    Work work(run, scratch + thread * area);
-    for (int64_t group = begin; group < end; group++) work(group * lanes);
-  });
-}
-
 inline void backwardInLanes(const Backward& run) {
-  run.plain ? backwardGroups<BackwardInLanes<true>>(run) : backwardGroups<BackwardInLanes<false>>(run);
+  run.plain ? eachGroup<BackwardInLanes<true>>(run) : eachGroup<BackwardInLanes<false>>(run);
 }
 
 }  // namespace

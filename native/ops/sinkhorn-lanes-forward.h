@@ -22,30 +22,18 @@ class ForwardInLanes {
     b_ = take(m_), g_ = take(m_), onesV_ = take(m_), absorbedV_ = take(m_), sums_ = take(m_);
   }
 
+  // Nothing stops before another does, where nothing stops.
+  static constexpr bool pairs = plain;
+  static void both(ForwardInLanes& one, ForwardInLanes& other, int64_t first) {
+    one.begin(first);
+    other.begin(first + lanes);
+    iterate(one.run_, one, other);
+    one.finish();
+    other.finish();
+  }
   void operator()(int64_t first) {
-    first_ = first;
-    valid_ = std::min<int64_t>(lanes, run_.sides.count - first);
-    done_ = vi{};
-    doneAfter_ = broadcast(static_cast<float>(run_.iterations));
-    error_ = vf{};
-    fill(absorbedU_, n_, broadcast(1.0f));
-    fill(absorbedV_, m_, broadcast(1.0f));
-    u_ = onesU_;
-    v_ = onesV_;
-    if constexpr (plain) {
-      sweepPlain();
-    } else {
-      fill(a_, n_, vf{});
-      fill(b_, m_, vf{});
-      fill(g_, m_, vf{});
-      for (int64_t l = 0; l < valid_; l++) run_.masses(first + l, a_ + l, b_ + l, g_ + l, lanes);
-      for (int64_t t = 1; t <= run_.firsts(); t++) sweep(t);
-      if (run_.annealed > 0) cool();
-    }
-    for (int64_t t = run_.firsts() + 1; t <= run_.iterations; t++) {
-      if (!iterate(t)) break;
-      if (run_.endsBlock(t) && t < run_.iterations) absorb(t);
-    }
+    begin(first);
+    iterate(run_, *this);
     finish();
   }
 
@@ -58,6 +46,35 @@ class ForwardInLanes {
                         : spare_ + (t % 2) * (n_ + m_) * lanes;
   }
   bool wantsInverses() const { return !plain && run_.unbalanced && run_.history; }
+
+  void begin(int64_t first) {
+    first_ = first;
+    valid_ = std::min<int64_t>(lanes, run_.sides.count - first);
+    done_ = vi{};
+    doneAfter_ = broadcast(static_cast<float>(run_.iterations));
+    error_ = vf{};
+    u_ = onesU_;
+    v_ = onesV_;
+    if constexpr (plain) {
+      sweepPlain();
+    } else {
+      fill(absorbedU_, n_, broadcast(1.0f));
+      fill(absorbedV_, m_, broadcast(1.0f));
+      fill(a_, n_, vf{});
+      fill(b_, m_, vf{});
+      fill(g_, m_, vf{});
+      for (int64_t l = 0; l < valid_; l++) run_.masses(first + l, a_ + l, b_ + l, g_ + l, lanes);
+      for (int64_t t = 1; t <= run_.firsts(); t++) sweep(t);
+      if (run_.annealed > 0) cool();
+    }
+  }
+  template <class... Group>
+  static void iterate(const Forward& run, Group&... groups) {
+    for (int64_t t = run.firsts() + 1; t <= run.iterations; t++) {
+      if (!(groups.iterate(t) | ...)) return;
+      if (run.endsBlock(t) && t < run.iterations) (groups.absorb(t), ...);
+    }
+  }
 
   void loadLogits(double temperature, float* to) {
     Scaler scale(temperature);
@@ -91,9 +108,9 @@ class ForwardInLanes {
   }
 
   // The first iteration. exp(x − largest of the row) serves rows and columns; only where a column has nearly nothing of
-  // it, the exponentials are taken again, relative to the largest of the column.
+  // it, the exponentials are taken again, relative to the largest of the column. What sums ask for counts as absorbed.
   void sweepPlain() {
-    const float a = run_.plainRow(), b = run_.plainColumn(), logA = std::log(a);
+    const float a = run_.plainRow(), b = run_.plainColumn();
     loadLogits(run_.temperature, kernel_);
     fill(sums_, m_, vf{});
     inBlocks<tall>(n_, [&]<int R>(int64_t i) {
@@ -108,8 +125,8 @@ class ForwardInLanes {
           sum += share;
         }
         weight[r] = a * inverse(sum);
-        put(a_, i + r, weight[r]);
-        put(f_, i + r, logA - (peak + log(sum)));
+        put(absorbedU_, i + r, weight[r]);
+        put(f_, i + r, -peak);
         put(onesU_, i + r, broadcast(1.0f));
       }
       for (int64_t j = 0; j < m_; j++) {
@@ -122,14 +139,14 @@ class ForwardInLanes {
     for (int64_t j = 0; j < m_; j++) {
       const vf sum = at(sums_, j), scale = b * inverse(bounded(sum));
       anyLost |= isLost(sum);
-      put(b_, j, scale);
-      put(g_, j, log(scale));
+      put(absorbedV_, j, scale);
+      put(g_, j, vf{});
       put(recorded(run_.layout.start), j, sum / b);
       put(onesV_, j, broadcast(1.0f));
     }
     for (int64_t i = 0; i < n_; i++) {
-      const vf weight = at(a_, i);
-      for (int64_t j = 0; j < m_; j++) put(kernel_, i * m_ + j, at(kernel_, i * m_ + j) * (weight * at(b_, j)));
+      const vf weight = at(absorbedU_, i);
+      for (int64_t j = 0; j < m_; j++) put(kernel_, i * m_ + j, at(kernel_, i * m_ + j) * (weight * at(absorbedV_, j)));
     }
     if (anyOf(anyLost)) sweepLost();
     if (run_.history) {
@@ -140,6 +157,10 @@ class ForwardInLanes {
 
   void sweepLost() {
     loadLogits(run_.temperature, x_);
+    for (int64_t i = 0; i < n_; i++) {
+      put(f_, i, at(f_, i) + log(at(absorbedU_, i)));
+      put(absorbedU_, i, broadcast(1.0f));
+    }
     const float b = run_.plainColumn();
     for (int64_t j = 0; j < m_; j++) {
       const vi lost = isLost(at(sums_, j));
@@ -147,7 +168,8 @@ class ForwardInLanes {
       vf peak, sum;
       shares(j, peak, sum, spare_, 1);
       const vf scale = b / sum;
-      put(g_, j, select(lost, log(scale) - peak, at(g_, j)));
+      put(g_, j, select(lost, -peak, vf{}));
+      put(absorbedV_, j, select(lost, scale, at(absorbedV_, j)));
       float* start = recorded(run_.layout.start);
       put(start, j, select(lost, exp(peak) * sum / b, at(start, j)));
       for (int64_t i = 0; i < n_; i++)
@@ -380,17 +402,9 @@ class ForwardInLanes {
   vf doneAfter_{}, error_{};
 };
 
-template <bool plain>
-void forwardGroups(const Forward& run) {
-  const int64_t area = ForwardInLanes<plain>::area(run);
-  float* scratch = run.context->scratch(area * run.context->threads());
-  run.context->parallel(groupsOf(run.sides), grainInLanes(run), [&](int64_t begin, int64_t end, int thread) {
-    ForwardInLanes<plain> work(run, scratch + thread * area);
-    for (int64_t group = begin; group < end; group++) work(group * lanes);
-  });
+inline void forwardInLanes(const Forward& run) {
+  run.plain() ? eachGroup<ForwardInLanes<true>>(run) : eachGroup<ForwardInLanes<false>>(run);
 }
-
-inline void forwardInLanes(const Forward& run) { run.plain() ? forwardGroups<true>(run) : forwardGroups<false>(run); }
 
 }  // namespace
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

@@ -144,10 +144,25 @@ BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, int64_t m, cons
   inBlocks<tall>(n, rowsFrom, n * m * lanes > fitsCache && turn % 2 == 1);
 }
 
-// Groups of `lanes` matrices, and pieces of about 20 µs of them.
-inline int64_t groupsOf(const Sides& sides) { return (sides.count + lanes - 1) / lanes; }
-inline int64_t grainInLanes(const Run& run) {
-  return std::max<int64_t>(1, 40000 / (run.sides.size() * run.iterations + 1));
+// Up to this size the passes of two groups take turns: what one of them waits for, the other computes.
+inline constexpr int64_t shortPass = 16;
+
+// Runs `Work` on every group of `lanes` matrices, in pieces of about 20 µs.
+template <class Work, class R>
+void eachGroup(const R& run) {
+  const int64_t groups = (run.sides.count + lanes - 1) / lanes, area = Work::area(run);
+  const int64_t grain = std::max<int64_t>(2, 40000 / (run.sides.size() * run.iterations + 1));
+  const bool inPairs = Work::pairs && run.sides.size() <= shortPass;
+  float* scratch = run.context->scratch(2 * area * run.context->threads());
+  run.context->parallel(groups, grain, [&](int64_t begin, int64_t end, int thread) {
+    Work one(run, scratch + 2 * thread * area);
+    int64_t group = begin;
+    if constexpr (Work::pairs) {
+      Work other(run, scratch + (2 * thread + 1) * area);
+      for (; inPairs && group + 1 < end; group += 2) Work::both(one, other, group * lanes);
+    }
+    for (; group < end; group++) one(group * lanes);
+  });
 }
 
 }  // namespace

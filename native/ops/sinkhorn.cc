@@ -28,7 +28,7 @@ void sinkhornBackward(const Call& call, Context& context) {
 
 void sinkhornImplicit(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
-  inLanes(run) ? sinkhorn::backwardGroups<sinkhorn::ImplicitInLanes>(run)
+  inLanes(run) ? sinkhorn::eachGroup<sinkhorn::ImplicitInLanes>(run)
                : sinkhorn::eachMatrix<sinkhorn::ImplicitInRows>(run);
 }
 

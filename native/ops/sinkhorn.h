@@ -229,12 +229,11 @@ struct Backward : Run {
 
 // Numbers.
 
-BIRKHOFF_INLINE vf atMost(vf x, float bound) { return select(x < bound, x, broadcast(bound)); }
-BIRKHOFF_INLINE vf atLeast(vf x, float bound) { return select(x > bound, x, broadcast(bound)); }
+BIRKHOFF_INLINE vf atMost(vf x, float bound) { return smaller(x, broadcast(bound)); }
+BIRKHOFF_INLINE vf atLeast(vf x, float bound) { return larger(x, broadcast(bound)); }
 BIRKHOFF_INLINE vf within(vf x, float low, float high) { return atMost(atLeast(x, low), high); }
 // Products of scalings stay where neither they nor their reciprocals overflow.
 BIRKHOFF_INLINE vf bounded(vf x) { return within(x, 1e-30f, 1e30f); }
-BIRKHOFF_INLINE vf larger(vf a, vf b) { return select(a > b, a, b); }
 
 // exp of what may be anything but NaN, kept finite; 0 stays possible below.
 BIRKHOFF_INLINE vf boundedExp(vf x) { return exp(atMost(x, 80.0f)); }

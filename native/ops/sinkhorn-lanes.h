@@ -99,6 +99,10 @@ inline void maskIntoLanes(const Sides& sides, Operand<int32_t> mask, int64_t fir
   }
 }
 
+// The side that has kernels without loops.
+inline constexpr int tiny = 4;
+inline bool isTiny(const Sides& sides) { return sides.n == tiny && sides.m == tiny; }
+
 // passInLanes of 4×4, without loops: sums stay in registers.
 template <class F>
 BIRKHOFF_INLINE void passOfFour(const float* matrix, const float* in, float* out, F&& f) {
@@ -152,14 +156,14 @@ template <class Work, class R>
 void eachGroup(const R& run) {
   const int64_t groups = (run.sides.count + lanes - 1) / lanes, area = Work::area(run);
   const int64_t grain = std::max<int64_t>(2, 40000 / (run.sides.size() * run.iterations + 1));
-  const bool inPairs = Work::pairs && run.sides.size() <= shortPass;
-  float* scratch = run.context->scratch(2 * area * run.context->threads());
+  const int64_t works = Work::pairs && run.sides.size() <= shortPass ? 2 : 1;
+  float* scratch = run.context->scratch(works * area * run.context->threads());
   run.context->parallel(groups, grain, [&](int64_t begin, int64_t end, int thread) {
-    Work one(run, scratch + 2 * thread * area);
+    Work one(run, scratch + works * thread * area);
     int64_t group = begin;
     if constexpr (Work::pairs) {
-      Work other(run, scratch + (2 * thread + 1) * area);
-      for (; inPairs && group + 1 < end; group += 2) Work::both(one, other, group * lanes);
+      Work other(run, scratch + (works * thread + works - 1) * area);
+      for (; works == 2 && group + 1 < end; group += 2) Work::both(one, other, group * lanes);
     }
     for (; group < end; group++) one(group * lanes);
   });

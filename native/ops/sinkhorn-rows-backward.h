@@ -56,7 +56,8 @@ class ArrivedInRows {
     panels_.each([&](int64_t panel, int64_t begin, int64_t end) {
       float* part = panels_.part(panel);
       std::fill(part, part + width_, 0.0f);
-      for (int64_t i = begin; i < end; i += lanes) logarithmic() ? arriveRows<true>(i, part) : arriveRows<false>(i, part);
+      for (int64_t i = begin; i < end; i += lanes)
+        logarithmic() ? arriveRows<true>(i, part) : arriveRows<false>(i, part);
     });
     panels_.add(barG_);
     if (!run_.recordGradient) return;

@@ -212,8 +212,7 @@ class ForwardInRows {
       vf top = broadcast(far);
       alongRow(m_, [&](int64_t j, int64_t width) {
         const float* values = from + r * stride + j;
-        const vf x = width == lanes ? scale(load(values))
-                                    : scale(loadPartial(values, width), load(b_ + j) > 0.0f);
+        const vf x = width == lanes ? scale(load(values)) : scale(loadPartial(values, width), load(b_ + j) > 0.0f);
         store(row + j, x);
         top = larger(x, top);
       });

@@ -153,9 +153,7 @@ class ForwardInLanes {
         put(kernel_, i * m() + j, at(kernel_, i * m() + j) * (weight * at(absorbedV_, j)));
     }
     if (anyOf(anyLost)) sweepLost();
-    if (run_.history) {
-      fill(slot(1), n() + m(), broadcast(1.0f));
-    }
+    if (run_.history) fill(slot(1), n() + m(), broadcast(1.0f));
   }
   vi isLost(vf sum) const { return sum < 1e-8f * run_.plainRow(); }
 
@@ -186,7 +184,7 @@ class ForwardInLanes {
     const double temperature = run_.temperatureAt(t);
     const Leak rowLeak = run_.rowLeak(t), columnLeak = run_.columnLeak(t);
     loadLogits(temperature, x_);
-    if (t > 1) rescale(g_, m(), run_.temperatureAt(t - 1) / temperature);
+    if (t > 1) rescale(g_, m() * lanes, run_.temperatureAt(t - 1) / temperature);
     float* here = slot(t);
     float* inverses = here + (n() + m()) * lanes;
     for (int64_t i = 0; i < n(); i++) {
@@ -219,15 +217,12 @@ class ForwardInLanes {
       if (t == 1) put(recorded(run_.layout.start), j, select(alive, boundedExp(before - g), vf{}));
     }
   }
-  void rescale(float* potentials, int64_t size, double ratio) {
-    for (int64_t i = 0; i < size; i++) put(potentials, i, at(potentials, i) * static_cast<float>(ratio));
-  }
 
   // From the last annealed temperature to the one that stays.
   void cool() {
     const double ratio = run_.temperatureAt(run_.annealed) / run_.temperature;
-    rescale(f_, n(), ratio);
-    rescale(g_, m(), ratio);
+    rescale(f_, n() * lanes, ratio);
+    rescale(g_, m() * lanes, ratio);
     loadLogits(run_.temperature, x_);
     for (int64_t i = 0; i < n(); i++) {
       for (int64_t j = 0; j < m(); j++) put(kernel_, i * m() + j, fresh(i, j));
@@ -285,16 +280,7 @@ class ForwardInLanes {
   }
 
   void absorb(int64_t t) {
-    const auto absorbed = [](float* total, const float* scalings, int64_t size) {
-      vf high{};
-      for (int64_t i = 0; i < size; i++) {
-        const vf product = bounded(at(total, i) * at(scalings, i));
-        put(total, i, product);
-        high = larger(product, high);
-      }
-      return high;
-    };
-    const vf highU = absorbed(absorbedU_, u_, n()), highV = absorbed(absorbedV_, v_, m());
+    const vf highU = scaleBy(absorbedU_, u_, n() * lanes), highV = scaleBy(absorbedV_, v_, m() * lanes);
     const bool all = run_.unbalanced || (t - run_.firsts()) % (block * mostMultiplications) == 0;
     const vi drifted = (highU * highV > mostDrift) | (highU > mostDrift) | (highV > mostDrift);
     const vi renewed = (drifted | (all ? ~vi{} : vi{})) & ~done_;

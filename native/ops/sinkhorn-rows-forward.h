@@ -200,18 +200,14 @@ class ForwardInRows {
   void quickRows(int64_t i, Scaler& scaler, float* part) {
     Scaler scale = scaler;
     const int64_t rows = std::min<int64_t>(lanes, n_ - i);
-    const float* from = run_.logits + index_ * run_.sides.size() + i * m_;
-    int64_t stride = m_;
-    if (run_.sides.column) {
-      rowsIn(run_.sides, run_.logits + index_ * run_.sides.size(), i, kernel_);
-      from = kernel_.row(i), stride = kernel_.stride;
-    }
+    const float* logits = run_.logits + index_ * run_.sides.size();
+    if (run_.sides.column) rowsIn(run_.sides, logits, i, kernel_);
     vf peak[lanes] = {}, sums[lanes] = {};
     for (int64_t r = 0; r < rows; r++) {
       float* row = kernel_.row(i + r);
       vf top = broadcast(far);
       alongRow(m_, [&](int64_t j, int64_t width) {
-        const float* values = from + r * stride + j;
+        const float* values = run_.sides.column ? row + j : logits + (i + r) * m_ + j;
         const vf x = width == lanes ? scale(load(values)) : scale(loadPartial(values, width), load(b_ + j) > 0.0f);
         store(row + j, x);
         top = larger(x, top);
@@ -341,16 +337,7 @@ class ForwardInRows {
   }
 
   void absorb(int64_t t) {
-    const auto absorbed = [](float* total, const float* scalings, int64_t size) {
-      vf high{};
-      for (int64_t i = 0; i < size; i += lanes) {
-        const vf product = bounded(load(total + i) * load(scalings + i));
-        store(total + i, product);
-        high = larger(product, high);
-      }
-      return maxOf(high);
-    };
-    const float highU = absorbed(absorbedU_, u_, height_), highV = absorbed(absorbedV_, v_, width_);
+    const float highU = maxOf(scaleBy(absorbedU_, u_, height_)), highV = maxOf(scaleBy(absorbedV_, v_, width_));
     const bool all = run_.unbalanced || (t - run_.firsts()) % (block * mostMultiplications) == 0;
     if (all || highU * highV > mostDrift || highU > mostDrift || highV > mostDrift) {
       move(f_, absorbedU_, nullptr, onesU_, height_);

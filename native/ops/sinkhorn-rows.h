@@ -75,10 +75,6 @@ BIRKHOFF_INLINE vi allowedIn(const Sides& sides, const int32_t* mask, int64_t i,
   return allowed & inside;
 }
 
-// Potentials at another temperature.
-inline void rescale(float* potentials, int64_t size, double ratio) {
-  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
-}
 // Into the potentials what was absorbed, and what was not yet.
 inline void move(float* potentials, float* total, const float* scalings, const float* ones, int64_t size) {
   for (int64_t i = 0; i < size; i += lanes) {

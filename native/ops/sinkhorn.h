@@ -262,6 +262,21 @@ BIRKHOFF_INLINE bool anyOf(vi mask) {
 #endif
 }
 
+// Of as many numbers as fill vectors: scalings into the product of those before, of which the largest are returned.
+BIRKHOFF_INLINE vf scaleBy(float* total, const float* scalings, int64_t size) {
+  vf high{};
+  for (int64_t i = 0; i < size; i += lanes) {
+    const vf product = bounded(load(total + i) * load(scalings + i));
+    store(total + i, product);
+    high = larger(product, high);
+  }
+  return high;
+}
+// And potentials at another temperature.
+BIRKHOFF_INLINE void rescale(float* potentials, int64_t size, double ratio) {
+  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
+}
+
 // mass / sum. Rows and columns that are out have no mass.
 BIRKHOFF_INLINE vf scaling(vf mass, vf sum) { return mass * inverse(bounded(sum)); }
 

@@ -123,7 +123,7 @@ class ForwardInRows {
       recordIteration(1, onesU_, onesV_);
       return;
     }
-    panels_.collect(peaks_, larger);
+    panels_.collect(peaks_, theLarger);
     sweepColumns(t);
     std::copy(onesU_, onesU_ + height_, absorbedU_);
     std::copy(onesV_, onesV_ + width_, absorbedV_);

@@ -124,9 +124,10 @@ BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
   return rows[0];
 #endif
 }
-BIRKHOFF_INLINE vf plus(vf a, vf b) { return a + b; }
+inline constexpr auto plus = [](vf a, vf b) { return a + b; };
+inline constexpr auto theLarger = [](vf a, vf b) { return larger(a, b); };
 BIRKHOFF_INLINE vf sumsOf(vf (&rows)[lanes]) { return joined(rows, plus); }
-BIRKHOFF_INLINE vf largestOf(vf (&rows)[lanes]) { return joined(rows, larger); }
+BIRKHOFF_INLINE vf largestOf(vf (&rows)[lanes]) { return joined(rows, theLarger); }
 
 // Blocks of `lanes` rows: weights = f(first row, matrix · in), and out = matrixᵀ · weights.
 template <class F>

@@ -190,10 +190,10 @@ const bySide = sides.map((n) => square(n, n > 100 ? { attrs: { iterations: 6 } }
 const byIterations = [1, 2, 3, BLOCK, BLOCK + 1, BLOCK + 2, 2 * BLOCK + 1, 2 * BLOCK + 2, 100].flatMap((iterations) =>
   [4, 13, 37].map((n) => square(n, { attrs: { iterations }, scale: 3 })),
 );
-const byScale = [0.1, 5, 20, 100].flatMap((scale) => [2, 4, 7, 16, 30, 64, 100].map((n) => named(`logits of deviation ${scale}`, { n, scale, batch: [n < 8 ? 40 : 3] })));
+const byScale = [0.1, 5, 20, 100].flatMap((scale) => [2, 4, 7, 16, 30, 64, 100].map((n) => named(`logits of deviation ${scale}`, { n, scale })));
 const byTemperature = [0.25, 0.3, 4].flatMap((temperature) => [4, 25].map((n) => named(`temperature ${temperature}`, { n, temperature })));
 const byBatch = [[], [0], [1], [2], [5, 13], [67]].flatMap((batch) =>
-  [3, 4, 5, 8, 20].map((n) => named(`batch [${batch}]`, { n, batch, attrs: { iterations: 10 } })),
+  [3, 4, 5, 8, 20].map((n) => named(`batch [${batch}]`, { n, batch, scale: n === 4 ? 20 : 1, attrs: { iterations: 10 } })),
 );
 
 /** One of each regime, square and oblong; the last ones run on several workgroups. */

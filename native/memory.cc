@@ -45,9 +45,12 @@ std::shared_ptr<Block> MemoryPool::take(size_t bytes) {
   if (bytes > budget_->limit()) return nullptr;
   const size_t size = sizeClass(bytes);
   std::shared_ptr<Block> block;
-  if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-    block = std::move(found->second.back());
-    found->second.pop_back();
+  uses_++;
+  if (auto found = free_.find(size); found != free_.end() && !found->second.blocks.empty()) {
+    Shelf& shelf = found->second;
+    block = std::move(shelf.blocks.back());
+    shelf.blocks.pop_back();
+    shelf.lastUse = uses_;
     pooledBytes_ -= size;
   } else {
     block = Block::allocate(budget_, size);
@@ -66,9 +69,25 @@ std::shared_ptr<Block> MemoryPool::take(size_t bytes) {
 void MemoryPool::put(std::shared_ptr<Block> block) {
   const size_t size = block->bytes();
   liveBytes_ -= size;
-  if (pooledBytes_ + size > std::max(keptAlways, mostBytes_)) return;
+  uses_++;
+  if (!makeRoom(size)) return;
   pooledBytes_ += size;
-  free_[size].push_back(std::move(block));
+  Shelf& shelf = free_[size];
+  shelf.blocks.push_back(std::move(block));
+  shelf.lastUse = uses_;
+}
+
+bool MemoryPool::makeRoom(size_t size) {
+  const size_t most = std::max(keptAlways, mostBytes_);
+  while (pooledBytes_ + size > most && !free_.empty()) {
+    const auto stalest = std::min_element(
+        free_.begin(), free_.end(), [](const auto& a, const auto& b) { return a.second.lastUse < b.second.lastUse; });
+    const auto& [bytes, shelf] = *stalest;
+    if (uses_ - shelf.lastUse < staleAfter) return false;
+    pooledBytes_ -= bytes * shelf.blocks.size();
+    free_.erase(stalest);
+  }
+  return pooledBytes_ + size <= most;
 }
 
 void MemoryPool::trim() {

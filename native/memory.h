@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <vector>
@@ -52,7 +53,8 @@ class MemoryPool {
 
   // At least `bytes`, contents undefined; null when there is no memory, even after everything pooled was given back.
   std::shared_ptr<Block> take(size_t bytes);
-  // The pool keeps at most as much as was ever in use at once, and gives the rest back to the system.
+  // The pool keeps at most as much as was ever in use at once. Beyond that, sizes that nobody has used for a while go
+  // back to the system, and if there are none, what comes.
   void put(std::shared_ptr<Block> block);
   // Gives everything pooled back to the system (as soon as no queued call holds it).
   void trim();
@@ -64,10 +66,21 @@ class MemoryPool {
 
   // Sizes in between are rounded up: at most a quarter more than asked for.
   static size_t sizeClass(size_t bytes);
+  // Takes and puts after which a size is stale: many more than most training steps make, so that the sizes of a step do
+  // not drive out each other.
+  static constexpr uint64_t staleAfter = 1024;
 
  private:
+  struct Shelf {
+    std::vector<std::shared_ptr<Block>> blocks;
+    uint64_t lastUse = 0;
+  };
+  // Whether a block of `size` bytes may be kept, after stale ones have made room.
+  bool makeRoom(size_t size);
+
   std::shared_ptr<Budget> budget_;
-  std::map<size_t, std::vector<std::shared_ptr<Block>>> free_;
+  std::map<size_t, Shelf> free_;
+  uint64_t uses_ = 0;
   size_t allocations_ = 0, liveBytes_ = 0, pooledBytes_ = 0, mostBytes_ = 0;
 };
 

@@ -6,8 +6,8 @@ namespace birkhoff::BIRKHOFF_ISA {
 // At most 2 ulp. 0 below about -103.97, infinity above about 88.72, subnormal results between.
 BIRKHOFF_INLINE vf exp(vf x) {
   // Beyond these the result is 0 or infinity anyway; NaN passes both comparisons.
-  x = select(x > 89.0f, broadcast(89.0f), x);
-  x = select(x < -104.5f, broadcast(-104.5f), x);
+  x = smaller(broadcast(89.0f), x);
+  x = larger(broadcast(-104.5f), x);
   // n = round(x / ln 2), by adding a number so large that the fraction falls off.
   const vf shift = broadcast(12582912.0f);
   const vf shifted = fma(x, broadcast(1.44269504f), shift);

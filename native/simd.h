@@ -115,6 +115,31 @@ BIRKHOFF_INLINE vf min(vf a, vf b) {
 #endif
 }
 
+// a < b ? a : b and a > b ? a : b: the second where either is NaN, which is what x86 has an instruction for.
+BIRKHOFF_INLINE vf smaller(vf a, vf b) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_min_ps(0xffff, a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#elif defined(__SSE2__)
+  return _mm_min_ps(a, b);
+#else
+  return select(a < b, a, b);
+#endif
+}
+
+BIRKHOFF_INLINE vf larger(vf a, vf b) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_max_ps(0xffff, a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#elif defined(__SSE2__)
+  return _mm_max_ps(a, b);
+#else
+  return select(a > b, a, b);
+#endif
+}
+
 // Arithmetic.
 
 // a * b + c: rounded once where the processor can (all levels but portable).

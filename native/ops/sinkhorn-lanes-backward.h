@@ -29,8 +29,7 @@ class ArrivedInLanes {
     const int64_t size = run_.sides.size();
     first_ = first;
     valid_ = std::min<int64_t>(lanes, run_.sides.count - first);
-    intoLanes(run_.record + first * layout.size, layout.size, layout.size, valid_,
-              [record = record_](int64_t e, vf value) { put(record, e, value); });
+    readRecord();
     if (run_.kind == Matrix::logits) {
       kernel(run_.temperature, recorded(layout.f), recorded(layout.g));
     } else {
@@ -88,6 +87,12 @@ class ArrivedInLanes {
     });
   }
 
+  void readRecord() {
+    const int64_t size = run_.layout.size;
+    intoLanes(run_.record + first_ * size, size, size, valid_,
+              [record = record_](int64_t e, vf value) { put(record, e, value); });
+  }
+
   // Of log P.
   void takeExponentials() {
     for (int64_t e = 0; logarithmic() && e < n_ * m_; e++) put(p_, e, boundedExp(at(p_, e)));
@@ -127,8 +132,8 @@ class ArrivedInLanes {
   float *p_, *rest_, *record_, *barF_, *massRows_, *barG_, *massColumns_, *sums_;
 };
 
-// `plain` runs do without masses, and without lanes that had stopped.
-template <bool plain>
+// `plain` runs do without masses, and without lanes that had stopped. `side` as on the way forward.
+template <bool plain, int side = 0>
 class BackwardInLanes : ArrivedInLanes {
  public:
   static int64_t area(const Backward& run) {
@@ -141,6 +146,8 @@ class BackwardInLanes : ArrivedInLanes {
     absorbedV_ = take(area, m_), inverseV_ = take(area, m_), hereV_ = take(area, m_);
   }
 
+  // Two groups at once do not fit into the nearest cache.
+  static constexpr bool pairs = false;
   void operator()(int64_t first) {
     load(first);
     goBack();
@@ -153,30 +160,28 @@ class BackwardInLanes : ArrivedInLanes {
  private:
   void goBack() {
     arrive();
-    fill(sums_, m_, vf{});
-    fill(massRows_, n_, vf{});
-    fill(massColumns_, m_, vf{});
-    for (float* vector : {absorbedU_, inverseU_}) fill(vector, n_, broadcast(1.0f));
-    for (float* vector : {absorbedV_, inverseV_}) fill(vector, m_, broadcast(1.0f));
+    fill(sums_, m(), vf{});
+    fill(massRows_, n(), vf{});
+    fill(massColumns_, m(), vf{});
+    for (float* vector : {absorbedU_, inverseU_}) fill(vector, n(), broadcast(1.0f));
+    for (float* vector : {absorbedV_, inverseV_}) fill(vector, m(), broadcast(1.0f));
     done_ = at(record_, 0);
     int64_t last = 0;
     for (int l = 0; l < valid_; l++) last = std::max(last, static_cast<int64_t>(done_[l]));
     scalingsV(last, hereV_);
-    const float* v = hereV_;
-    int64_t filled = 0;
+    v_ = hereV_;
     for (int64_t t = last; t > run_.annealed; t--) {
-      v = step(t, v, filled++);
+      step(t);
       const bool final = t == run_.annealed + 1;
-      if (filled == slots(run_) || final) {
-        assemble(filled, final);
-        filled = 0;
-      }
+      if (filled_ == slots(run_) || final) assemble(final);
     }
-    for (int64_t j = 0; j < m_; j++) put(barG_, j, -(at(v, j) * at(sums_, j)));
+    for (int64_t j = 0; j < m(); j++) put(barG_, j, -(at(v_, j) * at(sums_, j)));
     for (int64_t t = run_.annealed; t >= 1; t--) stepAnnealed(t);
     deliver(barG_);
   }
 
+  int64_t n() const { return side > 0 ? side : n_; }
+  int64_t m() const { return side > 0 ? side : m_; }
   static int64_t slots(const Backward& run) { return std::min(run.iterations, chunk); }
   const float* slot(int64_t t) const { return recorded(run_.layout.history + (t - 1) * run_.layout.stride); }
   vf ones(int64_t j) const { return select(at(recorded(run_.layout.columns), j) > 0.0f, broadcast(1.0f), vf{}); }
@@ -199,43 +204,46 @@ class BackwardInLanes : ArrivedInLanes {
   // v̂_t, from the last t down to that of the last annealed iteration, or that of the start.
   void scalingsV(int64_t t, float* to) {
     if (t > 0 && t == run_.annealed) {
-      for (int64_t j = 0; j < m_; j++) put(to, j, ones(j));
-      relative(t, to, m_, absorbedV_, inverseV_, to);
+      for (int64_t j = 0; j < m(); j++) put(to, j, ones(j));
+      relative(t, to, m(), absorbedV_, inverseV_, to);
     } else {
-      relative(t, t == 0 ? recorded(run_.layout.start) : slot(t) + n_ * lanes, m_, absorbedV_, inverseV_, to);
+      relative(t, t == 0 ? recorded(run_.layout.start) : slot(t) + n() * lanes, m(), absorbedV_, inverseV_, to);
     }
   }
 
-  // Iteration t, with v̂_t; returns v̂_{t−1}. What it gives the logits is û yᵀ + z v̂_{t−1}ᵀ.
-  const float* step(int64_t t, const float* v, int64_t k) {
-    float *u = left_ + 2 * k * n_ * lanes, *z = u + n_ * lanes, *y = right_ + 2 * k * m_ * lanes,
-          *before = y + m_ * lanes;
+  // Iteration t, from v̂_t to v̂_{t−1}. What it gives the logits is û yᵀ + z v̂_{t−1}ᵀ.
+  void step(int64_t t) {
+    const float* v = v_;
+    float *u = left_ + 2 * filled_ * n() * lanes, *z = u + n() * lanes, *y = right_ + 2 * filled_ * m() * lanes,
+          *before = y + m() * lanes;
+    filled_++;
+    v_ = before;
     const Leak rowLeak = run_.rowLeak(t), columnLeak = run_.columnLeak(t);
     const vi starts = broadcast(static_cast<float>(t)) == done_;
     const float *rows = recorded(run_.layout.rows), *columns = recorded(run_.layout.columns);
-    const float* inverseRows = run_.unbalanced ? slot(t) + (n_ + m_) * lanes : rows;
-    const float* inverseColumns = run_.unbalanced ? inverseRows + n_ * lanes : columns;
+    const float* inverseRows = run_.unbalanced ? slot(t) + (n() + m()) * lanes : rows;
+    const float* inverseColumns = run_.unbalanced ? inverseRows + n() * lanes : columns;
     if constexpr (plain) {
       const bool last = t == run_.iterations;
-      for (int64_t j = 0; j < m_; j++) put(y, j, at(v, j) * (last ? at(barG_, j) : -(at(v, j) * at(sums_, j))));
-      relative(t, slot(t), n_, absorbedU_, inverseU_, u);
+      for (int64_t j = 0; j < m(); j++) put(y, j, at(v, j) * (last ? at(barG_, j) : -(at(v, j) * at(sums_, j))));
+      relative(t, slot(t), n(), absorbedU_, inverseU_, u);
       scalingsV(t - 1, before);
-      passInLanes(p_, n_, m_, y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
+      passInLanes(p_, n(), m(), y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
         for (int r = 0; r < R; r++) {
           const vf here = at(u, i + r);
           put(z, i + r, weight[r] = here * ((last ? at(barF_, i + r) : vf{}) - here * weight[r]));
         }
       });
-      return before;
+      return;
     }
-    for (int64_t j = 0; j < m_; j++) {
+    for (int64_t j = 0; j < m(); j++) {
       const vf e = select(starts, at(barG_, j), -(at(v, j) * at(sums_, j))) * columnLeak.met;
       put(y, j, at(v, j) * e * at(inverseColumns, j));
       put(massColumns_, j, fma(e, at(columns, j), at(massColumns_, j)));
     }
-    relative(t, slot(t), n_, absorbedU_, inverseU_, u);
+    relative(t, slot(t), n(), absorbedU_, inverseU_, u);
     scalingsV(t - 1, before);
-    passInLanes(p_, n_, m_, y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
+    passInLanes(p_, n(), m(), y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
       for (int r = 0; r < R; r++) {
         const vf here = at(u, i + r);
         const vf e = (select(starts, at(barF_, i + r), vf{}) - here * weight[r]) * rowLeak.met;
@@ -243,14 +251,13 @@ class BackwardInLanes : ArrivedInLanes {
         put(z, i + r, weight[r] = here * e * at(inverseRows, i + r));
       }
     });
-    return before;
   }
 
-  // rest − leftᵀ right over `count` iterations; `final` makes the gradient of it.
-  void assemble(int64_t count, bool final) {
+  // rest − leftᵀ right of the iterations that wait; `final` makes the gradient of it.
+  void assemble(bool final) {
     const float factor = final ? inverseTemperature() : 1.0f;
     const float *left = left_, *right = right_;
-    const int64_t n = n_, m = m_, depth = 2 * count;
+    const int64_t n = this->n(), m = this->m(), depth = 2 * std::exchange(filled_, 0);
     inBlocks<tile>(n, [&]<int R>(int64_t i) {
       inBlocks<tile>(m, [&]<int C>(int64_t j) {
         vf product[R][C] = {};
@@ -281,53 +288,47 @@ class BackwardInLanes : ArrivedInLanes {
                 factor = static_cast<float>(1 / temperature),
                 scale = t == 1 ? 1 : static_cast<float>(run_.temperatureAt(t - 1) / temperature);
     const Leak rowLeak = run_.rowLeak(t), columnLeak = run_.columnLeak(t);
-    const float *f = slot(t), *g = f + n_ * lanes;
+    const float *f = slot(t), *g = f + n() * lanes;
     const float *rows = recorded(run_.layout.rows), *columns = recorded(run_.layout.columns);
-    const float* inverseRows = run_.unbalanced ? f + (n_ + m_) * lanes : rows;
-    const float* inverseColumns = run_.unbalanced ? inverseRows + n_ * lanes : columns;
-    float *z = left_, *y = right_, *before = right_ + m_ * lanes;
-    for (int64_t j = 0; j < m_; j++) {
+    const float* inverseRows = run_.unbalanced ? f + (n() + m()) * lanes : rows;
+    const float* inverseColumns = run_.unbalanced ? inverseRows + n() * lanes : columns;
+    float *z = left_, *y = right_, *before = right_ + m() * lanes;
+    for (int64_t j = 0; j < m(); j++) {
       const vf e = at(barG_, j) * ratio * columnLeak.met;
       put(y, j, e * at(inverseColumns, j));
       put(massColumns_, j, fma(e, at(columns, j), at(massColumns_, j)));
       const vf ahead =
-          t == 1 ? at(recorded(run_.layout.start), j) : boundedExp(scale * at(slot(t - 1) + n_ * lanes, j) - at(g, j));
+          t == 1 ? at(recorded(run_.layout.start), j) : boundedExp(scale * at(slot(t - 1) + n() * lanes, j) - at(g, j));
       put(before, j, select(at(columns, j) > 0.0f, ahead, vf{}));
     }
     kernel(temperature, f, g);
-    passInLanes(p_, n_, m_, y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
+    passInLanes(p_, n(), m(), y, sums_, t, [&]<int R>(int64_t i, vf(&weight)[R]) {
       for (int r = 0; r < R; r++) {
         const vf e = -weight[r] * rowLeak.met;
         put(massRows_, i + r, fma(e, at(rows, i + r), at(massRows_, i + r)));
         put(z, i + r, weight[r] = e * at(inverseRows, i + r));
       }
     });
-    for (int64_t i = 0; i < n_; i++) {
-      for (int64_t j = 0; j < m_; j++) {
-        const int64_t e = i * m_ + j;
+    for (int64_t i = 0; i < n(); i++) {
+      for (int64_t j = 0; j < m(); j++) {
+        const int64_t e = i * m() + j;
         put(rest_, e, at(rest_, e) - at(p_, e) * (at(y, j) + at(z, i) * at(before, j)) * factor);
       }
     }
-    for (int64_t j = 0; j < m_; j++) put(barG_, j, -(at(before, j) * at(sums_, j)));
+    for (int64_t j = 0; j < m(); j++) put(barG_, j, -(at(before, j) * at(sums_, j)));
   }
 
   // û and z, y and v̂ of iterations that wait for their assembly; products of what was absorbed, and their reciprocals.
   float *left_, *right_, *absorbedU_, *inverseU_, *absorbedV_, *inverseV_, *hereV_;
   vf done_{};
+  // v̂ of where the way back has come to, and how many iterations wait.
+  const float* v_ = nullptr;
+  int64_t filled_ = 0;
 };
 
-template <class Work>
-void backwardGroups(const Backward& run) {
-  const int64_t area = Work::area(run);
-  float* scratch = run.context->scratch(area * run.context->threads());
-  run.context->parallel(groupsOf(run.sides), grainInLanes(run), [&](int64_t begin, int64_t end, int thread) {
-    Work work(run, scratch + thread * area);
-    for (int64_t group = begin; group < end; group++) work(group * lanes);
-  });
-}
-
 inline void backwardInLanes(const Backward& run) {
-  run.plain ? backwardGroups<BackwardInLanes<true>>(run) : backwardGroups<BackwardInLanes<false>>(run);
+  if (!run.plain) return eachGroup<BackwardInLanes<false>>(run);
+  isTiny(run.sides) ? eachGroup<BackwardInLanes<true, tiny>>(run) : eachGroup<BackwardInLanes<true>>(run);
 }
 
 }  // namespace

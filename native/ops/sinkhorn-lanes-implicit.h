@@ -8,6 +8,7 @@ namespace {
 
 class ImplicitInLanes : ArrivedInLanes {
  public:
+  static constexpr bool pairs = false;
   static int64_t area(const Backward& run) {
     return (ArrivedInLanes::area(run) + 3 * run.sides.n + 7 * run.sides.m) * lanes;
   }

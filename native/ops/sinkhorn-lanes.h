@@ -99,6 +99,10 @@ inline void maskIntoLanes(const Sides& sides, Operand<int32_t> mask, int64_t fir
   }
 }
 
+// The side that has kernels without loops.
+inline constexpr int tiny = 4;
+inline bool isTiny(const Sides& sides) { return sides.n == tiny && sides.m == tiny; }
+
 // passInLanes of 4×4, without loops: sums stay in registers.
 template <class F>
 BIRKHOFF_INLINE void passOfFour(const float* matrix, const float* in, float* out, F&& f) {
@@ -144,10 +148,25 @@ BIRKHOFF_INLINE void passInLanes(const float* matrix, int64_t n, int64_t m, cons
   inBlocks<tall>(n, rowsFrom, n * m * lanes > fitsCache && turn % 2 == 1);
 }
 
-// Groups of `lanes` matrices, and pieces of about 20 µs of them.
-inline int64_t groupsOf(const Sides& sides) { return (sides.count + lanes - 1) / lanes; }
-inline int64_t grainInLanes(const Run& run) {
-  return std::max<int64_t>(1, 40000 / (run.sides.size() * run.iterations + 1));
+// Up to this size the passes of two groups take turns: what one of them waits for, the other computes.
+inline constexpr int64_t shortPass = 16;
+
+// Runs `Work` on every group of `lanes` matrices, in pieces of about 20 µs.
+template <class Work, class R>
+void eachGroup(const R& run) {
+  const int64_t groups = (run.sides.count + lanes - 1) / lanes, area = Work::area(run);
+  const int64_t grain = std::max<int64_t>(2, 40000 / (run.sides.size() * run.iterations + 1));
+  const int64_t works = Work::pairs && run.sides.size() <= shortPass ? 2 : 1;
+  float* scratch = run.context->scratch(works * area * run.context->threads());
+  run.context->parallel(groups, grain, [&](int64_t begin, int64_t end, int thread) {
+    Work one(run, scratch + works * thread * area);
+    int64_t group = begin;
+    if constexpr (Work::pairs) {
+      Work other(run, scratch + (works * thread + works - 1) * area);
+      for (; works == 2 && group + 1 < end; group += 2) Work::both(one, other, group * lanes);
+    }
+    for (; group < end; group++) one(group * lanes);
+  });
 }
 
 }  // namespace

@@ -32,6 +32,9 @@ class ArrivedInRows {
     return needsNoPadding(run.sides) && run.kind == Matrix::shares && run.annealed == 0;
   }
 
+  // And the cotangent of P.
+  bool readsGradient() const { return readsP(run_) && run_.gradient; }
+
   bool logarithmic() const { return run_.kind == Matrix::logarithms; }
   float inverseTemperature() const { return static_cast<float>(1 / run_.temperature); }
   const float* recorded(int64_t offset) const { return run_.record + b_ * run_.layout.size + offset; }
@@ -42,6 +45,7 @@ class ArrivedInRows {
     // P is only written where it is not read from its tensor.
     if (readsP(run_)) p_.data = const_cast<float*>(run_.matrix + b * run_.sides.size());
     if (needsNoPadding(run_.sides)) rest_.data = run_.dx + b * run_.sides.size();
+    arrived_ = readsGradient() ? Area{const_cast<float*>(run_.gradient.of(b)), m_} : rest_;
     std::copy(recorded(layout.rows), recorded(layout.rows) + n_, recordRows_);
     std::copy(recorded(layout.columns), recorded(layout.columns) + m_, recordColumns_);
     std::copy(recordRows_, recordRows_ + n_, inverseRows_);
@@ -52,7 +56,8 @@ class ArrivedInRows {
     panels_.each([&](int64_t panel, int64_t begin, int64_t end) {
       float* part = panels_.part(panel);
       std::fill(part, part + width_, 0.0f);
-      for (int64_t i = begin; i < end; i += lanes) arriveRows(i, part);
+      for (int64_t i = begin; i < end; i += lanes)
+        logarithmic() ? arriveRows<true>(i, part) : arriveRows<false>(i, part);
     });
     panels_.add(barG_);
     if (!run_.recordGradient) return;
@@ -87,6 +92,12 @@ class ArrivedInRows {
     });
   }
 
+  // What has arrived at element (i, j) so far, of share p. A cotangent counts where there is something to change.
+  vf arrivedAt(int64_t i, int64_t j, vf p) const {
+    const vf value = load(arrived_.row(i) + j);
+    return logarithmic() ? value : select(p > 0.0f, value, vf{});
+  }
+
   // rest holds what belongs to the logits by now; `start` the gradient of g₀.
   void deliver(const float* start) {
     panels_.each([&](int64_t, int64_t begin, int64_t end) {
@@ -104,35 +115,43 @@ class ArrivedInRows {
   const int64_t n_, m_, height_, width_;
   const Panels panels_;
   int64_t b_ = 0;
-  Area p_, rest_;
+  Area p_, rest_, arrived_;
   float *barF_, *massRows_, *f_, *inverseRows_, *recordRows_, *barG_, *massColumns_, *g_, *inverseColumns_,
       *recordColumns_, *sums_;
 
  private:
+  // `lanes` rows from row i on: sums of G ∘ P, or of G itself.
+  template <bool logarithms>
   void arriveRows(int64_t i, float* part) {
-    const int64_t size = run_.sides.size();
+    const int64_t size = run_.sides.size(), inside = std::min<int64_t>(lanes, n_ - i);
     if (run_.kind != Matrix::logits && !readsP(run_)) rowsIn(run_.sides, run_.matrix + b_ * size, i, p_);
-    if (run_.gradient) rowsIn(run_.sides, run_.gradient.of(b_), i, rest_);
-    for (int64_t r = i; r < i + lanes; r++) {
-      float *shares = p_.row(r), *rest = rest_.row(r);
-      if (logarithmic()) std::fill(shares + (r < n_ ? m_ : 0), shares + width_, far);
-      if (!logarithmic() && r >= n_) std::fill(shares, shares + width_, 0.0f);
-      vf total{};
-      for (int64_t j = 0; j < width_; j += lanes) {
-        // A cotangent counts where there is something to change. P may be too small for a float where its logarithm is
-        // none.
-        const vf value = load(shares + j);
-        const vi counts = logarithmic() ? value > excluded : value > 0.0f;
-        const vf share = logarithmic() ? boundedExp(value) : value;
-        if (logarithmic()) store(shares + j, share);
-        const vf gradient = run_.gradient && r < n_ ? select(counts, load(rest + j), vf{}) : vf{};
-        const vf moved = logarithmic() ? gradient : gradient * share;
-        store(rest + j, gradient);
-        total += moved;
-        store(part + j, load(part + j) + moved);
-      }
-      barF_[r] = sum(total);
+    if (run_.gradient && !readsGradient()) rowsIn(run_.sides, run_.gradient.of(b_), i, rest_);
+    for (int64_t r = 0; r < lanes; r++) {
+      const int64_t filled = r < inside ? m_ : 0;
+      if (logarithms) std::fill(p_.row(i + r) + filled, p_.row(i + r) + width_, far);
+      if (!logarithms && r >= inside) std::fill(p_.row(i + r), p_.row(i + r) + width_, 0.0f);
     }
+    vf totals[lanes] = {};
+    for (int64_t j = 0; j < width_; j += lanes) {
+      vf even = load(part + j), odd{};
+      for (int r = 0; r < lanes; r++) {
+        // P may be too small for a float where its logarithm is none.
+        float *shares = p_.row(i + r) + j, *rest = rest_.row(i + r) + j;
+        const vf value = load(shares);
+        vf moved{};
+        if (run_.gradient) moved = select(value > (logarithms ? excluded : 0.0f), load(arrived_.row(i + r) + j), vf{});
+        if (!readsGradient()) store(rest, moved);
+        if (logarithms) {
+          store(shares, boundedExp(value));
+        } else {
+          moved *= value;
+        }
+        totals[r] += moved;
+        (r % 2 == 0 ? even : odd) += moved;
+      }
+      store(part + j, even + odd);
+    }
+    store(barF_ + i, sumsOf(totals));
   }
 };
 
@@ -161,6 +180,7 @@ class BackwardInRows : ArrivedInRows {
       const bool final = t == run_.annealed + 1;
       if (filled == slots(run_) || final) {
         assemble(filled, final);
+        arrived_ = rest_;
         filled = 0;
       }
     }
@@ -263,10 +283,10 @@ class BackwardInRows : ArrivedInRows {
     const float factor = final ? inverseTemperature() : 1.0f;
     for (int r = 0; r < 4; r++) {
       for (int v = 0; v < V; v++) {
-        float* at = rest_.row(i + r) + j + v * lanes;
-        const vf p = load(p_.row(i + r) + j + v * lanes);
-        const vf sum = load(at) - (logarithmic() ? p * product[r][v] : product[r][v]);
-        store(at, (final && !logarithmic() ? p * sum : sum) * factor);
+        const int64_t column = j + v * lanes;
+        const vf p = load(p_.row(i + r) + column);
+        const vf sum = arrivedAt(i + r, column, p) - (logarithmic() ? p * product[r][v] : product[r][v]);
+        store(rest_.row(i + r) + column, (final && !logarithmic() ? p * sum : sum) * factor);
       }
     }
   }

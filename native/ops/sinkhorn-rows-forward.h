@@ -9,7 +9,7 @@ namespace {
 class ForwardInRows {
  public:
   static int64_t area(const Forward& run) {
-    return (inPlace(run) ? 0 : areaOf(run.sides)) + 7 * padded(run.sides.n) + 8 * padded(run.sides.m) +
+    return (inPlace(run) ? 0 : areaOf(run.sides)) + 7 * padded(run.sides.n) + 9 * padded(run.sides.m) +
            Panels::area(run) + padded(Panels::area(run) / padded(run.sides.m));
   }
 
@@ -31,7 +31,7 @@ class ForwardInRows {
     a_ = take(height_), f_ = take(height_), onesU_ = take(height_), absorbedU_ = take(height_);
     u_ = take(height_), nextU_ = take(height_), inverseU_ = take(height_);
     b_ = take(width_), g_ = take(width_), onesV_ = take(width_), absorbedV_ = take(width_);
-    v_ = take(width_), sums_ = take(width_), peaks_ = take(width_), inverseV_ = take(width_);
+    v_ = take(width_), in_ = take(width_), sums_ = take(width_), peaks_ = take(width_), inverseV_ = take(width_);
     errors_ = take(padded(panels_.count()));
     std::fill(from, area, 0.0f);
   }
@@ -51,8 +51,6 @@ class ForwardInRows {
       renew();
     }
     begin();
-    std::copy(onesU_, onesU_ + height_, absorbedU_);
-    std::copy(onesV_, onesV_ + width_, absorbedV_);
     for (int64_t t = run_.firsts() + 1; t <= run_.iterations; t++) {
       if (!iterate(t)) break;
       if (run_.endsBlock(t) && t < run_.iterations) absorb(t);
@@ -66,6 +64,7 @@ class ForwardInRows {
   void begin() {
     std::copy(onesU_, onesU_ + height_, u_);
     std::copy(onesV_, onesV_ + width_, v_);
+    for (int64_t j = 0; j < width_; j += lanes) store(in_ + j, load(absorbedV_ + j) * load(v_ + j));
   }
   void record(int64_t offset, const float* values, int64_t size) {
     if (record_) std::copy(values, values + size, record_ + offset);
@@ -111,8 +110,12 @@ class ForwardInRows {
       float* part = panels_.part(panel);
       std::fill(part, part + width_, quick ? 0.0f : far);
       for (int64_t i = begin; i < end; i += lanes) {
-        loadRows(i, scale);
-        quick ? quickRows(i, part) : potentialsOfRows(i, leak, part);
+        if (quick) {
+          quickRows(i, scale, part);
+        } else {
+          loadRows(i, scale);
+          potentialsOfRows(i, leak, part);
+        }
       }
       scale.report(*run_.context);
     });
@@ -120,8 +123,10 @@ class ForwardInRows {
       recordIteration(1, onesU_, onesV_);
       return;
     }
-    panels_.collect(peaks_, larger);
+    panels_.collect(peaks_, theLarger);
     sweepColumns(t);
+    std::copy(onesU_, onesU_ + height_, absorbedU_);
+    std::copy(onesV_, onesV_ + width_, absorbedV_);
     recordIteration(t, run_.annealed > 0 ? f_ : onesU_, run_.annealed > 0 ? g_ : onesV_);
   }
 
@@ -191,38 +196,43 @@ class ForwardInRows {
     multiply(nullptr, sums_);
   }
 
-  // exp(x − largest of the row) serves rows and columns, and becomes exp(x + f) once the row's sum is known.
-  void quickRows(int64_t i, float* part) {
-    vf peak[lanes], sums[lanes];
-    for (int r = 0; r < lanes; r++) {
-      peak[r] = broadcast(far);
-      for (int64_t j = 0; j < width_; j += lanes) peak[r] = larger(load(kernel_.row(i + r) + j), peak[r]);
-    }
-    const vf tops = largestOf(peak);
-    for (int r = 0; r < lanes; r++) {
+  // exp(x − largest of the row) is K̃, for rows and columns alike: what their sums ask for counts as absorbed.
+  void quickRows(int64_t i, Scaler& scaler, float* part) {
+    Scaler scale = scaler;
+    const int64_t rows = std::min<int64_t>(lanes, n_ - i);
+    const float* logits = run_.logits + index_ * run_.sides.size();
+    if (run_.sides.column) rowsIn(run_.sides, logits, i, kernel_);
+    vf peak[lanes] = {}, sums[lanes] = {};
+    for (int64_t r = 0; r < rows; r++) {
       float* row = kernel_.row(i + r);
-      const vf top = broadcast(tops[r]);
-      sums[r] = vf{};
-      for (int64_t j = 0; j < width_; j += lanes) {
-        const vf share = exp(load(row + j) - top);
+      vf top = broadcast(far);
+      alongRow(m_, [&](int64_t j, int64_t width) {
+        const float* values = run_.sides.column ? row + j : logits + (i + r) * m_ + j;
+        const vf x = width == lanes ? scale(load(values)) : scale(loadPartial(values, width), load(b_ + j) > 0.0f);
+        store(row + j, x);
+        top = larger(x, top);
+      });
+      peak[r] = top;
+    }
+    scaler = scale;
+    const vf tops = largestOf(peak);
+    for (int64_t r = 0; r < lanes; r++) {
+      float* row = kernel_.row(i + r);
+      if (r >= rows) std::fill(row, row + width_, 0.0f);
+      for (int64_t j = 0; r < rows && j < width_; j += lanes) {
+        const vf share = exp(load(row + j) - broadcast(tops[r]));
         store(row + j, share);
         sums[r] += share;
       }
     }
-    const vf totals = sumsOf(sums);
-    const vf mass = load(a_ + i), weight = scaling(mass, totals);
+    const vf mass = load(a_ + i), weight = scaling(mass, sumsOf(sums));
     const vi alive = mass > 0.0f;
-    store(f_ + i, select(alive, log(atMost(weight, 1e30f)) - tops, broadcast(excluded)));
+    store(f_ + i, select(alive, -tops, broadcast(excluded)));
     store(onesU_ + i, select(alive, broadcast(1.0f), vf{}));
-    float weights[lanes];
-    store(weights, weight);
+    store(absorbedU_ + i, weight);
     for (int64_t j = 0; j < width_; j += lanes) {
       vf sum = load(part + j);
-      for (int r = 0; r < lanes; r++) {
-        const vf share = load(kernel_.row(i + r) + j) * weights[r];
-        store(kernel_.row(i + r) + j, share);
-        sum += share;
-      }
+      for (int r = 0; r < lanes; r++) sum = fma(load(kernel_.row(i + r) + j), broadcast(weight[r]), sum);
       store(part + j, sum);
     }
   }
@@ -235,11 +245,12 @@ class ForwardInRows {
       const vf mass = load(b_ + j), sum = load(sums_ + j), scale = scaling(mass, sum);
       const vi alive = mass > 0.0f;
       lost |= alive & (sum < 1e-8f * run_.plainRow());
-      store(sums_ + j, scale);
+      store(absorbedV_ + j, scale);
       store(peaks_ + j, select(alive, sum / mass, vf{}));
       store(onesV_ + j, select(alive, broadcast(1.0f), vf{}));
     }
     if (anyOf(lost)) {
+      move(f_, absorbedU_, nullptr, onesU_, height_);
       panels_.each([&](int64_t panel, int64_t begin, int64_t end) {
         Scaler scale(run_.temperature);
         float* part = panels_.part(panel);
@@ -251,10 +262,7 @@ class ForwardInRows {
       });
       return false;
     }
-    for (int64_t j = 0; j < width_; j += lanes)
-      store(g_ + j, select(load(b_ + j) > 0.0f, log(load(sums_ + j)), broadcast(excluded)));
     if (run_.history) record(run_.layout.start, peaks_, m_);
-    multiply(nullptr, sums_);
     return true;
   }
 
@@ -295,12 +303,12 @@ class ForwardInRows {
   // The scalings of rows that follow from v into nextU_, the column sums into sums_; returns the error before that.
   float halfStep(const Leak leak, bool looks) {
     std::fill(errors_, errors_ + panels_.count(), 0.0f);
-    panels_.pass(kernel_, v_, sums_, [&](int64_t i, vf sum, int64_t panel) {
-      const vf next = scaled(a_, f_, i, sum, leak);
+    panels_.pass(kernel_, in_, sums_, [&](int64_t i, vf product, int64_t panel) {
+      const vf absorbed = load(absorbedU_ + i), sum = absorbed * product, next = scaled(a_, f_, i, sum, leak);
       store(nextU_ + i, next);
       if (run_.unbalanced) store(inverseU_ + i, inverseOf(next * sum));
       if (looks) errors_[panel] += birkhoff::BIRKHOFF_ISA::sum(sum * abs(next - load(u_ + i)));
-      return next;
+      return absorbed * next;
     });
     float error = 0;
     for (int64_t k = 0; k < panels_.count(); k++) error += errors_[k];
@@ -319,8 +327,9 @@ class ForwardInRows {
     std::swap(u_, nextU_);
     const Leak leak = run_.columnLeak(t);
     for (int64_t j = 0; j < width_; j += lanes) {
-      const vf sum = load(sums_ + j), next = scaled(b_, g_, j, sum, leak);
+      const vf absorbed = load(absorbedV_ + j), sum = absorbed * load(sums_ + j), next = scaled(b_, g_, j, sum, leak);
       store(v_ + j, next);
+      store(in_ + j, absorbed * next);
       if (run_.unbalanced) store(inverseV_ + j, inverseOf(next * sum));
     }
     recordIteration(t, u_, v_);
@@ -328,28 +337,18 @@ class ForwardInRows {
   }
 
   void absorb(int64_t t) {
-    const auto absorbed = [](float* total, const float* scalings, int64_t size) {
-      vf high{};
-      for (int64_t i = 0; i < size; i += lanes) {
-        const vf product = bounded(load(total + i) * load(scalings + i));
-        store(total + i, product);
-        high = larger(product, high);
-      }
-      return maxOf(high);
-    };
-    const float highU = absorbed(absorbedU_, u_, height_), highV = absorbed(absorbedV_, v_, width_);
+    const float highU = maxOf(scaleBy(absorbedU_, u_, height_)), highV = maxOf(scaleBy(absorbedV_, v_, width_));
     const bool all = run_.unbalanced || (t - run_.firsts()) % (block * mostMultiplications) == 0;
     if (all || highU * highV > mostDrift || highU > mostDrift || highV > mostDrift) {
       move(f_, absorbedU_, nullptr, onesU_, height_);
       move(g_, absorbedV_, nullptr, onesV_, width_);
       renew();
-    } else {
-      multiply(u_, v_);
     }
     begin();
   }
   void finish() {
     if (run_.error && done_ == run_.iterations) error_ = halfStep(run_.rowLeak(run_.iterations), true);
+    for (int64_t i = 0; i < height_; i += lanes) store(nextU_ + i, load(absorbedU_ + i) * load(u_ + i));
     if (record_ || run_.plan == Plan::logarithms) {
       move(f_, absorbedU_, u_, onesU_, height_);
       move(g_, absorbedV_, v_, onesV_, width_);
@@ -357,7 +356,7 @@ class ForwardInRows {
     if (record_) writeRecord();
     if (run_.plan == Plan::none) return;
     if (run_.plan == Plan::shares) {
-      multiply(u_, v_);
+      multiply(nextU_, in_);
     } else {
       eachRow(run_.temperature,
               [&](int64_t i, int64_t j, vf x) { return atLeast(x + broadcast(f_[i]) + load(g_ + j), excluded); });
@@ -390,9 +389,9 @@ class ForwardInRows {
   Area kernel_;
   float* record_ = nullptr;
   // Of rows and of columns: masses, potentials, scalings of 1 (0 where out), what was absorbed since K̃ was last made,
-  // scalings, 1 / masses after either half-step. Errors of the panels.
-  float *a_, *f_, *onesU_, *absorbedU_, *u_, *nextU_, *inverseU_, *b_, *g_, *onesV_, *absorbedV_, *v_, *sums_, *peaks_,
-      *inverseV_, *errors_;
+  // scalings, 1 / masses after either half-step; v with what was absorbed. Errors of the panels.
+  float *a_, *f_, *onesU_, *absorbedU_, *u_, *nextU_, *inverseU_, *b_, *g_, *onesV_, *absorbedV_, *v_, *in_, *sums_,
+      *peaks_, *inverseV_, *errors_;
 };
 
 }  // namespace

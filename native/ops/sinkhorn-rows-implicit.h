@@ -116,7 +116,7 @@ class ImplicitInRows : ArrivedInRows {
       for (int64_t i = begin; i < end; i++) {
         const vf alpha = broadcast(alpha_[i]);
         for (int64_t j = 0; j < width_; j += lanes) {
-          const vf p = load(p_.row(i) + j), moved = alpha + load(beta_ + j), rest = load(rest_.row(i) + j);
+          const vf p = load(p_.row(i) + j), moved = alpha + load(beta_ + j), rest = arrivedAt(i, j, p);
           store(rest_.row(i) + j, (logarithmic() ? rest - p * moved : p * (rest - moved)) * factor);
         }
       }

@@ -75,10 +75,6 @@ BIRKHOFF_INLINE vi allowedIn(const Sides& sides, const int32_t* mask, int64_t i,
   return allowed & inside;
 }
 
-// Potentials at another temperature.
-inline void rescale(float* potentials, int64_t size, double ratio) {
-  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
-}
 // Into the potentials what was absorbed, and what was not yet.
 inline void move(float* potentials, float* total, const float* scalings, const float* ones, int64_t size) {
   for (int64_t i = 0; i < size; i += lanes) {
@@ -128,9 +124,10 @@ BIRKHOFF_INLINE vf joined(vf (&rows)[lanes], F&& join) {
   return rows[0];
 #endif
 }
-BIRKHOFF_INLINE vf plus(vf a, vf b) { return a + b; }
+inline constexpr auto plus = [](vf a, vf b) { return a + b; };
+inline constexpr auto theLarger = [](vf a, vf b) { return larger(a, b); };
 BIRKHOFF_INLINE vf sumsOf(vf (&rows)[lanes]) { return joined(rows, plus); }
-BIRKHOFF_INLINE vf largestOf(vf (&rows)[lanes]) { return joined(rows, larger); }
+BIRKHOFF_INLINE vf largestOf(vf (&rows)[lanes]) { return joined(rows, theLarger); }
 
 // Blocks of `lanes` rows: weights = f(first row, matrix · in), and out = matrixᵀ · weights.
 template <class F>
@@ -165,14 +162,14 @@ BIRKHOFF_INLINE void wideBlocks(Area matrix, int64_t begin, int64_t end, const f
 // The same for rows of V vectors, where `in` and `out` stay in registers. Sums of the next block are taken before the
 // weights of this one are used, so that nothing waits for the way from sums to weights.
 template <int V>
-BIRKHOFF_INLINE vf narrowSums(const float* rows, int64_t stride, const vf (&factor)[V]) {
+BIRKHOFF_INLINE vf narrowSums(const float* rows, const vf (&factor)[V]) {
   vf four[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
     vf total[4];
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
-      const float* row = rows + (4 * k + r) * stride;
+      const float* row = rows + (4 * k + r) * V * lanes;
       total[r] = load(row) * factor[0];
 #pragma GCC unroll 4
       for (int v = 1; v < V; v++) total[r] = fma(load(row + v * lanes), factor[v], total[r]);
@@ -187,12 +184,13 @@ template <int V, class F>
 BIRKHOFF_INLINE void narrowBlocks(Area matrix, int64_t begin, int64_t end, const float* in, float* out, F&& f) {
   vf factor[V], even[V] = {}, odd[V] = {};
   for (int v = 0; v < V; v++) factor[v] = load(in + v * lanes);
-  const int64_t stride = matrix.stride;
-  vf sums = narrowSums(matrix.row(begin), stride, factor);
+  // Rows of so few vectors lie one behind the other: places in them are known when this is compiled.
+  constexpr int64_t stride = V * lanes;
+  vf sums = narrowSums(matrix.data + begin * stride, factor);
   for (int64_t i = begin; i < end; i += lanes) {
     const vf weights = f(i, sums);
-    if (i + lanes < end) sums = narrowSums(matrix.row(i + lanes), stride, factor);
-    const float* rows = matrix.row(i);
+    if (i + lanes < end) sums = narrowSums(matrix.data + (i + lanes) * stride, factor);
+    const float* rows = matrix.data + i * stride;
 #pragma GCC unroll 8
     for (int r = 0; r < lanes; r += 2) {
       const vf first = _mm512_maskz_permutexvar_ps(0xffff, (__m512i)broadcast(r), weights);

@@ -15,11 +15,17 @@ constexpr int64_t lanesSide = 32;
 
 bool inLanes(const sinkhorn::Run& run) { return std::max(run.sides.n, run.sides.m) <= lanesSide; }
 
+void forwardInLanes(const sinkhorn::Forward& run) {
+  if (!run.plain()) return sinkhorn::eachGroup<sinkhorn::ForwardInLanes<false>>(run);
+  sinkhorn::isTiny(run.sides) ? sinkhorn::eachGroup<sinkhorn::ForwardInLanes<true, sinkhorn::tiny>>(run)
+                              : sinkhorn::eachGroup<sinkhorn::ForwardInLanes<true>>(run);
+}
+
 }  // namespace
 
 void sinkhornForward(const Call& call, Context& context) {
   const sinkhorn::Forward run(call, context);
-  inLanes(run) ? sinkhorn::forwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::ForwardInRows>(run);
+  inLanes(run) ? forwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::ForwardInRows>(run);
 }
 
 void sinkhornBackward(const Call& call, Context& context) {
@@ -33,13 +39,14 @@ void sinkhornTiny(const Call& call, Context& context) {
   const sinkhorn::Run run(sides, call.integer("iterations"), call.scalar("temperature"), context);
   const sinkhorn::Forward there(run, call.flag("uniform"), logits.f32());
   const sinkhorn::Backward back(run, call.inputs[1].f32(), call.outputs[0].f32());
-  there.plainRow() == 1 && there.plainColumn() == 1 ? sinkhorn::tinyBackward<true>(there, back)
-                                                    : sinkhorn::tinyBackward<false>(there, back);
+  if (there.plainRow() != 1 || there.plainColumn() != 1) return sinkhorn::tinyBackward<false>(there, back);
+  sinkhorn::isTiny(sides) ? sinkhorn::tinyBackward<true, sinkhorn::tiny>(there, back)
+                          : sinkhorn::tinyBackward<true>(there, back);
 }
 
 void sinkhornImplicit(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
-  inLanes(run) ? sinkhorn::backwardGroups<sinkhorn::ImplicitInLanes>(run)
+  inLanes(run) ? sinkhorn::eachGroup<sinkhorn::ImplicitInLanes>(run)
                : sinkhorn::eachMatrix<sinkhorn::ImplicitInRows>(run);
 }
 

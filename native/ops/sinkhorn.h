@@ -266,12 +266,11 @@ struct Backward : Run {
 
 // Numbers.
 
-BIRKHOFF_INLINE vf atMost(vf x, float bound) { return select(x < bound, x, broadcast(bound)); }
-BIRKHOFF_INLINE vf atLeast(vf x, float bound) { return select(x > bound, x, broadcast(bound)); }
+BIRKHOFF_INLINE vf atMost(vf x, float bound) { return smaller(x, broadcast(bound)); }
+BIRKHOFF_INLINE vf atLeast(vf x, float bound) { return larger(x, broadcast(bound)); }
 BIRKHOFF_INLINE vf within(vf x, float low, float high) { return atMost(atLeast(x, low), high); }
 // Products of scalings stay where neither they nor their reciprocals overflow.
 BIRKHOFF_INLINE vf bounded(vf x) { return within(x, 1e-30f, 1e30f); }
-BIRKHOFF_INLINE vf larger(vf a, vf b) { return select(a > b, a, b); }
 
 // exp of what may be anything but NaN, kept finite; 0 stays possible below.
 BIRKHOFF_INLINE vf boundedExp(vf x) { return exp(atMost(x, 80.0f)); }
@@ -298,6 +297,21 @@ BIRKHOFF_INLINE bool anyOf(vi mask) {
   for (int i = 0; i < lanes; i++) all |= values[i];
   return all != 0;
 #endif
+}
+
+// Of as many numbers as fill vectors: scalings into the product of those before, of which the largest are returned.
+BIRKHOFF_INLINE vf scaleBy(float* total, const float* scalings, int64_t size) {
+  vf high{};
+  for (int64_t i = 0; i < size; i += lanes) {
+    const vf product = bounded(load(total + i) * load(scalings + i));
+    store(total + i, product);
+    high = larger(product, high);
+  }
+  return high;
+}
+// And potentials at another temperature.
+BIRKHOFF_INLINE void rescale(float* potentials, int64_t size, double ratio) {
+  for (int64_t i = 0; i < size; i += lanes) store(potentials + i, load(potentials + i) * static_cast<float>(ratio));
 }
 
 // mass / sum. Rows and columns that are out have no mass.

@@ -60,6 +60,22 @@ void testMemory() {
   pool.put(std::move(large));
   check(pool.take((1 << 20) - (1 << 17)) != nullptr, "what is pooled makes room for what is wanted");
   check(pool.take(0) != nullptr, "a block of no bytes");
+
+  // After a large phase, smaller steps of other sizes find their memory in the pool.
+  constexpr size_t mebibyte = 1 << 20;
+  MemoryPool after(size_t{1} << 30);
+  std::shared_ptr<Block> one = after.take(80 * mebibyte), other = after.take(48 * mebibyte);
+  after.put(std::move(one));
+  after.put(std::move(other));
+  const auto steps = [&](uint64_t count) {
+    const size_t before = after.allocations();
+    for (uint64_t i = 0; i < count; i++) after.put(after.take(40 * mebibyte));
+    return after.allocations() - before;
+  };
+  check(steps(MemoryPool::staleAfter / 4) == MemoryPool::staleAfter / 4, "what was used lately stays");
+  steps(MemoryPool::staleAfter);
+  check(steps(10) == 0, "what is stale makes room");
+  check(after.pooledBytes() <= 128 * mebibyte, "no more is kept than was ever in use at once");
 }
 
 std::shared_ptr<Prepared> filling(const Level& level, int64_t size, int64_t grain) {

@@ -37,7 +37,7 @@ const byIterations = [1, 2, 3, BLOCK, BLOCK + 1, BLOCK + 2, 2 * BLOCK + 1, 2 * B
 const byScale = [0.1, 5, 20, 100].flatMap((scale) => [2, 4, 7, 16, 30, 64, 100].map((n) => named(`logits of deviation ${scale}`, { n, scale })));
 const byTemperature = [0.25, 0.3, 4].flatMap((temperature) => [4, 25].map((n) => named(`temperature ${temperature}`, { n, temperature })));
 const byBatch = [[], [0], [1], [2], [5, 13], [67]].flatMap((batch) =>
-  [3, 8, 20].map((n) => named(`batch [${batch}]`, { n, batch, attrs: { iterations: 5 } })),
+  [3, 4, 5, 8, 20].map((n) => named(`batch [${batch}]`, { n, batch, scale: n === 4 ? 20 : 1, attrs: { iterations: 10 } })),
 );
 
 /** Plain runs that are run again for their gradient; what is larger or longer is among those that are recorded. */

@@ -326,10 +326,5 @@ class BackwardInLanes : ArrivedInLanes {
   int64_t filled_ = 0;
 };
 
-inline void backwardInLanes(const Backward& run) {
-  if (!run.plain) return eachGroup<BackwardInLanes<false>>(run);
-  isTiny(run.sides) ? eachGroup<BackwardInLanes<true, tiny>>(run) : eachGroup<BackwardInLanes<true>>(run);
-}
-
 }  // namespace
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

@@ -8,24 +8,36 @@
 namespace birkhoff::BIRKHOFF_ISA::sinkhorn {
 namespace {
 
-// `ones`: every mass is 1. `side` as in the two passes.
+struct Tiny : Forward {
+  Backward back;
+
+  Tiny(const Run& run, const Call& call)
+      : Forward(run, call.flag("uniform"), call.inputs[0].f32()),
+        back(run, call.inputs[1].f32(), call.outputs[0].f32()) {}
+  // Every mass is 1.
+  bool ones() const { return plainRow() == 1 && plainColumn() == 1; }
+};
+
+// `ones` as above, `side` as in the two passes.
 template <bool ones, int side = 0>
-void tinyBackward(const Forward& run, const Backward& back) {
+class TinyInLanes {
   using There = ForwardInLanes<true, side>;
   using Back = BackwardInLanes<ones, side>;
-  const int64_t groups = (run.sides.count + lanes - 1) / lanes;
-  const int64_t forwardArea = There::area(run), area = forwardArea + Back::area(back);
-  const int64_t grain = std::max<int64_t>(1, 40000 / (run.sides.size() * run.iterations + 1));
-  float* scratch = run.context->scratch(area * run.context->threads());
-  run.context->parallel(groups, grain, [&](int64_t begin, int64_t end, int thread) {
-    There there(run, scratch + thread * area);
-    Back andBack(back, scratch + thread * area + forwardArea);
-    for (int64_t group = begin; group < end; group++) {
-      there(group * lanes);
-      andBack.from(group * lanes, there.shares(), there.record());
-    }
-  });
-}
+
+ public:
+  static constexpr bool pairs = false;
+  static int64_t area(const Tiny& run) { return There::area(run) + Back::area(run.back); }
+  TinyInLanes(const Tiny& run, float* area) : there_(run, area), back_(run.back, area + There::area(run)) {}
+
+  void operator()(int64_t first) {
+    there_(first);
+    back_.from(first, there_.shares(), there_.record());
+  }
+
+ private:
+  There there_;
+  Back back_;
+};
 
 }  // namespace
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

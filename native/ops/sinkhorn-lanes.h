@@ -100,8 +100,8 @@ inline void maskIntoLanes(const Sides& sides, Operand<int32_t> mask, int64_t fir
 }
 
 // The side that has kernels without loops.
-inline constexpr int tiny = 4;
-inline bool isTiny(const Sides& sides) { return sides.n == tiny && sides.m == tiny; }
+inline constexpr int four = 4;
+inline bool isFour(const Sides& sides) { return sides.n == four && sides.m == four; }
 
 // passInLanes of 4×4, without loops: sums stay in registers.
 template <class F>

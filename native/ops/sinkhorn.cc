@@ -15,10 +15,18 @@ constexpr int64_t lanesSide = 32;
 
 bool inLanes(const sinkhorn::Run& run) { return std::max(run.sides.n, run.sides.m) <= lanesSide; }
 
+using sinkhorn::eachGroup, sinkhorn::four, sinkhorn::isFour;
+
 void forwardInLanes(const sinkhorn::Forward& run) {
-  if (!run.plain()) return sinkhorn::eachGroup<sinkhorn::ForwardInLanes<false>>(run);
-  sinkhorn::isTiny(run.sides) ? sinkhorn::eachGroup<sinkhorn::ForwardInLanes<true, sinkhorn::tiny>>(run)
-                              : sinkhorn::eachGroup<sinkhorn::ForwardInLanes<true>>(run);
+  using sinkhorn::ForwardInLanes;
+  if (!run.plain()) return eachGroup<ForwardInLanes<false>>(run);
+  isFour(run.sides) ? eachGroup<ForwardInLanes<true, four>>(run) : eachGroup<ForwardInLanes<true>>(run);
+}
+
+void backwardInLanes(const sinkhorn::Backward& run) {
+  using sinkhorn::BackwardInLanes;
+  if (!run.plain) return eachGroup<BackwardInLanes<false>>(run);
+  isFour(run.sides) ? eachGroup<BackwardInLanes<true, four>>(run) : eachGroup<BackwardInLanes<true>>(run);
 }
 
 }  // namespace
@@ -30,24 +38,20 @@ void sinkhornForward(const Call& call, Context& context) {
 
 void sinkhornBackward(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
-  inLanes(run) ? sinkhorn::backwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::BackwardInRows>(run);
+  inLanes(run) ? backwardInLanes(run) : sinkhorn::eachMatrix<sinkhorn::BackwardInRows>(run);
 }
 
 void sinkhornTiny(const Call& call, Context& context) {
-  const Tensor& logits = call.inputs[0];
-  const sinkhorn::Sides sides(logits, call.text("order") == "column");
-  const sinkhorn::Run run(sides, call.integer("iterations"), call.scalar("temperature"), context);
-  const sinkhorn::Forward there(run, call.flag("uniform"), logits.f32());
-  const sinkhorn::Backward back(run, call.inputs[1].f32(), call.outputs[0].f32());
-  if (there.plainRow() != 1 || there.plainColumn() != 1) return sinkhorn::tinyBackward<false>(there, back);
-  sinkhorn::isTiny(sides) ? sinkhorn::tinyBackward<true, sinkhorn::tiny>(there, back)
-                          : sinkhorn::tinyBackward<true>(there, back);
+  using sinkhorn::TinyInLanes;
+  const sinkhorn::Sides sides(call.inputs[0], call.text("order") == "column");
+  const sinkhorn::Tiny run({sides, call.integer("iterations"), call.scalar("temperature"), context}, call);
+  if (!run.ones()) return eachGroup<TinyInLanes<false>>(run);
+  isFour(sides) ? eachGroup<TinyInLanes<true, four>>(run) : eachGroup<TinyInLanes<true>>(run);
 }
 
 void sinkhornImplicit(const Call& call, Context& context) {
   const sinkhorn::Backward run(call, context);
-  inLanes(run) ? sinkhorn::eachGroup<sinkhorn::ImplicitInLanes>(run)
-               : sinkhorn::eachMatrix<sinkhorn::ImplicitInRows>(run);
+  inLanes(run) ? eachGroup<sinkhorn::ImplicitInLanes>(run) : sinkhorn::eachMatrix<sinkhorn::ImplicitInRows>(run);
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

@@ -2,6 +2,8 @@
 //#include "lib/tile.wgsl"
 //#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/staged-logits.wgsl"
+//#include "lib/staged-gradient.wgsl"
 //#include "lib/tiny.wgsl"
 //#include "lib/tiny-backward.wgsl"
 
@@ -37,18 +39,6 @@ struct Params {
 
 // The forward pass has reported it.
 fn on_broken(word: u32) {}
-
-fn gradient_at(at: vec4u) -> vec4u { return vec4u(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]); }
-fn stage_gradient(first: u32, here: u32, lane: u32) {
-  let size = params.n * params.m;
-  let total = here * size;
-  for (var k = lane; k < total; k += TOGETHER * THREADS) {
-    let some = gradient_at(first * size + min(near(k), vec4u(total - 1u)));
-    let more = gradient_at(first * size + min(far(k), vec4u(total - 1u)));
-    put_words(near(k), some);
-    put_words(far(k), more);
-  }
-}
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {

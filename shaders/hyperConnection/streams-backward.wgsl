@@ -2,6 +2,7 @@
 //#include "lib/tile.wgsl"
 //#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/staged-logits.wgsl"
 //#include "lib/tiny.wgsl"
 //#include "lib/tiny-backward.wgsl"
 //#include "lib/mixing.wgsl"
@@ -59,20 +60,7 @@ fn gradients_of(matrix: u32, i: u32, features: vec4u) -> mat4x4f {
   return mat4x4f(gradient_at(start.x, features), gradient_at(start.y, features), gradient_at(start.z, features), gradient_at(start.w, features));
 }
 
-fn write_stream(j: u32, start: u32, features: vec4u, values: vec4f) {
-  if (j >= params.m) { return; }
-  if (features.x < params.width) { dstreams[start + features.x] = values.x; }
-  if (features.y < params.width) { dstreams[start + features.y] = values.y; }
-  if (features.z < params.width) { dstreams[start + features.z] = values.z; }
-  if (features.w < params.width) { dstreams[start + features.w] = values.w; }
-}
-fn write_streams(matrix: u32, j: u32, features: vec4u, values: mat4x4f) {
-  let start = streams_from(matrix, params.m, j);
-  write_stream(j, start.x, features, values[0]);
-  write_stream(j + 1u, start.y, features, values[1]);
-  write_stream(j + 2u, start.z, features, values[2]);
-  write_stream(j + 3u, start.w, features, values[3]);
-}
+fn write_feature(at: u32, value: f32) { dstreams[at] = value; }
 
 // Number e of a block as thread `lane` saw it: one thread's numbers lie more than a multiple of 32 words apart, and so in different banks.
 fn part_at(e: u32, lane: u32) -> u32 { return params.history + e * (THREADS + 1u) + lane; }
@@ -154,10 +142,10 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
         }
         if (params.streams_gradient == 1u) {
           if (TILE == 4u) {
-            write_streams(matrix, 0u, features, dy * transpose(weights[0]));
+            write_streams(matrix, params.m, 0u, features, dy * transpose(weights[0]));
           } else {
-            write_streams(matrix, 0u, features, dy * transpose(weights[0]) + lower * transpose(weights[2]));
-            write_streams(matrix, 4u, features, dy * transpose(weights[1]) + lower * transpose(weights[3]));
+            write_streams(matrix, params.m, 0u, features, dy * transpose(weights[0]) + lower * transpose(weights[2]));
+            write_streams(matrix, params.m, 4u, features, dy * transpose(weights[1]) + lower * transpose(weights[3]));
           }
         }
       }

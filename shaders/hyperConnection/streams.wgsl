@@ -2,6 +2,7 @@
 //#include "lib/tile.wgsl"
 //#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/staged-logits.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/tiny.wgsl"
 //#include "lib/mixing.wgsl"
@@ -40,20 +41,7 @@ struct Params {
 
 fn on_broken(word: u32) { report_fault(params.fault | NUMBER, word); }
 
-fn write_stream(i: u32, start: u32, features: vec4u, values: vec4f) {
-  if (i >= params.n) { return; }
-  if (features.x < params.width) { y[start + features.x] = values.x; }
-  if (features.y < params.width) { y[start + features.y] = values.y; }
-  if (features.z < params.width) { y[start + features.z] = values.z; }
-  if (features.w < params.width) { y[start + features.w] = values.w; }
-}
-fn write_streams(matrix: u32, i: u32, features: vec4u, values: mat4x4f) {
-  let start = streams_from(matrix, params.n, i);
-  write_stream(i, start.x, features, values[0]);
-  write_stream(i + 1u, start.y, features, values[1]);
-  write_stream(i + 2u, start.z, features, values[2]);
-  write_stream(i + 3u, start.w, features, values[3]);
-}
+fn write_feature(at: u32, value: f32) { y[at] = value; }
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -73,11 +61,11 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       let features = features_from(k);
       let v = streams_of(first + slot, 0u, features);
       if (TILE == 4u) {
-        write_streams(first + slot, 0u, features, v * weights[0]);
+        write_streams(first + slot, params.n, 0u, features, v * weights[0]);
       } else {
         let w = streams_of(first + slot, 4u, features);
-        write_streams(first + slot, 0u, features, v * weights[0] + w * weights[1]);
-        write_streams(first + slot, 4u, features, v * weights[2] + w * weights[3]);
+        write_streams(first + slot, params.n, 0u, features, v * weights[0] + w * weights[1]);
+        write_streams(first + slot, params.n, 4u, features, v * weights[2] + w * weights[3]);
       }
     }
   }

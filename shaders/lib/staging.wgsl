@@ -64,3 +64,19 @@ fn put_tile_at(base: u32, tile: ptr<private, Tile>) {
   }
 }
 fn put_tile(slot: u32, tile: ptr<private, Tile>) { put_tile_at(slot * params.n * params.m, tile); }
+
+// Elements of the matrix in `slot`; 0 outside of it.
+fn staged_quad(slot: u32, i: u32, j: u32) -> vec4f {
+  return select(vec4f(), bitcast<vec4f>(words_at(places_of(slot, i, j))), are_inside(i, j));
+}
+fn staged_block(slot: u32, i: u32, j: u32) -> mat4x4f {
+  return mat4x4f(staged_quad(slot, i, j), staged_quad(slot, i + 1u, j), staged_quad(slot, i + 2u, j), staged_quad(slot, i + 3u, j));
+}
+fn load_tile(slot: u32, tile: ptr<private, Tile>) {
+  (*tile)[0] = staged_block(slot, 0u, 0u);
+  if (TILE > 4u) {
+    (*tile)[1] = staged_block(slot, 0u, 4u);
+    (*tile)[2] = staged_block(slot, 4u, 0u);
+    (*tile)[3] = staged_block(slot, 4u, 4u);
+  }
+}

@@ -1,7 +1,6 @@
 // Matrices of at most TILE × TILE numbers, each in the registers of one thread, normalised with DeepSeek's eps.
-// The including file includes lib/tile.wgsl, lib/staging.wgsl and lib/logits.wgsl, declares
-//   var<storage, read> logits: array<u32>, scale: array<u32>, bias: array<u32>;   words, so that a NaN is recognised before any arithmetic
-//   fn on_broken(word: u32)                      what happens to a logit, scale or bias that is no number, besides counting as 0
+// The including file includes lib/tile.wgsl, lib/staging.wgsl, lib/logits.wgsl and lib/staged-logits.wgsl, declares
+//   var<storage, read> scale: array<u32>, bias: array<u32>;   words as the logits are
 // and in `Params` count, n, m, row_step, column_step, has_scale, scale_step, has_bias, bias_step (u32), temperature and eps (f32).
 
 // The matrix; 0 outside of its n rows and m columns.
@@ -10,46 +9,10 @@ var<private> x: Tile;
 var<private> rows: Strip;
 var<private> columns: Strip;
 
-fn cleaned(some: vec4u) -> vec4u {
-  let broken = are_broken(some);
-  if (any(broken)) {
-    let culprits = select(vec4u(), some, broken);
-    on_broken(max(max(culprits.x, culprits.y), max(culprits.z, culprits.w)));
-  }
-  return select(some, vec4u(), broken);
-}
-
-fn logits_at(at: vec4u) -> vec4u { return vec4u(logits[at.x], logits[at.y], logits[at.z], logits[at.w]); }
 fn bias_at(at: vec4u) -> vec4u { return vec4u(bias[at.x], bias[at.y], bias[at.z], bias[at.w]); }
 fn factor_of(matrix: u32) -> f32 {
   if (params.has_scale == 0u) { return 1.0; }
   return bitcast<f32>(cleaned(vec4u(scale[matrix * params.scale_step])).x);
-}
-
-// The logits of `here` matrices from `first` on, to `words`. By all threads, in the order of memory.
-fn stage_logits(first: u32, here: u32, lane: u32) {
-  let size = params.n * params.m;
-  let total = here * size;
-  for (var k = lane; k < total; k += TOGETHER * THREADS) {
-    let some = logits_at(first * size + min(near(k), vec4u(total - 1u)));
-    let more = logits_at(first * size + min(far(k), vec4u(total - 1u)));
-    put_words(near(k), cleaned(some));
-    put_words(far(k), cleaned(more));
-  }
-}
-fn staged_quad(slot: u32, i: u32, j: u32) -> vec4f {
-  return select(vec4f(), bitcast<vec4f>(words_at(places_of(slot, i, j))), are_inside(i, j));
-}
-fn staged_block(slot: u32, i: u32, j: u32) -> mat4x4f {
-  return mat4x4f(staged_quad(slot, i, j), staged_quad(slot, i + 1u, j), staged_quad(slot, i + 2u, j), staged_quad(slot, i + 3u, j));
-}
-fn load_tile(slot: u32, tile: ptr<private, Tile>) {
-  (*tile)[0] = staged_block(slot, 0u, 0u);
-  if (TILE > 4u) {
-    (*tile)[1] = staged_block(slot, 0u, 4u);
-    (*tile)[2] = staged_block(slot, 4u, 0u);
-    (*tile)[3] = staged_block(slot, 4u, 4u);
-  }
 }
 
 // (scale · logit + bias) / temperature, within ±1e30; PADDING outside of the matrix. `start`: where its bias begins.

@@ -3,6 +3,8 @@
 //#include "lib/staging.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/staged-logits.wgsl"
+//#include "lib/staged-gradient.wgsl"
 //#include "lib/transcendental.wgsl"
 //#include "lib/sinkhorn.wgsl"
 
@@ -28,7 +30,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Words, so that a NaN is recognised before any arithmetic.
 @group(0) @binding(1) var<storage, read> logits: array<u32>;
 @group(0) @binding(2) var<storage, read> gradient: array<u32>;
 @group(0) @binding(3) var<storage, read_write> result: array<u32>;
@@ -36,6 +37,11 @@ struct Params {
 
 var<private> kernel: Tile;
 var<private> rest: Tile;
+// 1 for every row and column of the matrix, and their masses; 0 outside.
+var<private> live_rows: Strip;
+var<private> live_columns: Strip;
+var<private> row_mass: Strip;
+var<private> column_mass: Strip;
 // v_t, by halves.
 var<private> first_half: array<vec4f, MOST_ITERATIONS>;
 var<private> second_half: array<vec4f, MOST_ITERATIONS>;
@@ -50,37 +56,11 @@ fn kept(t: u32) -> Strip {
   return v;
 }
 
-fn logits_at(at: vec4u) -> vec4u { return vec4u(logits[at.x], logits[at.y], logits[at.z], logits[at.w]); }
-fn gradient_at(at: vec4u) -> vec4u { return vec4u(gradient[at.x], gradient[at.y], gradient[at.z], gradient[at.w]); }
+fn on_broken(word: u32) { report_fault(params.fault | NUMBER, word); }
 
-fn check(words: vec4u) {
-  let broken = are_broken(words);
-  if (any(broken)) {
-    let culprits = select(vec4u(), words, broken);
-    report_fault(params.fault | NUMBER, max(max(culprits.x, culprits.y), max(culprits.z, culprits.w)));
-  }
-}
-
-fn stage_logits(first: u32, total: u32, lane: u32) {
-  for (var k = lane; k < total; k += TOGETHER * THREADS) {
-    let some = logits_at(first + min(near(k), vec4u(total - 1u)));
-    let more = logits_at(first + min(far(k), vec4u(total - 1u)));
-    check(some);
-    check(more);
-    put_words(near(k), some);
-    put_words(far(k), more);
-  }
-}
-fn stage_gradient(first: u32, total: u32, lane: u32) {
-  for (var k = lane; k < total; k += TOGETHER * THREADS) {
-    let some = gradient_at(first + min(near(k), vec4u(total - 1u)));
-    let more = gradient_at(first + min(far(k), vec4u(total - 1u)));
-    put_words(near(k), some);
-    put_words(far(k), more);
-  }
-}
-fn write_result(first: u32, total: u32, lane: u32) {
-  for (var k = lane; k < total; k += THREADS) { result[first + k] = word_at(k); }
+fn write_result(first: u32, here: u32, lane: u32) {
+  let size = params.n * params.m;
+  for (var k = lane; k < here * size; k += THREADS) { result[first * size + k] = word_at(k); }
 }
 
 fn quad_of_logits(slot: u32, i: u32, j: u32) -> vec4f {
@@ -91,7 +71,11 @@ fn block_of_logits(slot: u32, i: u32, j: u32) -> mat4x4f {
 }
 
 // The first iteration by log-sum-exp: kernel = exp(logits + f + g). Gives v₀ = exp(−g).
-fn begin(slot: u32, live_rows: Strip, live_columns: Strip) -> Strip {
+fn begin(slot: u32) -> Strip {
+  live_rows = ones(params.n);
+  live_columns = ones(params.m);
+  row_mass = scaled(live_rows, params.row_mass);
+  column_mass = scaled(live_columns, params.column_mass);
   kernel[0] = block_of_logits(slot, 0u, 0u);
   var top = Strip(largest_in_rows(kernel[0]), vec4f());
   if (TILE > 4u) {
@@ -123,45 +107,38 @@ fn begin(slot: u32, live_rows: Strip, live_columns: Strip) -> Strip {
     kernel[3] = powers(kernel[3], f[1], -peak[1]);
   }
   sums = products_of_columns(&kernel, filled(1.0));
-  multiply(&kernel, filled(1.0), scalings(sums, scaled(live_columns, params.column_mass)));
+  multiply(&kernel, filled(1.0), scalings(sums, column_mass));
   return times(Strip(power(peak[0]), power(peak[1])), scaled(times(sums, live_columns), 1.0 / params.column_mass));
 }
 
 fn scalings(sums: Strip, mass: Strip) -> Strip { return Strip(mass[0] / max(sums[0], vec4f(LEAST)), mass[1] / max(sums[1], vec4f(LEAST))); }
 
-struct Work {
-  // Matrices before those of the workgroup, and words of its own ones.
-  first: u32,
-  total: u32,
-}
-fn work_of(group: u32) -> Work {
-  let first = min(group * THREADS, params.count);
-  return Work(first * params.n * params.m, min(THREADS, params.count - first) * params.n * params.m);
-}
+// The next scalings, from those of the iteration before.
+fn next_u(v: Strip) -> Strip { return scalings(products_of_rows(&kernel, v), row_mass); }
+fn next_v(u: Strip) -> Strip { return scalings(products_of_columns(&kernel, u), column_mass); }
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let work = work_of(linear_workgroup(group, groups));
-  stage_logits(work.first, work.total, lane);
+  let first = min(linear_workgroup(group, groups) * THREADS, params.count);
+  let here = min(THREADS, params.count - first);
+  stage_logits(first, here, lane);
   workgroupBarrier();
-  var u = ones(params.n);
-  var v = ones(params.m);
-  let row_mass = scaled(u, params.row_mass);
-  let column_mass = scaled(v, params.column_mass);
-  _ = begin(lane, u, v);
+  _ = begin(lane);
+  var u = live_rows;
+  var v = live_columns;
   for (var t = 2u; t <= params.iterations; t++) {
-    u = scalings(products_of_rows(&kernel, v), row_mass);
-    v = scalings(products_of_columns(&kernel, u), column_mass);
+    u = next_u(v);
+    v = next_v(u);
   }
   multiply(&kernel, u, v);
   put_tile(lane, &kernel);
   workgroupBarrier();
-  write_result(work.first, work.total, lane);
+  write_result(first, here, lane);
 }
 
 // What belongs to one element of P: its cotangent where it is not 0.
 fn quad_of_gradient(slot: u32, i: u32, j: u32, share: vec4f) -> vec4f {
-  return select(vec4f(), bitcast<vec4f>(words_at(places_of(slot, i, j))), share > vec4f());
+  return select(vec4f(), staged_quad(slot, i, j), share > vec4f());
 }
 fn block_of_gradient(slot: u32, i: u32, j: u32, share: mat4x4f) -> mat4x4f {
   return mat4x4f(
@@ -176,22 +153,19 @@ fn arriving(slot: u32, i: u32, j: u32, u: vec4f, own: mat4x4f, v: vec4f) -> mat4
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let work = work_of(linear_workgroup(group, groups));
-  stage_logits(work.first, work.total, lane);
+  let first = min(linear_workgroup(group, groups) * THREADS, params.count);
+  let here = min(THREADS, params.count - first);
+  stage_logits(first, here, lane);
   workgroupBarrier();
-  let live_rows = ones(params.n);
-  let live_columns = ones(params.m);
-  let row_mass = scaled(live_rows, params.row_mass);
-  let column_mass = scaled(live_columns, params.column_mass);
-  keep(0u, begin(lane, live_rows, live_columns));
+  keep(0u, begin(lane));
   workgroupBarrier();
-  stage_gradient(work.first, work.total, lane);
+  stage_gradient(first, here, lane);
   var u = live_rows;
   var v = live_columns;
   for (var t = 2u; t <= params.iterations; t++) {
     keep(t - 1u, v);
-    u = scalings(products_of_rows(&kernel, v), row_mass);
-    v = scalings(products_of_columns(&kernel, u), column_mass);
+    u = next_u(v);
+    v = next_v(u);
   }
   workgroupBarrier();
 
@@ -215,7 +189,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     if (t == 1u) {
       u = live_rows;
     } else if (t < params.iterations) {
-      u = scalings(products_of_rows(&kernel, before), row_mass);
+      u = next_u(before);
     }
     let y = times(v, times(bar_g, by_columns));
     let product = products_of_rows(&kernel, y);
@@ -234,12 +208,12 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   }
   put_tile(lane, &rest);
   workgroupBarrier();
-  write_result(work.first, work.total, lane);
+  write_result(first, here, lane);
 }
 
 // The gradient of the logits: (P ∘ G + kernel ∘ rest) / temperature.
 fn finished_quad(slot: u32, i: u32, j: u32, own: vec4f, factors: vec4f) -> vec4f {
-  return (bitcast<vec4f>(words_at(places_of(slot, i, j))) + own * factors) / params.temperature;
+  return (staged_quad(slot, i, j) + own * factors) / params.temperature;
 }
 fn finished(slot: u32, i: u32, j: u32, own: mat4x4f, factors: mat4x4f) -> mat4x4f {
   return mat4x4f(

@@ -2,7 +2,7 @@
 import { type Case, type CaseInput, defineCase, type Fill, normal, type Tolerance, values } from "../../testing/cases.ts";
 import { maximum } from "../elementwise/index.ts";
 import { slice } from "../shape/index.ts";
-import { type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
+import { type ForwardAttrs, orient, plainMasses, recordLayout } from "./geometry.ts";
 import { recorded, rerun, tiny } from "./op.ts";
 
 export const forwardTolerance = (scale: number, side: number): Tolerance => ({
@@ -49,7 +49,7 @@ export const invariants =
     const columns = settings.masses ? inputs[2] : undefined;
     for (let b = 0; b < count; b++) {
       for (let j = 0; j < m; j++) {
-        const wanted = columns ? columns[columns.length > m ? b * m + j : j] : attrs.uniform ? 1 / m : n / m;
+        const wanted = columns ? columns[columns.length > m ? b * m + j : j] : plainMasses(n, m, attrs.uniform).column;
         let total = 0;
         for (let i = 0; i < n; i++) {
           const entry = p[b * n * m + i * rowStep + j * columnStep];

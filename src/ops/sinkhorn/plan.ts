@@ -9,7 +9,7 @@ import * as tiny from "./plan-tiny.ts";
 export { RESIDENT } from "./plan-resident.ts";
 export { LARGE_PANELS } from "./plan-streamed.ts";
 
-/** The regime that a matrix of this size is in. It depends on nothing else, so that any split of a batch gives the same bits. */
+/** The regime of runs that are not tiny. It depends on the size of a matrix alone, so that any split of a batch gives the same bits. */
 const regime = (call: Call<ForwardAttrs> | Call<BackwardAttrs>): typeof resident | typeof streamed => {
   const { n, m } = orient(call.inputs[0].shape, call.attrs.order);
   return Math.max(n, m) <= resident.RESIDENT[resident.RESIDENT.length - 1].n ? resident : streamed;

@@ -7,7 +7,7 @@ import type { Device } from "../../src/device.ts";
 import { zeroGrad } from "../../src/grad.ts";
 import { noGrad } from "../../src/gradMode.ts";
 import { deviceOf } from "../../src/open.ts";
-import { sinkhorn } from "../../src/ops/sinkhorn/index.ts";
+import { type SinkhornOptions, sinkhorn } from "../../src/ops/sinkhorn/index.ts";
 import { RESIDENT } from "../../src/ops/sinkhorn/plan.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { testRandom } from "../../src/testing/random.ts";
@@ -141,7 +141,7 @@ test.each(RESIDENT.map(({ n }) => n))("one dispatch each way at n=%i, whatever t
 
 test("nothing is recorded where no gradient is wanted", () => {
   const device = on("reference");
-  const logits = device.tensor(normals(9), [3, 3]);
+  const logits = device.tensor(normals(81), [9, 9]);
   const live = device.counters.liveBuffers;
   const results: Tensor[] = [sinkhorn(logits)];
   expect(device.counters.liveBuffers).toBe(live + 1);
@@ -152,6 +152,22 @@ test("nothing is recorded where no gradient is wanted", () => {
   expect(device.counters.liveBuffers).toBe(live + 4);
   for (const result of results) result.dispose();
   expect(device.counters.liveBuffers).toBe(live);
+});
+
+test("a plain run is recorded beyond a side of 8 or 24 iterations, and for more than P", () => {
+  const device = on("reference");
+  const kept = (n: number, options?: Omit<SinkhornOptions, "outputs">): number => {
+    const logits = device.tensor(normals(n * n), [n, n]);
+    logits.requiresGrad = true;
+    const live = device.counters.liveBuffers;
+    const result = sinkhorn(logits, options);
+    const more = device.counters.liveBuffers - live;
+    result.dispose();
+    logits.dispose();
+    return more;
+  };
+  expect([kept(3), kept(8), kept(8, { iterations: 24 })]).toEqual([1, 1, 1]);
+  expect([kept(9), kept(8, { iterations: 25 }), kept(3, { tolerance: 0.1 }), kept(3, { rho: 1 })]).toEqual([2, 2, 2, 2]);
 });
 
 describe("wrong calls", () => {

@@ -1,24 +1,23 @@
 // The state of matrices that several workgroups iterate on, and what it leaves in the record. The including file declares the bindings logits,
 // state, record and those of lib/masses.wgsl, and the fields of sizes, steps, record and history in `Params`.
-//   state: [count, state_stride]: of rows f, u, next u, mass, mass reached; of columns g, v, mass, mass reached; iterations, error
-fn state_of(matrix: u32) -> u32 { return matrix * (5u * params.n + 4u * params.m + 2u); }
+//   state: [count, state_stride]: of rows f, u, next u, mass, mass reached, error; of columns g, v, mass, mass reached; iterations, error
+fn state_of(matrix: u32) -> u32 { return matrix * (6u * params.n + 4u * params.m + 2u); }
 fn row_state(matrix: u32, which: u32, i: u32) -> u32 { return state_of(matrix) + which * params.n + i; }
-fn column_state(matrix: u32, which: u32, j: u32) -> u32 { return state_of(matrix) + 5u * params.n + which * params.m + j; }
-fn ran_at(matrix: u32) -> u32 { return state_of(matrix) + 5u * params.n + 4u * params.m; }
+fn column_state(matrix: u32, which: u32, j: u32) -> u32 { return state_of(matrix) + 6u * params.n + which * params.m + j; }
+fn ran_at(matrix: u32) -> u32 { return state_of(matrix) + 6u * params.n + 4u * params.m; }
 fn is_done(matrix: u32) -> bool { return state[ran_at(matrix)] > 0.0; }
-fn element(matrix: u32, i: u32, j: u32) -> u32 { return matrix * params.n * params.m + i * params.row_step + j * params.column_step; }
 
 fn share_of(exponent: f32) -> f32 { return power(vec4f(exponent)).x; }
 fn damped(mass: f32, lse: f32, leak: f32) -> f32 { return potential_of(vec4f(mass), vec4f(lse), leak).x; }
 fn safe_inverse(x: f32) -> f32 { return inverse(vec4f(x)).x; }
 
-// Logit over the temperature, PADDING where the entry is out.
-fn tempered(matrix: u32, i: u32, j: u32, temperature: f32, report: bool) -> f32 {
-  if (state[row_state(matrix, 3u, i)] == 0.0 || state[column_state(matrix, 2u, j)] == 0.0) { return PADDING; }
-  if (!is_open(matrix, i * params.row_step + j * params.column_step)) { return PADDING; }
-  let word = logits[element(matrix, i, j)];
-  if (report && is_broken(word)) { report_fault(params.fault | NUMBER, word); }
-  return scaled_logit(word, temperature);
+// Logit over the temperature, PADDING where the entry is out: where row or column are not `alive`, or masked. Never a branch around the load.
+fn tempered(matrix: u32, i: u32, j: u32, alive: bool, temperature: f32, report: bool) -> f32 {
+  let at = i * params.row_step + min(j, params.m - 1u) * params.column_step;
+  let word = logits[matrix * params.n * params.m + at];
+  let open = alive && is_open(matrix, at);
+  if (report && open && is_broken(word)) { report_fault(params.fault | NUMBER, word); }
+  return select(PADDING, scaled_logit(word, temperature), open);
 }
 
 fn write_record(matrix: u32, at: u32, value: f32) { record[matrix * params.record_stride + at] = value; }

@@ -3,15 +3,17 @@
 //#include "lib/logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
+//#include "lib/panel-shares.wgsl"
 
 // Backward for large sides. Each iteration reads P once (`step`, then `step_columns` for the column sums); the gradient is assembled
 // once at the end from the vectors of all iterations, a product of rank 2·iterations (`assemble`). Annealed iterations follow, each with a
 // kernel and an assembly of its own.
-//   values, gradient, logits, dx: [count, n · m]      record, record_gradient: [count, record_stride]      partials: [count, panels, m]
+//   values, gradient, logits, dx: [count, n · m]      record, record_gradient: [count, record_stride]
+//   kernel: [count, n, width] of quads, in the order of the passes, 0 behind the columns      partials: [count, panels, width]
 //   left: [count, 2·iterations, n]; right: [count, 2·iterations, m]; iteration t has rows 2(t−1): û_t and y_t, and 2(t−1)+1: z_t and v̂_{t−1}
 //   dvectors: [count, n + 2m], sums over iterations until `close`
-// COLUMNS = ceil(m / 256), at most 16.
-override COLUMNS: u32;
+// RENEW: whether the kernel of an annealed iteration is computed, and kept.
+override RENEW: u32;
 override BLOCK: u32;
 
 struct Params {
@@ -54,7 +56,8 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> dvectors: array<f32>;
 @group(0) @binding(9) var<storage, read_write> left: array<f32>;
 @group(0) @binding(10) var<storage, read_write> right: array<f32>;
-@group(0) @binding(11) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(11) var<storage, read_write> partials: array<vec4f>;
+@group(0) @binding(12) var<storage, read_write> kernel: array<vec4f>;
 
 fn recorded(matrix: u32, at: u32) -> f32 { return record[matrix * params.record_stride + at]; }
 fn ran_of(matrix: u32) -> u32 { return u32(recorded(matrix, 0u)); }
@@ -86,9 +89,8 @@ fn kernel_at(matrix: u32, i: u32, j: u32, temperature: f32, at: u32) -> f32 {
   return power(vec4f(scaled_logit(logits[element(matrix, i, j)], temperature) + f + g)).x;
 }
 
-// The matrix of iteration t: P for those of the last temperature (t = 0 too), else a kernel of its own.
-fn share_at(matrix: u32, i: u32, j: u32, t: u32) -> f32 {
-  if (t > 0u && t <= params.annealed) { return kernel_at(matrix, i, j, temperature_at(t), history_at(t)); }
+// P, from whatever there is of it.
+fn share_at(matrix: u32, i: u32, j: u32) -> f32 {
   if (params.matrix == 2u) { return kernel_at(matrix, i, j, params.temperature, 2u); }
   let value = values[element(matrix, i, j)];
   return select(value, power(vec4f(value)).x, params.matrix == 1u);
@@ -113,7 +115,7 @@ fn vector_of(id: u32) -> Vector {
 fn bounded(x: f32) -> f32 { return clamp(x, 1.0 / EXTREME, EXTREME); }
 fn begins(t: u32) -> bool { return t > max(1u, params.annealed) && ends_block(t); }
 
-// û and v̂: the recorded scalings divided by all that was absorbed after them. One thread walks one row and one column through the iterations.
+// What arrives at f stands where z of the last iteration will be; û and v̂: the recorded scalings divided by all that was absorbed after them. One thread walks one row and one column through the iterations.
 @compute @workgroup_size(256)
 fn anchor(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let own = vector_of(linear_workgroup(group, groups) * 256u + lane);
@@ -133,7 +135,9 @@ fn anchor(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
         value = 1.0;
       }
       left[left_at(matrix, 2u * (t - 1u)) + i] = value;
-      left[left_at(matrix, 2u * (t - 1u) + 1u) + i] = 0.0;
+      var arriving = 0.0;
+      if (params.arriving_record == 1u && t == ran) { arriving = record_gradient[matrix * params.record_stride + 2u + i]; }
+      left[left_at(matrix, 2u * (t - 1u) + 1u) + i] = arriving;
     }
     dvectors[dvectors_at(matrix) + i] = 0.0;
   }
@@ -172,62 +176,33 @@ fn anchor(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
   }
 }
 
-var<private> quads: array<vec4f, 16>;
-
-fn load_matrix(matrix: u32, first: u32, end: u32, lane: u32) {
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    var quad = vec4f();
-    for (var r = 0u; r < 4u; r++) { if (first + r < end && j < params.m) { quad[r] = share_at(matrix, first + r, j, params.t); } }
-    quads[k] = quad;
-  }
-}
-
-fn write_partials(index: u32, lane: u32, sums: array<f32, 16>) {
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    if (j < params.m) { partials[index * params.m + j] = sums[k]; }
-  }
-}
-
-// Row sums of what arrives, left where z of the last iteration will be, and the panel's share of the column sums.
+// Row sums of what arrives, and the panel's share of the column sums.
 @compute @workgroup_size(256)
-fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = linear_workgroup(group, groups);
-  if (index >= params.count * params.panels) { return; }
-  let matrix = index / params.panels;
-  let begin = (index % params.panels) * params.panel_rows;
-  let end = min(begin + params.panel_rows, params.n);
-  var sums: array<f32, 16>;
-  for (var first = begin; first < end; first += 4u) {
-    load_matrix(matrix, first, end, lane);
-    var sum = vec4f();
-    for (var k = 0u; k < COLUMNS; k++) {
-      let j = lane + 256u * k;
-      var weight = vec4f();
-      for (var r = 0u; r < 4u; r++) {
-        if (first + r < end && j < params.m && counts(matrix, first + r, j, quads[k][r])) {
-          weight[r] = gradient[element(matrix, first + r, j)] * select(1.0, quads[k][r], params.matrix == 0u);
-        }
-      }
-      sum += weight;
-      sums[k] += dot(weight, vec4f(1.0));
-    }
-    sum = panel_total(sum, lane);
-    if (lane < 4u && first + lane < end) {
-      let i = first + lane;
-      var of_f = 0.0;
-      if (params.arriving_record == 1u) { of_f = record_gradient[matrix * params.record_stride + 2u + i]; }
-      left[left_at(matrix, 2u * ran_of(matrix) - 1u) + i] = sum[lane] + of_f;
-    }
+fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let place = place_of(linear_workgroup(group, groups), thread);
+  if (linear_workgroup(group, groups) >= params.count * params.panels * LANES / 256u) { return; }
+  let matrix = place.matrix;
+  let lane = place.lane;
+  let one = vec4f(1.0);
+  let ones = mat4x4f(one, one, one, one);
+  var sums = mat4x4f();
+  for (var step = 0u; step < params.panel_rows; step += 4u) {
+    let first = place.begin + step;
+    let a = arriving_row(matrix, first, lane);
+    let b = arriving_row(matrix, first + 1u, lane);
+    let c = arriving_row(matrix, first + 2u, lane);
+    let d = arriving_row(matrix, first + 3u, lane);
+    let sum = panel_total(vec4f(row_dot(a, ones), row_dot(b, ones), row_dot(c, ones), row_dot(d, ones)), thread);
+    sums = plus_row(plus_row(plus_row(plus_row(sums, a, 1.0), b, 1.0), c, 1.0), d, 1.0);
+    if (lane < 4u && first + lane < params.n) { left[left_at(matrix, 2u * ran_of(matrix) - 1u) + first + lane] += sum[lane]; }
   }
-  write_partials(index, lane, sums);
+  keep_partials(place.panel * width(), lane, sums);
 }
 
-fn column_sum(matrix: u32, j: u32) -> f32 {
-  var sum = 0.0;
-  for (var k = 0u; k < params.panels; k++) { sum += partials[(matrix * params.panels + k) * params.m + j]; }
-  return sum;
+fn column_total(matrix: u32, part: u32, thread: u32) -> f32 {
+  var share = vec4f();
+  for (var k = thread / 8u; k < params.panels; k += 32u) { share += partials[(matrix * params.panels + k) * width() + stack_quad(part, thread)]; }
+  return stack_total(share, thread);
 }
 
 // y of iteration t from the cotangent of g_t, which belongs to log b as well.
@@ -238,77 +213,127 @@ fn pass_on(matrix: u32, t: u32, j: u32, v: f32, bar_g: f32) {
 }
 
 @compute @workgroup_size(256)
-fn start_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = vector_of(linear_workgroup(group, groups) * 256u + lane);
-  if (own.matrix >= params.count || own.index >= params.m) { return; }
-  var bar_g = column_sum(own.matrix, own.index);
-  if (params.arriving_record == 1u) { bar_g += record_gradient[own.matrix * params.record_stride + 2u + params.n + own.index]; }
-  pass_on(own.matrix, ran_of(own.matrix), own.index, 1.0, bar_g);
+fn start_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let parts = stacks();
+  let matrix = linear_workgroup(group, groups) / parts;
+  let part = linear_workgroup(group, groups) % parts;
+  if (matrix >= params.count) { return; }
+  var bar_g = column_total(matrix, part, thread);
+  let j = part * 32u + thread;
+  if (thread >= 32u || j >= params.m) { return; }
+  if (params.arriving_record == 1u) { bar_g += record_gradient[matrix * params.record_stride + 2u + params.n + j]; }
+  pass_on(matrix, ran_of(matrix), j, 1.0, bar_g);
 }
+
+fn right_quad(at: u32, quad: u32) -> vec4f {
+  let j = vec4u(4u * quad) + vec4u(0u, 1u, 2u, 3u);
+  let origin = vec4u(at) + min(j, vec4u(params.m - 1u));
+  return select(vec4f(), vec4f(right[origin.x], right[origin.y], right[origin.z], right[origin.w]), j < vec4u(params.m));
+}
+fn right_numbers(at: u32, lane: u32) -> mat4x4f {
+  var result = mat4x4f();
+  if (owns(lane, 0u)) { result[0] = right_quad(at, lane); }
+  if (owns(lane, 1u)) { result[1] = right_quad(at, lane + LANES); }
+  if (owns(lane, 2u)) { result[2] = right_quad(at, lane + 2u * LANES); }
+  if (owns(lane, 3u)) { result[3] = right_quad(at, lane + 3u * LANES); }
+  return result;
+}
+fn left_rows(at: u32, i: vec4u) -> vec4f { return vec4f(left[at + i.x], left[at + i.y], left[at + i.z], left[at + i.w]); }
 
 // Rows of iteration t: z = û ∘ (f̄ − û ∘ P y) / mass, and the panel's share of Pᵀ z.
 @compute @workgroup_size(256)
-fn step(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = linear_workgroup(group, groups);
-  if (index >= params.count * params.panels) { return; }
-  let matrix = index / params.panels;
-  let begin = (index % params.panels) * params.panel_rows;
-  let end = min(begin + params.panel_rows, params.n);
+fn step(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let place = place_of(linear_workgroup(group, groups), thread);
+  if (linear_workgroup(group, groups) >= params.count * params.panels * LANES / 256u) { return; }
+  let matrix = place.matrix;
+  let lane = place.lane;
   let ran = ran_of(matrix);
   let left_u = left_at(matrix, 2u * (params.t - 1u));
   let left_z = left_at(matrix, 2u * (params.t - 1u) + 1u);
-  let right_y = right_at(matrix, 2u * (params.t - 1u));
   let damping = damp(params.leak_rows, temperature_at(params.t));
-  var y: array<f32, 16>;
-  var sums: array<f32, 16>;
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    if (j < params.m) { y[k] = right[right_y + j]; }
-  }
-  for (var first = begin; first < end; first += 4u) {
-    load_matrix(matrix, first, end, lane);
-    var bar_f = vec4f();
-    var u = vec4f();
-    var reached = vec4f();
-    for (var r = 0u; r < 4u; r++) {
-      if (first + r < end && params.t <= ran) {
-        u[r] = left[left_u + first + r];
-        reached[r] = reached_row(matrix, params.t, first + r);
-        if (params.t == ran) { bar_f[r] = left[left_z + first + r]; }
-      }
+  let y = right_numbers(right_at(matrix, 2u * (params.t - 1u)), lane);
+  var sums = mat4x4f();
+  for (var step = 0u; step < params.panel_rows; step += 4u) {
+    let first = place.begin + step;
+    let i = rows_from(first);
+    var a = mat4x4f();
+    var b = mat4x4f();
+    var c = mat4x4f();
+    var d = mat4x4f();
+    if (RENEW == 1u) {
+      a = new_row(matrix, first, lane);
+      b = new_row(matrix, first + 1u, lane);
+      c = new_row(matrix, first + 2u, lane);
+      d = new_row(matrix, first + 3u, lane);
+    } else {
+      a = kernel_row(matrix, i.x, lane);
+      b = kernel_row(matrix, i.y, lane);
+      c = kernel_row(matrix, i.z, lane);
+      d = kernel_row(matrix, i.w, lane);
     }
-    var product = vec4f();
-    for (var k = 0u; k < COLUMNS; k++) { product += quads[k] * y[k]; }
-    let e = damping * (bar_f - u * panel_total(product, lane));
+    let live = has_rows(first) & vec4<bool>(params.t <= ran);
+    let u = select(vec4f(), left_rows(left_u, i), live);
+    let bar_f = select(vec4f(), left_rows(left_z, i), live & vec4<bool>(params.t == ran));
+    let at = min(params.t, ran);
+    let reached = vec4f(
+      reached_row(matrix, at, i.x), reached_row(matrix, at, i.y), reached_row(matrix, at, i.z), reached_row(matrix, at, i.w));
+    let product = panel_total(vec4f(row_dot(a, y), row_dot(b, y), row_dot(c, y), row_dot(d, y)), thread);
+    let e = damping * (bar_f - u * product);
     let z = u * e * reached;
-    for (var k = 0u; k < COLUMNS; k++) { sums[k] += dot(quads[k], z); }
+    sums = plus_row(plus_row(plus_row(plus_row(sums, a, z.x), b, z.y), c, z.z), d, z.w);
     // All threads have read f̄ before the sum above, so that z may take its place.
-    if (lane < 4u && first + lane < end && params.t <= ran) {
+    if (lane < 4u && first + lane < params.n && params.t <= ran) {
       left[left_z + first + lane] = z[lane];
       dvectors[dvectors_at(matrix) + first + lane] += e[lane];
     }
   }
-  write_partials(index, lane, sums);
+  keep_partials(place.panel * width(), lane, sums);
 }
 
 // ḡ of the iteration before t, and its y; before the first one it is the gradient of the start.
 @compute @workgroup_size(256)
-fn step_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = vector_of(linear_workgroup(group, groups) * 256u + lane);
-  if (own.matrix >= params.count || own.index >= params.m || params.t > ran_of(own.matrix)) { return; }
-  let v = right[right_at(own.matrix, 2u * params.t - 1u) + own.index];
-  let bar_g = -v * column_sum(own.matrix, own.index);
+fn step_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let parts = stacks();
+  let matrix = linear_workgroup(group, groups) / parts;
+  let part = linear_workgroup(group, groups) % parts;
+  if (matrix >= params.count) { return; }
+  let total = column_total(matrix, part, thread);
+  let j = part * 32u + thread;
+  if (thread >= 32u || j >= params.m || params.t > ran_of(matrix)) { return; }
+  let v = right[right_at(matrix, 2u * params.t - 1u) + j];
+  let bar_g = -v * total;
   if (params.t == 1u) {
-    dvectors[dvectors_at(own.matrix) + params.n + params.m + own.index] = bar_g;
+    dvectors[dvectors_at(matrix) + params.n + params.m + j] = bar_g;
   } else if (params.t - 1u <= params.annealed) {
-    pass_on(own.matrix, params.t - 1u, own.index, 1.0, bar_g * temperature_at(params.t - 1u) / temperature_at(params.t));
+    pass_on(matrix, params.t - 1u, j, 1.0, bar_g * temperature_at(params.t - 1u) / temperature_at(params.t));
   } else {
-    pass_on(own.matrix, params.t - 1u, own.index, v, bar_g);
+    pass_on(matrix, params.t - 1u, j, v, bar_g);
   }
 }
 
 var<workgroup> left_tile: array<vec4f, 256>;
 var<workgroup> right_tile: array<vec4f, 256>;
+
+fn assembled(matrix: u32, i: u32, j: u32, share: f32, product: f32, temperature: f32) {
+  if (j >= params.m) { return; }
+  let at = element(matrix, i, j);
+  if (params.t > 0u) {
+    dx[at] -= share * product / temperature;
+    return;
+  }
+  var arrived = 0.0;
+  if (counts(matrix, i, j, share)) { arrived = gradient[at]; }
+  let inner = select(arrived, 0.0, params.matrix == 1u) - product;
+  dx[at] = (share * inner + select(0.0, arrived, params.matrix == 1u)) / temperature;
+}
+fn assembled_row(matrix: u32, i: u32, j: u32, products: vec4f, temperature: f32) {
+  if (i >= params.n || j >= params.m) { return; }
+  let share = kernel[(matrix * params.n + i) * width() + j / 4u];
+  assembled(matrix, i, j, share.x, products.x, temperature);
+  assembled(matrix, i, j + 1u, share.y, products.y, temperature);
+  assembled(matrix, i, j + 2u, share.z, products.z, temperature);
+  assembled(matrix, i, j + 3u, share.w, products.w, temperature);
+}
 
 // dx = (P ∘ (G − leftᵀ right) + G of log P) / temperature; for an annealed iteration, dx −= kernel ∘ leftᵀ right / temperature.
 // One workgroup computes 64 × 64 elements, one thread 4 × 4 neighbours.
@@ -321,54 +346,35 @@ fn assemble(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   let matrix = index / tiles;
   let top = (index % tiles / across) * 64u;
   let side = (index % tiles % across) * 64u;
-  let r = lane / 16u;
-  let c = lane % 16u;
+  // Neighbouring threads have neighbours in memory.
+  let upright = params.row_step == 1u;
+  let r = select(lane / 16u, lane % 16u, upright);
+  let c = select(lane % 16u, lane / 16u, upright);
   let begin = select(2u * (params.t - 1u), 2u * params.annealed, params.t == 0u);
   let end = select(2u * params.t, 2u * params.iterations, params.t == 0u);
-  var products = array<vec4f, 4>();
+  var products = mat4x4f();
   for (var first = begin; first < end; first += 16u) {
-    // Thread (r, c) loads four neighbours of vector first + r.
-    var from_left = vec4f();
-    var from_right = vec4f();
-    let vector = first + r;
-    for (var k = 0u; k < 4u; k++) {
-      let i = top + 4u * c + k;
-      let j = side + 4u * c + k;
-      if (vector < end && i < params.n) { from_left[k] = left[left_at(matrix, vector) + i]; }
-      if (vector < end && j < params.m) { from_right[k] = right[right_at(matrix, vector) + j]; }
-    }
+    // A thread loads four neighbours of one vector, moved into the arrays where they end.
+    let vector = first + lane / 16u;
+    let origin = min(vector, end - 1u);
+    let i = min(vec4u(top + 4u * (lane % 16u)) + vec4u(0u, 1u, 2u, 3u), vec4u(params.n - 1u)) + left_at(matrix, origin);
+    let from_left = vec4f(left[i.x], left[i.y], left[i.z], left[i.w]);
+    let from_right = right_quad(right_at(matrix, origin), (side + 4u * (lane % 16u)) / 4u);
     workgroupBarrier();
-    left_tile[lane] = from_left;
+    left_tile[lane] = select(vec4f(), from_left, vector < end);
     right_tile[lane] = from_right;
     workgroupBarrier();
     for (var k = 0u; k < 16u; k++) {
       let a = left_tile[k * 16u + r];
       let b = right_tile[k * 16u + c];
-      products[0] += a.x * b;
-      products[1] += a.y * b;
-      products[2] += a.z * b;
-      products[3] += a.w * b;
+      products = mat4x4f(products[0] + a.x * b, products[1] + a.y * b, products[2] + a.z * b, products[3] + a.w * b);
     }
   }
   let temperature = select(temperature_at(max(params.t, 1u)), params.temperature, params.t == 0u);
-  for (var i = 0u; i < 4u; i++) {
-    for (var j = 0u; j < 4u; j++) {
-      let row = top + 4u * r + i;
-      let column = side + 4u * c + j;
-      if (row < params.n && column < params.m) {
-        let at = element(matrix, row, column);
-        let share = share_at(matrix, row, column, params.t);
-        if (params.t > 0u) {
-          dx[at] -= share * products[i][j] / temperature;
-        } else {
-          var arrived = 0.0;
-          if (counts(matrix, row, column, share)) { arrived = gradient[at]; }
-          let inner = select(arrived, 0.0, params.matrix == 1u) - products[i][j];
-          dx[at] = (share * inner + select(0.0, arrived, params.matrix == 1u)) / temperature;
-        }
-      }
-    }
-  }
+  assembled_row(matrix, top + 4u * r, side + 4u * c, products[0], temperature);
+  assembled_row(matrix, top + 4u * r + 1u, side + 4u * c, products[1], temperature);
+  assembled_row(matrix, top + 4u * r + 2u, side + 4u * c, products[2], temperature);
+  assembled_row(matrix, top + 4u * r + 3u, side + 4u * c, products[3], temperature);
 }
 
 // Sums over iterations become gradients of the masses.

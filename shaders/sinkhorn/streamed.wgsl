@@ -1,20 +1,23 @@
 //#include "lib/grid.wgsl"
 //#include "lib/panel.wgsl"
 //#include "lib/fault.wgsl"
+//#include "lib/transcendental.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"
 //#include "lib/iterates.wgsl"
+//#include "lib/panel-logits.wgsl"
 
-// Forward for large sides. A workgroup of the panel entries reads `panel_rows` rows of one matrix once: row sums first, then, from
-// registers, its share of the column sums. One thread of the vector entries owns one row and one column of a matrix.
-//   logits, kernel: [count, n · m], element (i, j) at i · row_step + j · column_step; the kernel is the plan in the end
+// Forward for large sides. Every panel of `panel_rows` rows of a matrix is read once an iteration: row sums first, then, from registers, its share
+// of the column sums (lib/panel.wgsl), which the column entries add up.
+//   logits, result: [count, n · m], element (i, j) at i · row_step + j · column_step
+//   kernel: [count, n, width] of quads, in the order of the passes, 0 behind the columns
 //   state: see lib/iterates.wgsl
-//   partials: [count, panels, 2, m] for the sweep, [count, panels, m + 1] after it, with the panel's share of the error in front
+//   partials: [count, panels, 2, width] for the sweep, [count, panels, width] after it
 //   record: [count, record_stride], see geometry.ts
-// COLUMNS = ceil(m / 256), at most 16.
-override COLUMNS: u32;
+// RENEW: whether the kernel is exp(logits + f + g) anew.
+override RENEW: u32;
 override BLOCK: u32;
 
 struct Params {
@@ -28,8 +31,6 @@ struct Params {
   iterations: u32,
   annealed: u32,
   t: u32,
-  // Whether the kernel is exp(logits + f + g) anew.
-  fresh: u32,
   // 1: P, 2: log P, from whatever there is.
   plan: u32,
   record: u32,
@@ -60,27 +61,24 @@ struct Params {
 @group(0) @binding(3) var<storage, read> columns: array<u32>;
 @group(0) @binding(4) var<storage, read> start: array<u32>;
 @group(0) @binding(5) var<storage, read> gate: array<u32>;
-@group(0) @binding(6) var<storage, read_write> kernel: array<f32>;
+@group(0) @binding(6) var<storage, read_write> kernel: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> state: array<f32>;
-@group(0) @binding(8) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(8) var<storage, read_write> partials: array<vec4f>;
 @group(0) @binding(9) var<storage, read_write> record: array<f32>;
 @group(0) @binding(10) var<storage, read_write> status: array<atomic<u32>, 2>;
+@group(0) @binding(11) var<storage, read_write> result: array<f32>;
 
-// Four rows by up to 16 columns.
-var<private> quads: array<vec4f, 16>;
 var<workgroup> stopped: u32;
 
-fn load_logits(matrix: u32, first: u32, end: u32, lane: u32, temperature: f32, report: bool) {
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    var quad = vec4f(PADDING);
-    for (var r = 0u; r < 4u; r++) {
-      if (first + r < end && j < params.m) { quad[r] = tempered(matrix, first + r, j, temperature, report); }
-    }
-    quads[k] = quad;
-  }
-}
+fn logs(x: vec4f) -> vec4f { return vec4f(accurate_log(x.x), accurate_log(x.y), accurate_log(x.z), accurate_log(x.w)); }
 
+fn keep_row(matrix: u32, i: u32, lane: u32, row: mat4x4f) {
+  let at = (matrix * params.n + i) * width() + lane;
+  if (owns(lane, 0u)) { kernel[at] = row[0]; }
+  if (owns(lane, 1u)) { kernel[at + LANES] = row[1]; }
+  if (owns(lane, 2u)) { kernel[at + 2u * LANES] = row[2]; }
+  if (owns(lane, 3u)) { kernel[at + 3u * LANES] = row[3]; }
+}
 // Masses, and potentials to begin with.
 @compute @workgroup_size(256)
 fn open(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -112,63 +110,49 @@ fn open(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 // First iteration, rows: f, and per column the largest of logits + f and the sum of exponentials relative to it.
 @compute @workgroup_size(256)
-fn sweep(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = linear_workgroup(group, groups);
-  if (index >= params.count * params.panels) { return; }
-  let matrix = index / params.panels;
-  let begin = (index % params.panels) * params.panel_rows;
-  let end = min(begin + params.panel_rows, params.n);
+fn sweep(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let place = place_of(linear_workgroup(group, groups), thread);
+  if (linear_workgroup(group, groups) >= params.count * params.panels * LANES / 256u) { return; }
+  let matrix = place.matrix;
+  let lane = place.lane;
   let temperature = temperature_at(1u);
-  let leak = params.leak_rows * temperature;
-  var peaks: array<f32, 16>;
-  var sums: array<f32, 16>;
-  var began: array<f32, 16>;
-  for (var k = 0u; k < COLUMNS; k++) {
-    peaks[k] = PADDING;
-    let j = lane + 256u * k;
-    if (j < params.m) { began[k] = state[column_state(matrix, 0u, j)]; }
-  }
-  for (var first = begin; first < end; first += 4u) {
-    load_logits(matrix, first, end, lane, temperature, true);
-    var peak = vec4f(PADDING);
-    for (var k = 0u; k < COLUMNS; k++) { peak = max(peak, quads[k] + began[k]); }
-    peak = panel_largest(peak, lane);
+  let began = column_numbers(matrix, 0u, lane);
+  let masses = column_numbers(matrix, 2u, lane);
+  let none = Peaks(vec4f(PADDING), vec4f());
+  var first_quad = none;
+  var second = none;
+  var third = none;
+  var fourth = none;
+  for (var step = 0u; step < params.panel_rows; step += 4u) {
+    let first = place.begin + step;
+    let i = rows_from(first);
+    let given = select(vec4f(), row_numbers(matrix, 3u, first), has_rows(first));
+    let a = tempered_row(matrix, i.x, lane, given.x, masses, temperature, true);
+    let b = tempered_row(matrix, i.y, lane, given.y, masses, temperature, true);
+    let c = tempered_row(matrix, i.z, lane, given.z, masses, temperature, true);
+    let d = tempered_row(matrix, i.w, lane, given.w, masses, temperature, true);
+    let peak = panel_largest(vec4f(row_peak(a, began), row_peak(b, began), row_peak(c, began), row_peak(d, began)), thread);
     let has = peak > vec4f(0.5 * PADDING);
     let top = select(vec4f(), peak, has);
-    var sum = vec4f();
-    for (var k = 0u; k < COLUMNS; k++) { sum += power(quads[k] + began[k] - top); }
-    let lse = top + log(max(panel_total(sum, lane), vec4f(SMALLEST)));
-    var f = vec4f();
-    var mass = vec4f();
-    for (var r = 0u; r < 4u; r++) {
-      if (first + r < end) { mass[r] = select(0.0, state[row_state(matrix, 3u, first + r)], has[r]); }
-    }
-    f = potential_of(mass, lse, leak);
-    for (var k = 0u; k < COLUMNS; k++) {
-      let quad = select(vec4f(PADDING), quads[k] + f, quads[k] > vec4f(0.5 * PADDING));
-      let higher = max(peaks[k], max(max(quad.x, quad.y), max(quad.z, quad.w)));
-      if (higher > 0.5 * PADDING) {
-        sums[k] = sums[k] * share_of(peaks[k] - higher) + dot(power(quad - higher), vec4f(1.0));
-        peaks[k] = higher;
-      }
-    }
-    workgroupBarrier();
-    if (lane < 4u && first + lane < end) {
-      let i = first + lane;
-      state[row_state(matrix, 0u, i)] = f[lane];
-      state[row_state(matrix, 1u, i)] = select(0.0, 1.0, mass[lane] > 0.0);
-      state[row_state(matrix, 3u, i)] = mass[lane];
-      state[row_state(matrix, 4u, i)] = select(0.0, share_of(f[lane] + lse[lane]), mass[lane] > 0.0);
-    }
-    workgroupBarrier();
-  }
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    if (j < params.m) {
-      partials[index * 2u * params.m + j] = peaks[k];
-      partials[(index * 2u + 1u) * params.m + j] = sums[k];
+    let parts = vec4f(row_powers(a, began, top.x), row_powers(b, began, top.y), row_powers(c, began, top.z), row_powers(d, began, top.w));
+    let lse = top + logs(max(panel_total(parts, thread), vec4f(SMALLEST)));
+    let mass = select(vec4f(), given, has);
+    let f = potential_of(mass, lse, params.leak_rows * temperature);
+    first_quad = with_rows(first_quad, a[0], b[0], c[0], d[0], f);
+    if (QUADS > 1u) { second = with_rows(second, a[1], b[1], c[1], d[1], f); }
+    if (QUADS > 2u) { third = with_rows(third, a[2], b[2], c[2], d[2], f); }
+    if (QUADS > 3u) { fourth = with_rows(fourth, a[3], b[3], c[3], d[3], f); }
+    if (lane < 4u && first + lane < params.n) {
+      let own = first + lane;
+      state[row_state(matrix, 0u, own)] = f[lane];
+      state[row_state(matrix, 1u, own)] = select(0.0, 1.0, mass[lane] > 0.0);
+      state[row_state(matrix, 3u, own)] = mass[lane];
+      state[row_state(matrix, 4u, own)] = select(0.0, share_of(f[lane] + lse[lane]), mass[lane] > 0.0);
     }
   }
+  let at = place.panel * 2u * width();
+  keep_partials(at, lane, mat4x4f(first_quad.peak, second.peak, third.peak, fourth.peak));
+  keep_partials(at + width(), lane, mat4x4f(first_quad.sum, second.sum, third.sum, fourth.sum));
 }
 
 struct Vector {
@@ -182,38 +166,50 @@ fn vector_of(id: u32) -> Vector {
 
 // First iteration, columns: g, v = 1, v₀.
 @compute @workgroup_size(256)
-fn sweep_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = vector_of(linear_workgroup(group, groups) * 256u + lane);
-  if (own.matrix >= params.count) { return; }
-  let matrix = own.matrix;
-  let j = own.index;
-  if (j < params.m) {
-    let leak = params.leak_columns * temperature_at(1u);
-    let first = matrix * params.panels * 2u * params.m + j;
-    var peak = PADDING;
-    for (var k = 0u; k < params.panels; k++) { peak = max(peak, partials[first + k * 2u * params.m]); }
-    let has = peak > 0.5 * PADDING;
-    let top = select(0.0, peak, has);
-    var sum = 0.0;
-    for (var k = 0u; k < params.panels; k++) {
-      sum += partials[first + (k * 2u + 1u) * params.m] * share_of(partials[first + k * 2u * params.m] - top);
-    }
-    let mass = select(0.0, state[column_state(matrix, 2u, j)], has);
-    let lse = top + log(max(sum, SMALLEST));
-    let g = damped(mass, lse, leak);
-    let began = state[column_state(matrix, 0u, j)];
-    state[column_state(matrix, 0u, j)] = g;
-    state[column_state(matrix, 1u, j)] = select(0.0, 1.0, mass > 0.0);
-    state[column_state(matrix, 2u, j)] = mass;
-    state[column_state(matrix, 3u, j)] = select(0.0, share_of(g + lse), mass > 0.0);
-    if (params.record == 2u) {
-      // v₀ = exp(g₀ − g₁); where masses are met it is known without a logarithm.
-      let v0 = select(share_of(began + top) * sum * safe_inverse(mass), share_of(began - g), params.leak_columns > 0.0);
-      write_record(matrix, params.history - params.m + j, select(0.0, v0, mass > 0.0));
-    }
+fn sweep_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let parts = stacks() + (params.n + 255u) / 256u;
+  let matrix = linear_workgroup(group, groups) / parts;
+  let part = linear_workgroup(group, groups) % parts;
+  if (matrix >= params.count) { return; }
+  if (part >= stacks()) {
+    remember_row(matrix, 1u, (part - stacks()) * 256u + thread);
+    return;
   }
-  remember_row(matrix, 1u, own.index);
-  remember_column(matrix, 1u, own.index);
+  let first = matrix * params.panels * 2u * width() + stack_quad(part, thread);
+  var peak = vec4f(PADDING);
+  for (var k = thread / 8u; k < params.panels; k += 32u) { peak = max(peak, partials[first + k * 2u * width()]); }
+  panel_parts[thread] = peak;
+  workgroupBarrier();
+  for (var k = 0u; k < 32u; k++) { peak = max(peak, panel_parts[k * 8u + thread % 8u]); }
+  let top = select(vec4f(), peak, peak > vec4f(0.5 * PADDING));
+  var share = vec4f();
+  for (var k = thread / 8u; k < params.panels; k += 32u) {
+    let at = first + k * 2u * width();
+    share += partials[at + width()] * power(partials[at] - top);
+  }
+  let sum = stack_total(share, thread);
+  workgroupBarrier();
+  if (thread < 8u) { panel_parts[thread] = peak; }
+  workgroupBarrier();
+  let j = part * 32u + thread;
+  if (thread >= 32u || j >= params.m) { return; }
+  let own_peak = panel_parts[thread / 4u][thread % 4u];
+  let has = own_peak > 0.5 * PADDING;
+  let base = select(0.0, own_peak, has);
+  let mass = select(0.0, state[column_state(matrix, 2u, j)], has);
+  let lse = base + accurate_log(max(sum, SMALLEST));
+  let g = damped(mass, lse, params.leak_columns * temperature_at(1u));
+  let began = state[column_state(matrix, 0u, j)];
+  state[column_state(matrix, 0u, j)] = g;
+  state[column_state(matrix, 1u, j)] = select(0.0, 1.0, mass > 0.0);
+  state[column_state(matrix, 2u, j)] = mass;
+  state[column_state(matrix, 3u, j)] = select(0.0, share_of(g + lse), mass > 0.0);
+  if (params.record == 2u) {
+    // v₀ = exp(g₀ − g₁); where masses are met it is known without a logarithm.
+    let v0 = select(share_of(began + base) * sum * safe_inverse(mass), share_of(began - g), params.leak_columns > 0.0);
+    write_record(matrix, params.history - params.m + j, select(0.0, v0, mass > 0.0));
+  }
+  remember_column(matrix, 1u, j);
 }
 
 // Potentials from the temperature of the iteration before to that of iteration t, where annealing changes it.
@@ -226,114 +222,118 @@ fn cool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (own.index < params.m) { state[column_state(own.matrix, 0u, own.index)] *= ratio; }
 }
 
-// Rows of iteration t: the next u, and the panel's share of kernelᵀ u and of the error before the iteration.
-@compute @workgroup_size(256)
-fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = linear_workgroup(group, groups);
-  if (index >= params.count * params.panels) { return; }
-  let matrix = index / params.panels;
-  let begin = (index % params.panels) * params.panel_rows;
-  let end = min(begin + params.panel_rows, params.n);
-  let temperature = temperature_at(params.t);
-  let leak = params.leak_rows * temperature;
-  if (lane == 0u) { stopped = u32(is_done(matrix)); }
-  let done = workgroupUniformLoad(&stopped) == 1u;
-  var v: array<f32, 16>;
-  var g: array<f32, 16>;
-  var sums: array<f32, 16>;
-  var error = 0.0;
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    if (j < params.m) {
-      v[k] = state[column_state(matrix, 1u, j)];
-      g[k] = state[column_state(matrix, 0u, j)];
-    }
-  }
-  for (var first = begin; first < select(end, begin, done); first += 4u) {
-    var f = vec4f();
-    var u = vec4f();
-    var mass = vec4f();
-    for (var r = 0u; r < 4u; r++) {
-      if (first + r < end) {
-        f[r] = state[row_state(matrix, 0u, first + r)];
-        u[r] = state[row_state(matrix, 1u, first + r)];
-        mass[r] = state[row_state(matrix, 3u, first + r)];
-      }
-    }
-    if (params.fresh == 1u) { load_logits(matrix, first, end, lane, temperature, false); }
-    for (var k = 0u; k < COLUMNS; k++) {
-      let j = lane + 256u * k;
-      var quad = vec4f();
-      if (params.fresh == 1u) { quad = power(quads[k] + f + g[k]); }
-      for (var r = 0u; r < 4u; r++) {
-        if (first + r < end && j < params.m) {
-          let at = element(matrix, first + r, j);
-          if (params.fresh == 1u) { kernel[at] = quad[r]; } else { quad[r] = kernel[at]; }
-        }
-      }
-      quads[k] = quad;
-    }
-    var sum = vec4f();
-    for (var k = 0u; k < COLUMNS; k++) { sum += quads[k] * v[k]; }
-    sum = panel_total(sum, lane);
-    let next = scaling(sum, mass, f, leak);
-    error += dot(sum * abs(next - u), vec4f(1.0));
-    for (var k = 0u; k < COLUMNS; k++) { sums[k] += dot(quads[k], next); }
-    if (lane < 4u && first + lane < end) {
-      state[row_state(matrix, 2u, first + lane)] = next[lane];
-      state[row_state(matrix, 4u, first + lane)] = next[lane] * sum[lane];
-    }
-  }
-  if (done) { return; }
-  let part = index * (params.m + 1u);
-  if (lane == 0u) { partials[part] = error; }
-  for (var k = 0u; k < COLUMNS; k++) {
-    let j = lane + 256u * k;
-    if (j < params.m) { partials[part + 1u + j] = sums[k]; }
-  }
+// exp(logits + f + g) of a row, `kept` unless it is behind the last one; 0 where the row is out.
+fn new_row(matrix: u32, i: u32, lane: u32, mass: f32, masses: mat4x4f, f: f32, g: mat4x4f, kept: bool) -> mat4x4f {
+  var row = tempered_row(matrix, i, lane, mass, masses, temperature_at(params.t), false);
+  row[0] = power(row[0] + f + g[0]);
+  if (QUADS > 1u) { row[1] = power(row[1] + f + g[1]); }
+  if (QUADS > 2u) { row[2] = power(row[2] + f + g[2]); }
+  if (QUADS > 3u) { row[3] = power(row[3] + f + g[3]); }
+  if (kept) { keep_row(matrix, i, lane, row); }
+  return row;
 }
 
-// Whether a matrix is done after the iteration before t; after the last one (t = iterations + 1) all are. One thread each.
-@compute @workgroup_size(64)
-fn decide(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let matrix = linear_workgroup(group, groups) * 64u + lane;
-  if (matrix >= params.count || is_done(matrix)) { return; }
-  var error = 0.0;
-  for (var k = 0u; k < params.panels; k++) { error += partials[(matrix * params.panels + k) * (params.m + 1u)]; }
-  if (error <= params.tolerance || params.t > params.iterations) {
+// Rows of iteration t: the next u, its part of the error before the iteration, and the panel's share of kernelᵀ u.
+@compute @workgroup_size(256)
+fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let place = place_of(linear_workgroup(group, groups), thread);
+  if (linear_workgroup(group, groups) >= params.count * params.panels * LANES / 256u) { return; }
+  let matrix = place.matrix;
+  let lane = place.lane;
+  if (thread == 0u) { stopped = u32(is_done(matrix)); }
+  if (workgroupUniformLoad(&stopped) == 1u) { return; }
+  let leak = params.leak_rows * temperature_at(params.t);
+  let v = column_numbers(matrix, 1u, lane);
+  var g = mat4x4f();
+  var masses = mat4x4f();
+  if (RENEW == 1u) {
+    g = column_numbers(matrix, 0u, lane);
+    masses = column_numbers(matrix, 2u, lane);
+  }
+  var sums = mat4x4f();
+  for (var step = 0u; step < params.panel_rows; step += 4u) {
+    let first = place.begin + step;
+    let i = rows_from(first);
+    let f = row_numbers(matrix, 0u, first);
+    let has = has_rows(first);
+    let mass = select(vec4f(), row_numbers(matrix, 3u, first), has);
+    var a = mat4x4f();
+    var b = mat4x4f();
+    var c = mat4x4f();
+    var d = mat4x4f();
+    if (RENEW == 1u) {
+      a = new_row(matrix, i.x, lane, mass.x, masses, f.x, g, has.x);
+      b = new_row(matrix, i.y, lane, mass.y, masses, f.y, g, has.y);
+      c = new_row(matrix, i.z, lane, mass.z, masses, f.z, g, has.z);
+      d = new_row(matrix, i.w, lane, mass.w, masses, f.w, g, has.w);
+    } else {
+      a = kernel_row(matrix, i.x, lane);
+      b = kernel_row(matrix, i.y, lane);
+      c = kernel_row(matrix, i.z, lane);
+      d = kernel_row(matrix, i.w, lane);
+    }
+    let sum = panel_total(vec4f(row_dot(a, v), row_dot(b, v), row_dot(c, v), row_dot(d, v)), thread);
+    let next = scaling(sum, mass, f, leak);
+    sums = plus_row(plus_row(plus_row(plus_row(sums, a, next.x), b, next.y), c, next.z), d, next.w);
+    if (lane < 4u && first + lane < params.n) {
+      let own = first + lane;
+      state[row_state(matrix, 2u, own)] = next[lane];
+      state[row_state(matrix, 4u, own)] = next[lane] * sum[lane];
+      state[row_state(matrix, 5u, own)] = sum[lane] * abs(next[lane] - state[row_state(matrix, 1u, own)]);
+    }
+  }
+  keep_partials(place.panel * width(), lane, sums);
+}
+
+// Whether a matrix is done after the iteration before t; after the last one (t = iterations + 1) all are. LANES is 256.
+@compute @workgroup_size(256)
+fn decide(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let matrix = linear_workgroup(group, groups);
+  if (matrix >= params.count) { return; }
+  var part = 0.0;
+  for (var i = thread; i < params.n; i += 256u) { part += state[row_state(matrix, 5u, i)]; }
+  let error = panel_total(vec4f(part), thread).x;
+  if (thread == 0u && !is_done(matrix) && (error <= params.tolerance || params.t > params.iterations)) {
     state[ran_at(matrix)] = f32(params.t - 1u);
     state[ran_at(matrix) + 1u] = error;
   }
 }
 
+fn take_row(matrix: u32, i: u32, absorb: bool) {
+  if (i >= params.n || is_done(matrix)) { return; }
+  let mass = state[row_state(matrix, 3u, i)];
+  let u = state[row_state(matrix, 2u, i)];
+  state[row_state(matrix, 1u, i)] = u;
+  if (absorb && mass > 0.0) { state[row_state(matrix, 0u, i)] += accurate_log(max(u, SMALLEST)); }
+  remember_row(matrix, params.t, i);
+  if (absorb) { state[row_state(matrix, 1u, i)] = select(0.0, 1.0, mass > 0.0); }
+}
+
 // Columns of iteration t: v, and the row's u; where the block ends both are absorbed.
 @compute @workgroup_size(256)
-fn scale_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = vector_of(linear_workgroup(group, groups) * 256u + lane);
-  if (own.matrix >= params.count || is_done(own.matrix)) { return; }
-  let matrix = own.matrix;
+fn scale_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let parts = stacks() + (params.n + 255u) / 256u;
+  let matrix = linear_workgroup(group, groups) / parts;
+  let part = linear_workgroup(group, groups) % parts;
+  if (matrix >= params.count) { return; }
   let absorb = ends_block(params.t) && params.t < params.iterations;
-  if (own.index < params.n) {
-    let mass = state[row_state(matrix, 3u, own.index)];
-    let u = state[row_state(matrix, 2u, own.index)];
-    state[row_state(matrix, 1u, own.index)] = u;
-    if (absorb && mass > 0.0) { state[row_state(matrix, 0u, own.index)] += log(max(u, SMALLEST)); }
-    remember_row(matrix, params.t, own.index);
-    if (absorb) { state[row_state(matrix, 1u, own.index)] = select(0.0, 1.0, mass > 0.0); }
+  if (part >= stacks()) {
+    take_row(matrix, (part - stacks()) * 256u + thread, absorb);
+    return;
   }
-  if (own.index < params.m) {
-    let j = own.index;
-    var sum = 0.0;
-    for (var k = 0u; k < params.panels; k++) { sum += partials[(matrix * params.panels + k) * (params.m + 1u) + 1u + j]; }
-    let mass = state[column_state(matrix, 2u, j)];
-    let leak = params.leak_columns * temperature_at(params.t);
-    let v = scaling(vec4f(sum), vec4f(mass), vec4f(state[column_state(matrix, 0u, j)]), leak).x;
-    state[column_state(matrix, 1u, j)] = v;
-    state[column_state(matrix, 3u, j)] = v * sum;
-    if (absorb && mass > 0.0) { state[column_state(matrix, 0u, j)] += log(max(v, SMALLEST)); }
-    remember_column(matrix, params.t, j);
-    if (absorb) { state[column_state(matrix, 1u, j)] = select(0.0, 1.0, mass > 0.0); }
-  }
+  var share = vec4f();
+  for (var k = thread / 8u; k < params.panels; k += 32u) { share += partials[(matrix * params.panels + k) * width() + stack_quad(part, thread)]; }
+  let sum = stack_total(share, thread);
+  let j = part * 32u + thread;
+  if (thread >= 32u || j >= params.m || is_done(matrix)) { return; }
+  let mass = state[column_state(matrix, 2u, j)];
+  let leak = params.leak_columns * temperature_at(params.t);
+  let v = scaling(vec4f(sum), vec4f(mass), vec4f(state[column_state(matrix, 0u, j)]), leak).x;
+  state[column_state(matrix, 1u, j)] = v;
+  state[column_state(matrix, 3u, j)] = v * sum;
+  if (absorb && mass > 0.0) { state[column_state(matrix, 0u, j)] += accurate_log(max(v, SMALLEST)); }
+  remember_column(matrix, params.t, j);
+  if (absorb) { state[column_state(matrix, 1u, j)] = select(0.0, 1.0, mass > 0.0); }
 }
 
 // Final potentials, u and v being absorbed, and what the record says of the run.
@@ -344,7 +344,7 @@ fn close(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   let matrix = own.matrix;
   if (own.index < params.n) {
     let mass = state[row_state(matrix, 3u, own.index)];
-    let f = state[row_state(matrix, 0u, own.index)] + log(max(state[row_state(matrix, 1u, own.index)], SMALLEST));
+    let f = state[row_state(matrix, 0u, own.index)] + accurate_log(max(state[row_state(matrix, 1u, own.index)], SMALLEST));
     state[row_state(matrix, 2u, own.index)] = select(EXCLUDED, f, mass > 0.0);
     if (params.record > 0u) {
       write_record(matrix, 2u + own.index, select(EXCLUDED, f, mass > 0.0));
@@ -353,7 +353,7 @@ fn close(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   }
   if (own.index < params.m) {
     let mass = state[column_state(matrix, 2u, own.index)];
-    let g = state[column_state(matrix, 0u, own.index)] + log(max(state[column_state(matrix, 1u, own.index)], SMALLEST));
+    let g = state[column_state(matrix, 0u, own.index)] + accurate_log(max(state[column_state(matrix, 1u, own.index)], SMALLEST));
     state[column_state(matrix, 3u, own.index)] = select(EXCLUDED, g, mass > 0.0);
     if (params.record > 0u) {
       write_record(matrix, 2u + params.n + own.index, select(EXCLUDED, g, mass > 0.0));
@@ -372,21 +372,30 @@ fn close(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   for (var k = params.history + ran * params.history_stride + own.index; k < params.record_stride; k += longest) { write_record(matrix, k, 0.0); }
 }
 
-// The plan, one thread an element: u kernel v, or from potentials after a single iteration and for log P.
+// The plan: u kernel v, or from potentials after a single iteration and for log P. A workgroup writes 1024 neighbours of one row of memory.
 @compute @workgroup_size(256)
-fn finish(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let id = linear_workgroup(group, groups) * 256u + lane;
-  if (id >= params.count * params.n * params.m) { return; }
-  let matrix = id / (params.n * params.m);
-  let i = id / params.m % params.n;
-  let j = id % params.m;
-  let at = element(matrix, i, j);
-  if (params.plan == 1u && params.fresh == 0u) {
-    kernel[at] *= state[row_state(matrix, 1u, i)] * state[column_state(matrix, 1u, j)];
-    return;
+fn finish(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let length = max(params.row_step, params.column_step);
+  let lines = params.n * params.m / length;
+  let chunks = (length + 1023u) / 1024u;
+  let line = linear_workgroup(group, groups) / chunks;
+  let matrix = line / lines;
+  if (matrix >= params.count) { return; }
+  let first = linear_workgroup(group, groups) % chunks * 1024u + thread;
+  for (var k = first; k < min(first + 1024u, length); k += 256u) {
+    let i = select(line % lines, k, params.turned == 1u);
+    let j = select(k, line % lines, params.turned == 1u);
+    result[line * length + k] = entry(matrix, i, j);
   }
-  let logit = tempered(matrix, i, j, params.temperature, false);
+}
+fn entry(matrix: u32, i: u32, j: u32) -> f32 {
+  if (params.plan == 1u && RENEW == 0u) {
+    let share = kernel[(matrix * params.n + i) * width() + j / 4u][j % 4u];
+    return share * state[row_state(matrix, 1u, i)] * state[column_state(matrix, 1u, j)];
+  }
+  let alive = state[row_state(matrix, 3u, i)] > 0.0 && state[column_state(matrix, 2u, j)] > 0.0;
+  let logit = tempered(matrix, i, j, alive, params.temperature, false);
   let exponent = logit + state[row_state(matrix, 2u, i)] + state[column_state(matrix, 3u, j)];
   let shown = select(EXCLUDED, max(EXCLUDED, exponent), logit > 0.5 * PADDING);
-  kernel[at] = select(shown, share_of(shown), params.plan == 1u);
+  return select(shown, share_of(shown), params.plan == 1u);
 }

@@ -4,22 +4,29 @@ import { type BufferRef, type Call, grid, input, type Limits, output, type Pass,
 import { type BackwardAttrs, BLOCK, endsBlock, type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
 import { adjointFields, massFields, operandsOf, PLANS, RECORDS, UNREAD } from "./plan-resident.ts";
 
-/** Rows that a workgroup reads per pass; more rows are fewer partial sums and fewer workgroups. */
-const PANEL_ROWS = 16;
-const LARGE_PANEL_ROWS = 32;
-/** From this side on panels have LARGE_PANEL_ROWS. */
-export const LARGE_PANELS = 1024;
+/** Rows of a panel: more are fewer partial sums and fewer workgroups. */
+const PANEL_ROWS = 8;
+const WIDE_PANEL_ROWS = 16;
 
 const THREADS = 256;
 const TILE = 64;
+/** Quads whose panels one workgroup adds up. */
+const STACK = 8;
+/** Elements of the plan that one workgroup writes. */
+const CHUNK = 1024;
 
 /** What the passes over several workgroups per matrix share. */
 const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) => {
   const { attrs } = call;
   const { count, n, m, rowStep, columnStep } = orient(call.inputs[0].shape, attrs.order);
   const { size, history, stride } = recordLayout(n, m, attrs);
-  const panelRows = n >= LARGE_PANELS ? LARGE_PANEL_ROWS : PANEL_ROWS;
-  const panels = Math.ceil(n / panelRows);
+  const width = Math.ceil(m / 4);
+  // Threads across a row: enough that each has one quad, as far as there are so many.
+  const lanes = [16, 32, 64, 128].find((some) => width <= some) ?? THREADS;
+  const panelRows = lanes === THREADS ? WIDE_PANEL_ROWS : PANEL_ROWS;
+  const together = THREADS / lanes;
+  const groups = Math.ceil(n / (panelRows * together));
+  const panels = groups * together;
   return {
     params: {
       count,
@@ -35,19 +42,21 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
       history,
       history_stride: stride,
     },
-    constants: { COLUMNS: Math.ceil(m / THREADS), BLOCK },
-    panelGrid: grid(count * panels, limits),
+    width,
+    constants: { LANES: lanes, QUADS: Math.ceil(width / lanes), BLOCK },
+    panelGrid: grid(count * groups, limits),
+    stacks: (rows: number): Pass["workgroups"] => grid(count * (Math.ceil(width / STACK) + Math.ceil(rows / THREADS)), limits),
     vectors: grid(Math.ceil((count * Math.max(n, m)) / THREADS), limits),
   };
 };
 
 export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const { iterations, annealed, checkEvery, error, plan, record } = call.attrs;
-  const { params, constants, panelGrid, vectors } = frame(call, limits);
+  const { params, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
   const { count, n, m, panels } = params;
   if (count === 0) return { passes: [] };
   const { has, ref, step } = operandsOf(call, 1, count);
-  const temporary = [count * (5 * n + 4 * m + 2), count * panels * (2 * m + 1)];
+  const temporary = [count * (6 * n + 4 * m + 2), count * panels * 8 * width, count * n * 4 * width];
   const extra = (size: number): BufferRef => scratch(temporary.push(size) - 1);
   const fields = { ...massFields(call, count, n, m), started: Number(has("start")), start_step: step("start", m) };
   const sized = { ...fields, gate: has("sizes") ? 2 : 0, gate_step: step("sizes", 2) };
@@ -57,43 +66,47 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
     rows: ref("rows", UNREAD),
     columns: ref("columns", UNREAD),
     start: ref("start", UNREAD),
-    kernel: plan === "none" ? extra(count * n * m) : output(0),
+    kernel: scratch(2),
     state: scratch(0),
     partials: scratch(1),
     record: record === "none" ? extra(1) : output(1),
+    result: plan === "none" ? extra(1) : output(0),
   };
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number, fresh = false): Pass => ({
     shader: shaders.streamed,
     entry,
-    constants,
-    params: { ...params, ...(entry === "open" ? sized : masked), t, fresh: Number(fresh), plan: PLANS[plan], record: RECORDS[record] },
+    constants: { ...constants, RENEW: Number(fresh), ...(entry === "decide" && { LANES: THREADS }) },
+    params: { ...params, ...(entry === "open" ? sized : masked), t, plan: PLANS[plan], record: RECORDS[record] },
     bind: { ...bind, gate: entry === "open" ? ref("sizes", UNREAD) : ref("mask", UNREAD) },
     workgroups,
   });
-  const decisions = grid(Math.ceil(count / 64), limits);
+  const decisions = grid(count, limits);
   const passes = [
     pass("open", grid(Math.ceil((count * (n + m)) / THREADS), limits), 1),
     pass("sweep", panelGrid, 1),
-    pass("sweep_columns", vectors, 1),
+    pass("sweep_columns", stacks(n), 1),
   ];
+  const { rowStep, columnStep } = orient(call.inputs[0].shape, call.attrs.order);
+  const line = Math.max(rowStep, columnStep);
+  const chunks = grid(count * ((n * m) / line) * Math.ceil(line / CHUNK), limits);
   let fresh = true;
   for (let t = 2; t <= iterations; t++) {
     if (t <= annealed + 1) passes.push(pass("cool", vectors, t));
     passes.push(pass("scale", panelGrid, t, fresh));
     if (checkEvery > 0 && t - 1 > annealed && (t - 1) % checkEvery === 0) passes.push(pass("decide", decisions, t));
-    passes.push(pass("scale_columns", vectors, t));
+    passes.push(pass("scale_columns", stacks(n), t));
     fresh = endsBlock(t, annealed) && t < iterations;
   }
   // Half an iteration more tells how far off the result is.
   if (error) passes.push(pass("scale", panelGrid, iterations + 1, iterations === 1), pass("decide", decisions, iterations + 1));
   passes.push(pass("close", vectors, iterations));
-  if (plan !== "none") passes.push(pass("finish", grid(Math.ceil((count * n * m) / THREADS), limits), iterations, iterations === 1 && !error));
+  if (plan !== "none") passes.push(pass("finish", chunks, iterations, iterations === 1 && !error));
   return { scratch: temporary, passes };
 };
 
 export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
   const { iterations, annealed, vectors: wanted } = call.attrs;
-  const { params, constants, panelGrid, vectors } = frame(call, limits);
+  const { params, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
   const { count, n, m, panels } = params;
   if (count === 0) return { passes: [] };
   const { fields, bind: operands } = adjointFields(call, count, n, m);
@@ -103,21 +116,22 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
     left: scratch(0),
     right: scratch(1),
     partials: scratch(2),
+    kernel: scratch(4),
   };
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number): Pass => ({
     shader: shaders.streamedBackward,
     entry,
-    constants,
+    constants: { ...constants, RENEW: Number(entry === "step" && t <= annealed) },
     params: { ...params, ...fields, t },
     bind,
     workgroups,
   });
   const tiles = grid(count * Math.ceil(n / TILE) * Math.ceil(m / TILE), limits);
-  const passes = [pass("anchor", vectors, 0), pass("start", panelGrid, 0), pass("start_columns", vectors, 0)];
-  for (let t = iterations; t > annealed; t--) passes.push(pass("step", panelGrid, t), pass("step_columns", vectors, t));
+  const passes = [pass("anchor", vectors, 0), pass("start", panelGrid, 0), pass("start_columns", stacks(0), 0)];
+  for (let t = iterations; t > annealed; t--) passes.push(pass("step", panelGrid, t), pass("step_columns", stacks(0), t));
   passes.push(pass("assemble", tiles, 0));
-  for (let t = annealed; t >= 1; t--) passes.push(pass("step", panelGrid, t), pass("step_columns", vectors, t), pass("assemble", tiles, t));
+  for (let t = annealed; t >= 1; t--) passes.push(pass("step", panelGrid, t), pass("step_columns", stacks(0), t), pass("assemble", tiles, t));
   passes.push(pass("close", vectors, 0));
   const size = count * 2 * iterations;
-  return { scratch: [size * n, size * m, count * panels * m, count * (n + 2 * m)], passes };
+  return { scratch: [size * n, size * m, count * panels * 4 * width, count * (n + 2 * m), count * n * 4 * width], passes };
 };

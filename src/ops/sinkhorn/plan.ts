@@ -7,7 +7,6 @@ import * as streamed from "./plan-streamed.ts";
 import * as tiny from "./plan-tiny.ts";
 
 export { RESIDENT } from "./plan-resident.ts";
-export { LARGE_PANELS } from "./plan-streamed.ts";
 
 /** The regime of runs that are not tiny. It depends on the size of a matrix alone, so that any split of a batch gives the same bits. */
 const regime = (call: Call<ForwardAttrs> | Call<BackwardAttrs>): typeof resident | typeof streamed => {

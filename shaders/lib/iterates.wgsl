@@ -12,12 +12,10 @@ fn damped(mass: f32, lse: f32, leak: f32) -> f32 { return potential_of(vec4f(mas
 fn safe_inverse(x: f32) -> f32 { return inverse(vec4f(x)).x; }
 
 // Logit over the temperature, PADDING where the entry is out: where row or column are not `alive`, or masked. Never a branch around the load.
-fn tempered(matrix: u32, i: u32, j: u32, alive: bool, temperature: f32, report: bool) -> f32 {
-  let at = i * params.row_step + min(j, params.m - 1u) * params.column_step;
-  let word = logits[matrix * params.n * params.m + at];
+fn tempered(matrix: u32, i: u32, j: u32, alive: bool, temperature: f32) -> f32 {
+  let at = i * params.row_step + j * params.column_step;
   let open = alive && is_open(matrix, at);
-  if (report && open && is_broken(word)) { report_fault(params.fault | NUMBER, word); }
-  return select(PADDING, scaled_logit(word, temperature), open);
+  return select(PADDING, scaled_logit(logits[matrix * params.n * params.m + at], temperature), open);
 }
 
 fn write_record(matrix: u32, at: u32, value: f32) { record[matrix * params.record_stride + at] = value; }

@@ -2,7 +2,7 @@
 // includes lib/iterates.wgsl and declares its bindings.
 // Numbers of the columns of a quad, and of all columns of a thread; `beyond` behind the last one.
 fn column_quad(matrix: u32, which: u32, quad: u32, beyond: f32) -> vec4f {
-  let j = vec4u(4u * quad) + vec4u(0u, 1u, 2u, 3u);
+  let j = quad_columns(quad);
   let at = vec4u(column_state(matrix, which, 0u)) + min(j, vec4u(params.m - 1u));
   return select(vec4f(beyond), vec4f(state[at.x], state[at.y], state[at.z], state[at.w]), j < vec4u(params.m));
 }
@@ -19,24 +19,34 @@ fn row_numbers(matrix: u32, which: u32, first: u32) -> vec4f {
   return vec4f(state[at.x], state[at.y], state[at.z], state[at.w]);
 }
 
-// Logits of a quad over the temperature, PADDING for entries that are out.
-fn tempered_quad(matrix: u32, i: u32, quad: u32, masses: vec4f, temperature: f32, report: bool) -> vec4f {
-  let j = 4u * quad;
-  let alive = masses > vec4f();
-  return vec4f(
-    tempered(matrix, i, j, alive.x, temperature, report), tempered(matrix, i, j + 1u, alive.y, temperature, report),
-    tempered(matrix, i, j + 2u, alive.z, temperature, report), tempered(matrix, i, j + 3u, alive.w, temperature, report));
+// Logits of a quad over the temperature, PADDING for entries that are out: where row or column have no mass, or masked.
+fn tempered_quad(matrix: u32, i: u32, quad: u32, temperature: f32, report: bool) -> vec4f {
+  let j = quad_columns(quad);
+  let at = vec4u(i * params.row_step) + min(j, vec4u(params.m - 1u)) * params.column_step;
+  let origin = matrix * params.n * params.m;
+  let words = vec4u(logits[origin + at.x], logits[origin + at.y], logits[origin + at.z], logits[origin + at.w]);
+  var open = (column_quad(matrix, 2u, quad, 0.0) > vec4f()) & vec4<bool>(state[row_state(matrix, 3u, i)] > 0.0);
+  if (params.gate == GATE_MASK) {
+    let first = matrix * params.gate_step;
+    open &= vec4u(gate[first + at.x], gate[first + at.y], gate[first + at.z], gate[first + at.w]) != vec4u();
+  }
+  let broken = open & are_broken(words);
+  if (report && any(broken)) {
+    report_fault(params.fault | NUMBER, select(select(select(words.w, words.z, broken.z), words.y, broken.y), words.x, broken.x));
+  }
+  return select(vec4f(PADDING), scaled_logits(words, temperature), open);
 }
-// Those of a thread in row i, of which `mass` is the mass; `masses` are those of its columns, 0 where it has none.
-fn tempered_row(matrix: u32, i: u32, lane: u32, mass: f32, masses: mat4x4f, temperature: f32, report: bool) -> mat4x4f {
-  let own = select(0.0, 1.0, mass > 0.0);
-  let none = vec4f(PADDING);
-  var row = mat4x4f(none, none, none, none);
-  row[0] = tempered_quad(matrix, i, quad_of(lane, 0u), own * masses[0], temperature, report);
-  if (QUADS > 1u) { row[1] = tempered_quad(matrix, i, quad_of(lane, 1u), own * masses[1], temperature, report); }
-  if (QUADS > 2u) { row[2] = tempered_quad(matrix, i, quad_of(lane, 2u), own * masses[2], temperature, report); }
-  if (QUADS > 3u) { row[3] = tempered_quad(matrix, i, quad_of(lane, 3u), own * masses[3], temperature, report); }
-  return row;
+// Those of a thread in four rows, as they are or (`whole`) as exp(logits + f + g), take their place in the kernel, from where the thread reads them
+// again. A loop: written out for every quad it would be most of the program.
+fn fill_rows(matrix: u32, first: u32, lane: u32, temperature: f32, whole: bool) {
+  for (var i = first; i < min(first + 4u, params.n); i++) {
+    let f = state[row_state(matrix, 0u, i)];
+    for (var quad = lane; quad < width(); quad += LANES) {
+      var filling = tempered_quad(matrix, i, quad, temperature, !whole);
+      if (whole) { filling = power(filling + f + column_quad(matrix, 0u, quad, 0.0)); }
+      kernel[kernel_place(matrix, i, quad)] = filling;
+    }
+  }
 }
 
 fn largest(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }

@@ -81,13 +81,22 @@ fn plus_row(sums: mat4x4f, a: mat4x4f, u: f32) -> mat4x4f {
   return result;
 }
 
-fn kernel_row(matrix: u32, i: u32, lane: u32) -> mat4x4f {
-  let at = (matrix * params.n + i) * width();
-  var row = mat4x4f();
-  row[0] = kernel[at + quad_of(lane, 0u)];
-  if (QUADS > 1u) { row[1] = kernel[at + quad_of(lane, 1u)]; }
-  if (QUADS > 2u) { row[2] = kernel[at + quad_of(lane, 2u)]; }
-  if (QUADS > 3u) { row[3] = kernel[at + quad_of(lane, 3u)]; }
+// Neighbouring columns of a quad, of which those behind the last one do not count.
+fn quad_columns(quad: u32) -> vec4u { return vec4u(4u * quad) + vec4u(0u, 1u, 2u, 3u); }
+fn kernel_place(matrix: u32, i: u32, quad: u32) -> u32 { return (matrix * params.n + i) * width() + quad; }
+fn kernel_quad(at: u32, lane: u32, k: u32, has: bool, beyond: f32) -> vec4f {
+  return select(vec4f(beyond), kernel[at + quad_of(lane, k)], has && owns(lane, k));
+}
+// The quads of a thread in row i, `beyond` where the row or the matrix ends before.
+fn kernel_row(matrix: u32, i: u32, lane: u32, beyond: f32) -> mat4x4f {
+  let at = kernel_place(matrix, min(i, params.n - 1u), 0u);
+  let has = i < params.n;
+  let none = vec4f(beyond);
+  var row = mat4x4f(none, none, none, none);
+  row[0] = kernel_quad(at, lane, 0u, has, beyond);
+  if (QUADS > 1u) { row[1] = kernel_quad(at, lane, 1u, has, beyond); }
+  if (QUADS > 2u) { row[2] = kernel_quad(at, lane, 2u, has, beyond); }
+  if (QUADS > 3u) { row[3] = kernel_quad(at, lane, 3u, has, beyond); }
   return row;
 }
 fn keep_partials(at: u32, lane: u32, sums: mat4x4f) {

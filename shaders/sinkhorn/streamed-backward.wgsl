@@ -65,7 +65,6 @@ fn history_at(t: u32) -> u32 { return params.history + (t - 1u) * params.history
 fn left_at(matrix: u32, index: u32) -> u32 { return (matrix * 2u * params.iterations + index) * params.n; }
 fn right_at(matrix: u32, index: u32) -> u32 { return (matrix * 2u * params.iterations + index) * params.m; }
 fn dvectors_at(matrix: u32) -> u32 { return matrix * (params.n + 2u * params.m); }
-fn element(matrix: u32, i: u32, j: u32) -> u32 { return matrix * params.n * params.m + i * params.row_step + j * params.column_step; }
 
 // 1 / mass, 0 without; and the same of what was reached after the half-step of iteration t.
 fn inverse_row(matrix: u32, i: u32) -> f32 { return recorded(matrix, 2u + params.n + params.m + i); }
@@ -79,29 +78,6 @@ fn reached_column(matrix: u32, t: u32, j: u32) -> f32 {
   return recorded(matrix, history_at(t) + 2u * params.n + params.m + j);
 }
 fn damp(leak: f32, temperature: f32) -> f32 { return 1.0 / (1.0 + leak * temperature); }
-
-// exp(logits / temperature + f + g) with potentials at offset `at` of the record.
-fn kernel_at(matrix: u32, i: u32, j: u32, temperature: f32, at: u32) -> f32 {
-  let f = recorded(matrix, at + i);
-  let g = recorded(matrix, at + params.n + j);
-  if (f <= EXCLUDED || g <= EXCLUDED) { return 0.0; }
-  if (params.masked == 1u && mask[matrix * params.mask_step + i * params.row_step + j * params.column_step] == 0u) { return 0.0; }
-  return power(vec4f(scaled_logit(logits[element(matrix, i, j)], temperature) + f + g)).x;
-}
-
-// P, from whatever there is of it.
-fn share_at(matrix: u32, i: u32, j: u32) -> f32 {
-  if (params.matrix == 2u) { return kernel_at(matrix, i, j, params.temperature, 2u); }
-  let value = values[element(matrix, i, j)];
-  return select(value, power(vec4f(value)).x, params.matrix == 1u);
-}
-
-// Whether a cotangent of the values counts: where there is something to change. P may be too small for a float where its logarithm is none.
-fn counts(matrix: u32, i: u32, j: u32, share: f32) -> bool {
-  if (params.arriving == 0u || params.matrix == 2u) { return false; }
-  if (params.matrix == 1u) { return values[element(matrix, i, j)] > EXCLUDED; }
-  return share > 0.0;
-}
 
 struct Vector {
   matrix: u32,
@@ -188,12 +164,14 @@ fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   var sums = mat4x4f();
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
-    let a = arriving_row(matrix, first, lane);
-    let b = arriving_row(matrix, first + 1u, lane);
-    let c = arriving_row(matrix, first + 2u, lane);
-    let d = arriving_row(matrix, first + 3u, lane);
-    let sum = panel_total(vec4f(row_dot(a, ones), row_dot(b, ones), row_dot(c, ones), row_dot(d, ones)), thread);
-    sums = plus_row(plus_row(plus_row(plus_row(sums, a, 1.0), b, 1.0), c, 1.0), d, 1.0);
+    fill_rows(matrix, first, lane, false);
+    var parts = vec4f();
+    for (var r = 0u; r < 4u; r++) {
+      let row = weight_row(matrix, first + r, lane);
+      parts[r] = row_dot(row, ones);
+      sums = plus_row(sums, row, 1.0);
+    }
+    let sum = panel_total(parts, thread);
     if (lane < 4u && first + lane < params.n) { left[left_at(matrix, 2u * ran_of(matrix) - 1u) + first + lane] += sum[lane]; }
   }
   keep_partials(place.panel * width(), lane, sums);
@@ -226,7 +204,7 @@ fn start_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 }
 
 fn right_quad(at: u32, quad: u32) -> vec4f {
-  let j = vec4u(4u * quad) + vec4u(0u, 1u, 2u, 3u);
+  let j = quad_columns(quad);
   let origin = vec4u(at) + min(j, vec4u(params.m - 1u));
   return select(vec4f(), vec4f(right[origin.x], right[origin.y], right[origin.z], right[origin.w]), j < vec4u(params.m));
 }
@@ -256,21 +234,11 @@ fn step(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
     let i = rows_from(first);
-    var a = mat4x4f();
-    var b = mat4x4f();
-    var c = mat4x4f();
-    var d = mat4x4f();
-    if (RENEW == 1u) {
-      a = new_row(matrix, first, lane);
-      b = new_row(matrix, first + 1u, lane);
-      c = new_row(matrix, first + 2u, lane);
-      d = new_row(matrix, first + 3u, lane);
-    } else {
-      a = kernel_row(matrix, i.x, lane);
-      b = kernel_row(matrix, i.y, lane);
-      c = kernel_row(matrix, i.z, lane);
-      d = kernel_row(matrix, i.w, lane);
-    }
+    if (RENEW == 1u) { fill_rows(matrix, first, lane, true); }
+    let a = kernel_row(matrix, first, lane, 0.0);
+    let b = kernel_row(matrix, first + 1u, lane, 0.0);
+    let c = kernel_row(matrix, first + 2u, lane, 0.0);
+    let d = kernel_row(matrix, first + 3u, lane, 0.0);
     let live = has_rows(first) & vec4<bool>(params.t <= ran);
     let u = select(vec4f(), left_rows(left_u, i), live);
     let bar_f = select(vec4f(), left_rows(left_z, i), live & vec4<bool>(params.t == ran));
@@ -314,25 +282,23 @@ fn step_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 var<workgroup> left_tile: array<vec4f, 256>;
 var<workgroup> right_tile: array<vec4f, 256>;
 
-fn assembled(matrix: u32, i: u32, j: u32, share: f32, product: f32, temperature: f32) {
-  if (j >= params.m) { return; }
-  let at = element(matrix, i, j);
-  if (params.t > 0u) {
-    dx[at] -= share * product / temperature;
-    return;
-  }
-  var arrived = 0.0;
-  if (counts(matrix, i, j, share)) { arrived = gradient[at]; }
-  let inner = select(arrived, 0.0, params.matrix == 1u) - product;
-  dx[at] = (share * inner + select(0.0, arrived, params.matrix == 1u)) / temperature;
+fn write_element(at: u32, value: f32) {
+  if (params.t == 0u) { dx[at] = value; } else { dx[at] -= value; }
 }
-fn assembled_row(matrix: u32, i: u32, j: u32, products: vec4f, temperature: f32) {
-  if (i >= params.n || j >= params.m) { return; }
-  let share = kernel[(matrix * params.n + i) * width() + j / 4u];
-  assembled(matrix, i, j, share.x, products.x, temperature);
-  assembled(matrix, i, j + 1u, share.y, products.y, temperature);
-  assembled(matrix, i, j + 2u, share.z, products.z, temperature);
-  assembled(matrix, i, j + 3u, share.w, products.w, temperature);
+fn assembled_row(matrix: u32, i: u32, quad: u32, product: vec4f, temperature: f32) {
+  if (i >= params.n || 4u * quad >= params.m) { return; }
+  let share = kernel[kernel_place(matrix, i, quad)];
+  let at = elements_of(matrix, i, quad);
+  var value = share * product;
+  if (params.t == 0u) {
+    let arrived = arriving_quad(matrix, i, quad, share);
+    value = arrived * select(share, vec4f(1.0), params.matrix == 1u) - value;
+  }
+  value /= temperature;
+  write_element(at.x, value.x);
+  if (4u * quad + 1u < params.m) { write_element(at.y, value.y); }
+  if (4u * quad + 2u < params.m) { write_element(at.z, value.z); }
+  if (4u * quad + 3u < params.m) { write_element(at.w, value.w); }
 }
 
 // dx = (P ∘ (G − leftᵀ right) + G of log P) / temperature; for an annealed iteration, dx −= kernel ∘ leftᵀ right / temperature.
@@ -371,10 +337,10 @@ fn assemble(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     }
   }
   let temperature = select(temperature_at(max(params.t, 1u)), params.temperature, params.t == 0u);
-  assembled_row(matrix, top + 4u * r, side + 4u * c, products[0], temperature);
-  assembled_row(matrix, top + 4u * r + 1u, side + 4u * c, products[1], temperature);
-  assembled_row(matrix, top + 4u * r + 2u, side + 4u * c, products[2], temperature);
-  assembled_row(matrix, top + 4u * r + 3u, side + 4u * c, products[3], temperature);
+  assembled_row(matrix, top + 4u * r, side / 4u + c, products[0], temperature);
+  assembled_row(matrix, top + 4u * r + 1u, side / 4u + c, products[1], temperature);
+  assembled_row(matrix, top + 4u * r + 2u, side / 4u + c, products[2], temperature);
+  assembled_row(matrix, top + 4u * r + 3u, side / 4u + c, products[3], temperature);
 }
 
 // Sums over iterations become gradients of the masses.

@@ -72,13 +72,6 @@ var<workgroup> stopped: u32;
 
 fn logs(x: vec4f) -> vec4f { return vec4f(accurate_log(x.x), accurate_log(x.y), accurate_log(x.z), accurate_log(x.w)); }
 
-fn keep_row(matrix: u32, i: u32, lane: u32, row: mat4x4f) {
-  let at = (matrix * params.n + i) * width() + lane;
-  if (owns(lane, 0u)) { kernel[at] = row[0]; }
-  if (owns(lane, 1u)) { kernel[at + LANES] = row[1]; }
-  if (owns(lane, 2u)) { kernel[at + 2u * LANES] = row[2]; }
-  if (owns(lane, 3u)) { kernel[at + 3u * LANES] = row[3]; }
-}
 // Masses, and potentials to begin with.
 @compute @workgroup_size(256)
 fn open(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -117,7 +110,6 @@ fn sweep(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   let lane = place.lane;
   let temperature = temperature_at(1u);
   let began = column_numbers(matrix, 0u, lane);
-  let masses = column_numbers(matrix, 2u, lane);
   let none = Peaks(vec4f(PADDING), vec4f());
   var first_quad = none;
   var second = none;
@@ -125,12 +117,12 @@ fn sweep(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   var fourth = none;
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
-    let i = rows_from(first);
     let given = select(vec4f(), row_numbers(matrix, 3u, first), has_rows(first));
-    let a = tempered_row(matrix, i.x, lane, given.x, masses, temperature, true);
-    let b = tempered_row(matrix, i.y, lane, given.y, masses, temperature, true);
-    let c = tempered_row(matrix, i.z, lane, given.z, masses, temperature, true);
-    let d = tempered_row(matrix, i.w, lane, given.w, masses, temperature, true);
+    fill_rows(matrix, first, lane, temperature, false);
+    let a = kernel_row(matrix, first, lane, PADDING);
+    let b = kernel_row(matrix, first + 1u, lane, PADDING);
+    let c = kernel_row(matrix, first + 2u, lane, PADDING);
+    let d = kernel_row(matrix, first + 3u, lane, PADDING);
     let peak = panel_largest(vec4f(row_peak(a, began), row_peak(b, began), row_peak(c, began), row_peak(d, began)), thread);
     let has = peak > vec4f(0.5 * PADDING);
     let top = select(vec4f(), peak, has);
@@ -222,17 +214,6 @@ fn cool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (own.index < params.m) { state[column_state(own.matrix, 0u, own.index)] *= ratio; }
 }
 
-// exp(logits + f + g) of a row, `kept` unless it is behind the last one; 0 where the row is out.
-fn new_row(matrix: u32, i: u32, lane: u32, mass: f32, masses: mat4x4f, f: f32, g: mat4x4f, kept: bool) -> mat4x4f {
-  var row = tempered_row(matrix, i, lane, mass, masses, temperature_at(params.t), false);
-  row[0] = power(row[0] + f + g[0]);
-  if (QUADS > 1u) { row[1] = power(row[1] + f + g[1]); }
-  if (QUADS > 2u) { row[2] = power(row[2] + f + g[2]); }
-  if (QUADS > 3u) { row[3] = power(row[3] + f + g[3]); }
-  if (kept) { keep_row(matrix, i, lane, row); }
-  return row;
-}
-
 // Rows of iteration t: the next u, its part of the error before the iteration, and the panel's share of kernelᵀ u.
 @compute @workgroup_size(256)
 fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -244,34 +225,16 @@ fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   if (workgroupUniformLoad(&stopped) == 1u) { return; }
   let leak = params.leak_rows * temperature_at(params.t);
   let v = column_numbers(matrix, 1u, lane);
-  var g = mat4x4f();
-  var masses = mat4x4f();
-  if (RENEW == 1u) {
-    g = column_numbers(matrix, 0u, lane);
-    masses = column_numbers(matrix, 2u, lane);
-  }
   var sums = mat4x4f();
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
-    let i = rows_from(first);
+    if (RENEW == 1u) { fill_rows(matrix, first, lane, temperature_at(params.t), true); }
+    let a = kernel_row(matrix, first, lane, 0.0);
+    let b = kernel_row(matrix, first + 1u, lane, 0.0);
+    let c = kernel_row(matrix, first + 2u, lane, 0.0);
+    let d = kernel_row(matrix, first + 3u, lane, 0.0);
     let f = row_numbers(matrix, 0u, first);
-    let has = has_rows(first);
-    let mass = select(vec4f(), row_numbers(matrix, 3u, first), has);
-    var a = mat4x4f();
-    var b = mat4x4f();
-    var c = mat4x4f();
-    var d = mat4x4f();
-    if (RENEW == 1u) {
-      a = new_row(matrix, i.x, lane, mass.x, masses, f.x, g, has.x);
-      b = new_row(matrix, i.y, lane, mass.y, masses, f.y, g, has.y);
-      c = new_row(matrix, i.z, lane, mass.z, masses, f.z, g, has.z);
-      d = new_row(matrix, i.w, lane, mass.w, masses, f.w, g, has.w);
-    } else {
-      a = kernel_row(matrix, i.x, lane);
-      b = kernel_row(matrix, i.y, lane);
-      c = kernel_row(matrix, i.z, lane);
-      d = kernel_row(matrix, i.w, lane);
-    }
+    let mass = select(vec4f(), row_numbers(matrix, 3u, first), has_rows(first));
     let sum = panel_total(vec4f(row_dot(a, v), row_dot(b, v), row_dot(c, v), row_dot(d, v)), thread);
     let next = scaling(sum, mass, f, leak);
     sums = plus_row(plus_row(plus_row(plus_row(sums, a, next.x), b, next.y), c, next.z), d, next.w);
@@ -394,7 +357,7 @@ fn entry(matrix: u32, i: u32, j: u32) -> f32 {
     return share * state[row_state(matrix, 1u, i)] * state[column_state(matrix, 1u, j)];
   }
   let alive = state[row_state(matrix, 3u, i)] > 0.0 && state[column_state(matrix, 2u, j)] > 0.0;
-  let logit = tempered(matrix, i, j, alive, params.temperature, false);
+  let logit = tempered(matrix, i, j, alive, params.temperature);
   let exponent = logit + state[row_state(matrix, 2u, i)] + state[column_state(matrix, 3u, j)];
   let shown = select(EXCLUDED, max(EXCLUDED, exponent), logit > 0.5 * PADDING);
   return select(shown, share_of(shown), params.plan == 1u);

@@ -37,18 +37,18 @@ fn arriving_quad(matrix: u32, i: u32, quad: u32, share: vec4f) -> vec4f {
   return select(vec4f(), gradient_of(at), some);
 }
 
-// P, or (`annealed`) the kernel of the iteration, of four rows takes its place in the kernel, from where the thread reads it again. A loop: written
-// out for every quad it would be most of the program.
-fn fill_rows(matrix: u32, first: u32, lane: u32, annealed: bool) {
+// P, or the kernel of an annealed iteration, of four rows takes its place in the kernel, from where the thread reads it again. Loops: written out
+// for every quad they would be most of the program. Two of them, since one entry cannot bind all that both read.
+fn fill_with_shares(matrix: u32, first: u32, lane: u32) {
+  for (var i = first; i < min(first + 4u, params.n); i++) {
+    for (var quad = lane; quad < width(); quad += LANES) { kernel[kernel_place(matrix, i, quad)] = share_quad(matrix, i, quad); }
+  }
+}
+fn fill_with_exponentials(matrix: u32, first: u32, lane: u32) {
+  let temperature = temperature_at(params.t);
   for (var i = first; i < min(first + 4u, params.n); i++) {
     for (var quad = lane; quad < width(); quad += LANES) {
-      var filling = vec4f();
-      if (annealed) {
-        filling = exponential_quad(matrix, i, quad, temperature_at(params.t), history_at(params.t));
-      } else {
-        filling = share_quad(matrix, i, quad);
-      }
-      kernel[kernel_place(matrix, i, quad)] = filling;
+      kernel[kernel_place(matrix, i, quad)] = exponential_quad(matrix, i, quad, temperature, history_at(params.t));
     }
   }
 }

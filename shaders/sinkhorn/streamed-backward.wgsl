@@ -164,7 +164,7 @@ fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   var sums = mat4x4f();
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
-    fill_rows(matrix, first, lane, false);
+    fill_with_shares(matrix, first, lane);
     var parts = vec4f();
     for (var r = 0u; r < 4u; r++) {
       let row = weight_row(matrix, first + r, lane);
@@ -234,7 +234,7 @@ fn step(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var step = 0u; step < params.panel_rows; step += 4u) {
     let first = place.begin + step;
     let i = rows_from(first);
-    if (RENEW == 1u) { fill_rows(matrix, first, lane, true); }
+    if (RENEW == 1u) { fill_with_exponentials(matrix, first, lane); }
     let a = kernel_row(matrix, first, lane, 0.0);
     let b = kernel_row(matrix, first + 1u, lane, 0.0);
     let c = kernel_row(matrix, first + 2u, lane, 0.0);

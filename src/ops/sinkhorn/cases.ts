@@ -186,7 +186,9 @@ const streamed = [129, 160, 257].flatMap((n) =>
 const large = [
   ...[196, 300, 1000].map((n) => named("large", { n, batch: [], scale: 5, large: true, attrs: { iterations: n > 500 ? 2 : 20 } })),
   // Around every number of threads to a row, and of quads to a thread, of the passes over several workgroups.
-  ...[64, 128, 256, 512, 1024].flatMap((m) => [m - 1, m, m + 1].map((side) => named("wide", { n: 130, m: side, batch: [], attrs: { iterations: 2 } }))),
+  ...[64, 128, 256, 512, 1024].flatMap((m) =>
+    [m - 1, m, m + 1].map((side) => named("wide", { n: 130, m: side, batch: [], attrs: { iterations: 2 } })),
+  ),
   ...[2048, 2049, 3072, 3073, 4096].map((m) => named("wide", { n: 9, m, batch: [], attrs: { iterations: 2 } })),
   named("large and oblong", { n: 1024, m: 40, batch: [2], masses: "each", large: true, attrs: { iterations: 3 } }),
 ];

@@ -18,7 +18,8 @@ const LARGE_LIMITS: Limits = {
   storageBuffers: 16,
   bindingBytes: 2147483644,
   f16: true,
-  subgroups: true,
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
 };
 
 /** Dawn's null device has the least limits: a variant made for more memory or threads ends with one of these. */

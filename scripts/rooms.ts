@@ -70,7 +70,7 @@ for (const name of names) {
 // The library of shader pieces: each is included somewhere.
 const shaderFiles = expectSome("shaders", files("shaders", /\.wgsl$/));
 const includes = new Set(
-  shaderFiles.flatMap((path) => [...read(path).matchAll(/^\/\/#include\s+"([^"]+)"/gm)].map(([, name]) => join("shaders", name))),
+  shaderFiles.flatMap((path) => [...read(path).matchAll(/^\/\/#(?:include|variant\s.*)\s"([^"]+)"/gm)].map(([, name]) => join("shaders", name))),
 );
 for (const path of files(join("shaders", LIBRARY), /\.wgsl$/)) if (!includes.has(path)) problems.push(`${path} is included by no shader`);
 

@@ -1,5 +1,5 @@
 /**
- * Reads every shaders/<room>/<file>.wgsl and writes src/generated/<room>.ts, one export per file.
+ * Reads every shaders/<room>/<file>.wgsl and writes src/generated/<room>.ts, one export per file and variant.
  * `--check` writes nothing and fails when a generated module is missing, stale or orphaned.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -12,13 +12,14 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const shaders = join(root, "shaders");
 const generated = join(root, "src", "generated");
 const LIBRARY = "lib";
+const VARIANT = /^\/\/#variant\s+(\S+)\s+"([^"]+)"\s+"([^"]+)"\s*$/gm;
 
 const wgslIn = (folder: string): string[] =>
   readdirSync(join(shaders, folder))
     .filter((file) => file.endsWith(".wgsl"))
     .sort();
 
-const camelCase = (file: string): string => file.replace(/\.wgsl$/, "").replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase());
+const camelCase = (name: string): string => name.replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 /** A template literal keeps the shader readable in the generated file. */
 const literal = (text: string): string => `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
@@ -32,9 +33,9 @@ const show = (value: unknown): string => {
     .join(", ")} }`;
 };
 
-const declaration = (file: string, { name, source, ...facts }: Shader): string => {
+const declaration = (exported: string, { name, source, ...facts }: Shader): string => {
   const lines = Object.entries({ name, ...facts }).map(([key, value]) => `  ${key}: ${show(value)},`);
-  return `export const ${camelCase(file)}: Shader = {\n${lines.join("\n")}\n  source: ${literal(source)},\n};\n`;
+  return `export const ${camelCase(exported)}: Shader = {\n${lines.join("\n")}\n  source: ${literal(source)},\n};\n`;
 };
 
 const header = (room: string): string => `/** Written by scripts/shaders.ts from shaders/${room}/; change those files instead. */\n`;
@@ -42,17 +43,33 @@ const header = (room: string): string => `/** Written by scripts/shaders.ts from
 const problems: string[] = [];
 const libs = Object.fromEntries(wgslIn(LIBRARY).map((file) => [`${LIBRARY}/${file}`, readFileSync(join(shaders, LIBRARY, file), "utf8")]));
 
+/**
+ * The texts that a file stands for, by name: its own, and one for each line `//#variant <suffix> "lib/a.wgsl" "lib/b.wgsl"`,
+ * in which b is included instead of a.
+ */
+const textsOf = (file: string, text: string): [string, string][] => {
+  const name = file.replace(/\.wgsl$/, "");
+  const variants = [...text.matchAll(VARIANT)].map(([, suffix, from, to]): [string, string] => {
+    const other = text.replace(`//#include "${from}"`, `//#include "${to}"`);
+    if (other === text) throw new Error(`${file}: expected a line //#include "${from}" for #variant ${suffix} to replace, but found none`);
+    return [`${name}-${suffix}`, other];
+  });
+  return [[name, text], ...variants];
+};
+
 const moduleOf = (room: string): string | undefined => {
   const parts: string[] = [];
+  const before = problems.length;
   for (const file of wgslIn(room)) {
     try {
-      parts.push(declaration(file, reflect(`${room}/${file.replace(/\.wgsl$/, "")}`, readFileSync(join(shaders, room, file), "utf8"), libs)));
+      for (const [name, text] of textsOf(file, readFileSync(join(shaders, room, file), "utf8"))) {
+        parts.push(declaration(name, reflect(`${room}/${name}`, text, libs)));
+      }
     } catch (error) {
       problems.push((error as Error).message);
     }
   }
-  const complete = parts.length === wgslIn(room).length;
-  return complete && parts.length > 0 ? `${header(room)}import type { Shader } from "../op.ts";\n\n${parts.join("\n")}` : undefined;
+  return problems.length === before && parts.length > 0 ? `${header(room)}import type { Shader } from "../op.ts";\n\n${parts.join("\n")}` : undefined;
 };
 
 const rooms = readdirSync(shaders, { withFileTypes: true })

@@ -122,7 +122,9 @@ export interface Limits {
   readonly storageBuffers: number;
   readonly bindingBytes: number;
   readonly f16: boolean;
-  readonly subgroups: boolean;
+  /** Threads of a subgroup, at least and at most; 0 where there are no subgroups. */
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
 }
 
 /** WebGPU's guaranteed minimum: every kernel must run on it. */
@@ -133,7 +135,8 @@ export const FLOOR_LIMITS: Limits = {
   storageBuffers: 8,
   bindingBytes: 134217728,
   f16: false,
-  subgroups: false,
+  subgroupMinSize: 0,
+  subgroupMaxSize: 0,
 };
 
 /** What a backward rule sees. All tensors handed out are freed after the rule returns. */

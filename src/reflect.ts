@@ -11,6 +11,7 @@ import type { ParamsLayout, Shader, ShaderBinding } from "./op.ts";
 const { WgslParser, WgslReflect } = library as typeof Library;
 
 const INCLUDE = /^\/\/#include\s+"([^"]+)"\s*$/;
+const ENABLE = /^enable\s[^;]*;/gm;
 const SCALARS = ["f32", "i32", "u32"] as const;
 type Scalar = (typeof SCALARS)[number];
 
@@ -21,7 +22,7 @@ const fail = (name: string, what: string, argument: string, received: string): A
  * Reads a WGSL module.
  *
  * The first lines may be directives `//#include "lib/grid.wgsl"`: each named piece is appended once after the text, so
- * that line numbers stay those of the file.
+ * that line numbers stay those of the file. What a piece enables (`enable subgroups;`) moves to the front of the first line.
  *
  * @param name `"<room>/<file>"`, for messages
  * @param source WGSL text. All bindings in group 0; a uniform must be called `params` and have the type `struct Params` made of
@@ -95,7 +96,11 @@ const join = (name: string, source: string, libs: Readonly<Record<string, string
   follow(source, name);
   const late = source.split("\n").find((line) => INCLUDE.test(line.trimEnd()) && !seen.has(INCLUDE.exec(line.trimEnd())?.[1] ?? ""));
   if (late !== undefined) throw fail(name, "includes before the first line of code", "#include", JSON.stringify(late.trim()));
-  return full;
+  // Language extensions come before anything else, and on the first line they move no other.
+  const enables = [...seen].flatMap((file) => libs[file].match(ENABLE) ?? []);
+  return enables.length === 0
+    ? full
+    : `${[...new Set(enables)].join(" ")} ${full.slice(0, source.length)}${full.slice(source.length).replace(ENABLE, "")}`;
 };
 
 const bindings = (where: string, resources: readonly Library.VariableInfo[]): ShaderBinding[] => {

@@ -142,6 +142,14 @@ describe("includes", () => {
     expect(shader.entries.main.bindings.map(({ name }) => name)).toEqual(["x", "y"]);
   });
 
+  test("move what they enable to the front of the first line", () => {
+    const { source } = reflect("t/sub", `//#include "lib/s.wgsl"\n${MAIN} { _ = s(); }`, {
+      "lib/s.wgsl": "enable subgroups;\nfn s() -> u32 { return subgroupAdd(1u); }\n",
+    });
+    expect(source.startsWith('enable subgroups; //#include "lib/s.wgsl"\n')).toBe(true);
+    expect(source.match(/enable/g)).toHaveLength(1);
+  });
+
   test("that are unknown, late or misspelt are errors", () => {
     expect(() => reflect("t/inc", `//#include "lib/c.wgsl"\n${MAIN} {}`, libs)).toThrow(
       't/inc: expected one of lib/a.wgsl, lib/b.wgsl for `#include`, but received "lib/c.wgsl"',

@@ -1,6 +1,6 @@
 // A square matrix in the registers of SIDE × SIDE threads, in tiles as of lib/tile.wgsl: thread (r, c) holds the elements in rows r, r + SIDE, r + 2 SIDE, … and
 // columns c, c + SIDE, …, TILE of each, so that neighbouring threads hold neighbours in memory. THREADS / SIDE² matrices share a workgroup. Whatever sums must be
-// called by all threads of the workgroup.
+// called by all threads of the workgroup. The including file includes lib/exchange.wgsl or lib/subgroup-exchange.wgsl, which add up over the threads of a row or a column.
 override SIDE: u32 = 16u;
 override THREADS: u32 = 256u;
 
@@ -21,90 +21,17 @@ fn place_of(lane: u32, side: u32) -> Place {
 fn row(h: u32) -> u32 { return place.r + 4u * SIDE * h; }
 fn column(h: u32) -> u32 { return place.c + 4u * SIDE * h; }
 
-// What the SIDE threads of each owner have to add up, part by part; a quad of room between parts spreads them over the banks of memory.
-var<workgroup> parts: array<vec4f, THREADS * TILE / 4u + THREADS / SIDE>;
-// The results, where no thread adds up everything it wants.
-var<workgroup> results: array<f32, THREADS / SIDE * TILE>;
-
-fn part_stride() -> u32 { return SIDE * TILE / 4u + 1u; }
-
-// Gives each thread's strip to the SIDE threads with the same owner; `part` numbers them. Returns where the parts of the matrix begin.
-fn publish(values: Strip, place: Place, owner: u32, part: u32) -> u32 {
-  let first = place.slot * SIDE * part_stride();
-  parts[first + part * part_stride() + owner] = values[0];
-  if (TILE > 4u) { parts[first + part * part_stride() + SIDE + owner] = values[1]; }
-  workgroupBarrier();
-  return first;
-}
-
-// Few parts are added up by all who want the sum; of many, each thread adds up those of one number.
-fn results_of(place: Place, owner: u32) -> Strip {
-  workgroupBarrier();
-  let at = place.slot * SIDE * TILE + 4u * owner;
-  let next = at + 4u * SIDE;
-  return Strip(vec4f(results[at], results[at + 1u], results[at + 2u], results[at + 3u]), vec4f(results[next], results[next + 1u], results[next + 2u], results[next + 3u]));
-}
-
-fn total(values: Strip, place: Place, owner: u32, part: u32) -> Strip {
-  if (SIDE == 1u) { return values; }
-  let first = publish(values, place, owner, part);
-  if (SIDE <= 4u) {
-    var sum = Strip();
-    for (var k = 0u; k < place.side; k++) {
-      sum[0] += parts[first + k * part_stride() + owner];
-      if (TILE > 4u) { sum[1] += parts[first + k * part_stride() + SIDE + owner]; }
-    }
-    workgroupBarrier();
-    return sum;
-  }
-  let number = place.r * SIDE + place.c;
-  if (number < SIDE * TILE) {
-    var sum = 0.0;
-    for (var k = 0u; k < place.side; k += 4u) {
-      let at = first + k * part_stride() + number / 4u;
-      let component = number % 4u;
-      sum += (parts[at][component] + parts[at + part_stride()][component]) + (parts[at + 2u * part_stride()][component] + parts[at + 3u * part_stride()][component]);
-    }
-    results[place.slot * SIDE * TILE + number] = sum;
-  }
-  return results_of(place, owner);
-}
-
-fn largest(values: Strip, place: Place, owner: u32, part: u32) -> Strip {
-  if (SIDE == 1u) { return values; }
-  let first = publish(values, place, owner, part);
-  if (SIDE <= 4u) {
-    var most = values;
-    for (var k = 0u; k < place.side; k++) {
-      most[0] = max(most[0], parts[first + k * part_stride() + owner]);
-      if (TILE > 4u) { most[1] = max(most[1], parts[first + k * part_stride() + SIDE + owner]); }
-    }
-    workgroupBarrier();
-    return most;
-  }
-  let number = place.r * SIDE + place.c;
-  if (number < SIDE * TILE) {
-    var most = parts[first + number / 4u][number % 4u];
-    for (var k = 1u; k < place.side; k++) { most = max(most, parts[first + k * part_stride() + number / 4u][number % 4u]); }
-    results[place.slot * SIDE * TILE + number] = most;
-  }
-  return results_of(place, owner);
-}
-
-// Sums over a row belong to all threads with that r, sums over a column to all threads with that c.
-fn row_total(values: Strip, place: Place) -> Strip { return total(values, place, place.r, place.c); }
-fn column_total(values: Strip, place: Place) -> Strip { return total(values, place, place.c, place.r); }
-fn row_largest(values: Strip, place: Place) -> Strip { return largest(values, place, place.r, place.c); }
-fn column_largest(values: Strip, place: Place) -> Strip { return largest(values, place, place.c, place.r); }
+// One number per matrix.
+var<workgroup> votes: array<f32, THREADS / (SIDE * SIDE)>;
 
 // The largest of one number per matrix, the same for the whole workgroup, so that all may go on or stop together.
 fn largest_of_all(value: f32, place: Place, lane: u32) -> f32 {
-  if (place.r == 0u && place.c == 0u) { parts[place.slot] = vec4f(value); }
+  if (place.r == 0u && place.c == 0u) { votes[place.slot] = value; }
   workgroupBarrier();
   if (lane == 0u) {
-    var most = vec4f(value);
-    for (var slot = 1u; slot < THREADS / (SIDE * SIDE); slot++) { most = max(most, parts[slot]); }
-    parts[0] = most;
+    var most = value;
+    for (var slot = 1u; slot < THREADS / (SIDE * SIDE); slot++) { most = max(most, votes[slot]); }
+    votes[0] = most;
   }
-  return workgroupUniformLoad(&parts[0]).x;
+  return workgroupUniformLoad(&votes[0]);
 }

@@ -1,11 +1,13 @@
 //#include "lib/grid.wgsl"
 //#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/exchange.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"
+//#variant subgroups "lib/exchange.wgsl" "lib/subgroup-exchange.wgsl"
 
 // Backward for sides up to SIDE · TILE, with the same division of work as the forward. A thread keeps its elements of P, and of
 // what becomes the gradient, in registers; vectors pass through workgroup memory.
@@ -92,7 +94,8 @@ fn subtract_shares(a: Strip, b: Strip) {
 }
 
 @compute @workgroup_size(THREADS)
-fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
+  let lane = lane_of(index);
   place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let sums = arrive();

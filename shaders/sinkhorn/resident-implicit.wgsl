@@ -1,10 +1,12 @@
 //#include "lib/grid.wgsl"
 //#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/exchange.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"
+//#variant subgroups "lib/exchange.wgsl" "lib/subgroup-exchange.wgsl"
 
 // Gradient of the fixed point for sides up to SIDE · TILE, with the same division of work as the forward: conjugate gradients for
 //   (diag c′ − Pᵀ diag(1/r′) P) β = s_c − Pᵀ (s_r / r′),  α = (s_r − P β) / r′,  with r′, c′ the sums of P over 1/(1 + leak)
@@ -69,7 +71,8 @@ fn times_columns(v: Strip) -> Strip { return row_total(products_of_rows(&kernel,
 fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kernel, u), place); }
 
 @compute @workgroup_size(THREADS)
-fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
+  let lane = lane_of(index);
   place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let sums = arrive();

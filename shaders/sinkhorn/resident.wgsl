@@ -1,12 +1,14 @@
 //#include "lib/grid.wgsl"
 //#include "lib/tile.wgsl"
 //#include "lib/square.wgsl"
+//#include "lib/exchange.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"
+//#variant subgroups "lib/exchange.wgsl" "lib/subgroup-exchange.wgsl"
 
 // Forward for sides up to SIDE · TILE. One workgroup computes THREADS / SIDE² matrices; a thread keeps its TILE × TILE elements in registers.
 //   logits, plan: [count, n · m], element (i, j) at i · row_step + j · column_step     record: [count, record_stride], see geometry.ts
@@ -206,7 +208,8 @@ fn start_of(first: u32, mass: vec4f) -> vec4f {
 }
 
 @compute @workgroup_size(THREADS)
-fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
+  let lane = lane_of(index);
   place = place_of(lane, params.side);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let extent = extent_of(matrix, lane % (SIDE * SIDE) == 0u);

@@ -61,11 +61,12 @@ class WebGPUBackend implements Backend {
   #lost: DeviceError | undefined;
   #closed = false;
 
-  constructor({ device, adapterInfo, owned, limits }: Opened) {
+  constructor(opened: Opened) {
+    const { device, owned, limits } = opened;
     this.#device = device;
     this.#owned = owned;
     this.limits = limits;
-    this.info = describe(device, adapterInfo, owned);
+    this.info = describe(opened);
     const pool = (usage: "storage" | "staging" | "uniform"): BufferPool =>
       new BufferPool(
         device,
@@ -317,7 +318,10 @@ class WebGPUBackend implements Backend {
   }
 }
 
-const describe = (device: GPUDevice, info: GPUAdapterInfo | undefined, owned: boolean): BackendInfo => ({
+const subgroupSizes = ({ subgroupMinSize: least, subgroupMaxSize: most }: Limits): string | false =>
+  most > 0 && (least === most ? `${least} threads` : `${least} to ${most} threads`);
+
+const describe = ({ device, adapterInfo: info, owned, limits }: Opened): BackendInfo => ({
   kind: "webgpu",
   description: info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ") || "unnamed GPU",
   software: info?.isFallbackAdapter ?? false,
@@ -326,7 +330,7 @@ const describe = (device: GPUDevice, info: GPUAdapterInfo | undefined, owned: bo
     architecture: info?.architecture ?? "",
     device: info?.device ?? "",
     "f16 shaders": device.features.has("shader-f16"),
-    subgroups: device.features.has("subgroups"),
+    subgroups: subgroupSizes(limits),
     "timestamp queries": device.features.has("timestamp-query"),
     "largest buffer (bytes)": device.limits.maxBufferSize,
     "largest binding (bytes)": device.limits.maxStorageBufferBindingSize,

@@ -128,12 +128,14 @@ export const open = async (options: WebGPUOptions): Promise<Opened> => {
   return { device, adapterInfo: adapter.info, owned: true, limits: limitsOf(device) };
 };
 
-const limitsOf = ({ limits, features }: GPUDevice): Limits => ({
+const limitsOf = ({ limits, features, adapterInfo }: GPUDevice): Limits => ({
   workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   workgroupThreads: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
   workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
   storageBuffers: limits.maxStorageBuffersPerShaderStage,
   bindingBytes: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
   f16: features.has("shader-f16"),
-  subgroups: features.has("subgroups"),
+  // Where an implementation does not say, they are within what WebGPU allows.
+  subgroupMinSize: features.has("subgroups") ? (adapterInfo?.subgroupMinSize ?? 4) : 0,
+  subgroupMaxSize: features.has("subgroups") ? (adapterInfo?.subgroupMaxSize ?? 128) : 0,
 });

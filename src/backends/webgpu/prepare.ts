@@ -192,7 +192,7 @@ export const refusal = (call: Call, plan: Plan, limits: Limits): string | undefi
       return `${passLabel(pass)} launches ${most} workgroups along one axis, more than the device's limit of ${limits.workgroupsPerDimension}`;
     for (const [feature, present] of [
       ["f16", limits.f16],
-      ["subgroups", limits.subgroups],
+      ["subgroups", limits.subgroupMaxSize > 0],
     ] as const) {
       if (!present && new RegExp(`^\\s*enable\\s[^;]*\\b${feature}\\b`, "m").test(pass.shader.source)) return `${passLabel(pass)} needs ${feature}`;
     }

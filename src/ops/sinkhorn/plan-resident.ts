@@ -16,6 +16,13 @@ export const RESIDENT = [
   { n: 128, SIDE: 16, TILE: 8, THREADS: 256 },
 ] as const;
 
+/** Above, the threads of a matrix are more than a subgroup has on most devices. */
+const MOST_SUBGROUP_SIDE = 4;
+
+/** Whether the threads of a matrix can speak to each other without workgroup memory: SIDE² of them, more than one, in a subgroup of any size there is. */
+const inSubgroup = (side: number, threads: number, { subgroupMinSize, subgroupMaxSize }: Limits): boolean =>
+  side > 1 && side <= MOST_SUBGROUP_SIDE && side * side <= subgroupMinSize && subgroupMaxSize <= threads;
+
 /** Bound where an operand is not given, and not looked at. */
 export const UNREAD = input(0);
 
@@ -28,6 +35,7 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
   return {
     n,
     m,
+    subgroups: inSubgroup(SIDE, THREADS, limits),
     constants: { SIDE, TILE, THREADS, BLOCK },
     params: {
       side: SIDE,
@@ -80,7 +88,7 @@ export const massFields = (call: Call<ForwardAttrs>, count: number, n: number, m
 
 export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const { attrs } = call;
-  const { n, m, constants, params, workgroups } = frame(call, limits);
+  const { n, m, subgroups, constants, params, workgroups } = frame(call, limits);
   const { count } = params;
   if (count === 0) return { passes: [] };
   const { has, ref, step } = operandsOf(call, 1, count);
@@ -89,7 +97,7 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const temporary: number[] = weighed ? [count * n, count * m] : [];
   const unwanted = (): BufferRef => scratch(temporary.push(1) - 1);
   const pass: Pass = {
-    shader: shaders.resident,
+    shader: subgroups ? shaders.residentSubgroups : shaders.resident,
     entry: "forward",
     constants,
     params: {
@@ -172,14 +180,14 @@ export const adjointFields = (call: Call<BackwardAttrs>, count: number, n: numbe
 };
 
 /** One pass of either kind. */
-const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limits: Limits): Plan => {
-  const { n, m, constants, params, workgroups } = frame(call, limits);
+const adjoint = (shader: Shader, inSubgroups: Shader, entry: string, call: Call<BackwardAttrs>, limits: Limits): Plan => {
+  const { n, m, subgroups, constants, params, workgroups } = frame(call, limits);
   const { count } = params;
   if (count === 0) return { passes: [] };
   const { vectors } = call.attrs;
   const { fields, bind } = adjointFields(call, count, n, m);
   const pass: Pass = {
-    shader,
+    shader: subgroups ? inSubgroups : shader,
     entry,
     constants,
     params: { ...params, ...fields },
@@ -189,5 +197,7 @@ const adjoint = (shader: Shader, entry: string, call: Call<BackwardAttrs>, limit
   return { scratch: vectors ? [] : [1], passes: [pass] };
 };
 
-export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => adjoint(shaders.residentBackward, "backward", call, limits);
-export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan => adjoint(shaders.residentImplicit, "implicit", call, limits);
+export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
+  adjoint(shaders.residentBackward, shaders.residentBackwardSubgroups, "backward", call, limits);
+export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
+  adjoint(shaders.residentImplicit, shaders.residentImplicitSubgroups, "implicit", call, limits);

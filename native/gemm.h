@@ -36,6 +36,13 @@ inline constexpr int64_t taskPanels = 4;
 // Multiplications that are worth a piece of work of their own.
 inline constexpr int64_t taskOperations = 1 << 16;
 
+// What happens to elements that are complete: z = c where z is wanted, then c = f(c). z is laid out as c is.
+struct Epilogue {
+  void (*apply)(float* c, int64_t count);
+  const float* c;
+  float* z;
+};
+
 // c[i][j] = Σ_l a[i·aRow + l·aStep] · b[l·bStep + j·bColumn] + (accumulate ? c[i][j] : bias ? bias[j] : 0)
 struct Product {
   int64_t m, n, k;
@@ -47,7 +54,22 @@ struct Product {
   int64_t cRow;
   const float* bias;
   bool accumulate;
+  const Epilogue* epilogue;
 };
+
+inline void finish(const Product& p, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  if (!p.epilogue) return;
+  const auto [apply, base, z] = *p.epilogue;
+  if (columns == p.cRow) {
+    columns *= rows;
+    rows = 1;
+  }
+  for (int64_t i = 0; i < rows; i++) {
+    float* c = p.c + (row + i) * p.cRow + column;
+    if (z) std::copy_n(c, columns, z + (c - base));
+    apply(c, columns);
+  }
+}
 
 // Sums of rows × (vectors · lanes) elements over k. With `edge` the last vector has `tail` columns. Inlined, so that
 // constant strides fold.
@@ -202,6 +224,7 @@ void unpackedProduct(const Product& p, float* work, Parallel&& parallel) {
                  }
                  anyStrip(part);
                }
+               finish(p, row, column, std::min(p.m - row, unpackedRows), std::min(p.n - column, stripColumns));
              }
            });
 }
@@ -233,6 +256,7 @@ void dotProduct(const Product& p, Parallel&& parallel) {
              for (int64_t i = begin; i < end; i++) {
                for (int64_t j = 0; j < others; j++) wide ? element(j, i) : element(i, j);
              }
+             wide ? finish(p, 0, begin, others, end - begin) : finish(p, begin, 0, end - begin, others);
            });
 }
 
@@ -278,15 +302,20 @@ void product(const Product& p, float* work, Parallel&& parallel) {
         const int64_t across = panels(panelsB, taskPanels), down = panels(panelsA, taskPanels);
         parallel(across * down, 1, [&](int64_t begin, int64_t end, int) {
           for (int64_t task = begin; task < end; task++) {
-            const int64_t firstA = task % down * taskPanels, firstB = task / down * taskPanels;
-            for (int64_t b = firstB; b < std::min(firstB + taskPanels, panelsB); b++) {
-              for (int64_t a = firstA; a < std::min(firstA + taskPanels, panelsA); a++) {
+            const int64_t firstA = task % down * taskPanels, endA = std::min(firstA + taskPanels, panelsA);
+            const int64_t firstB = task / down * taskPanels, endB = std::min(firstB + taskPanels, panelsB);
+            for (int64_t b = firstB; b < endB; b++) {
+              for (int64_t a = firstA; a < endA; a++) {
                 const int64_t i = a * panelRows, j = b * panelColumns;
                 panelTile(k, work + i * k, packedB + j * k, p.c + (row + i) * p.cRow + column + j, p.cRow,
                           p.bias ? p.bias + column + j : nullptr, p.accumulate || step > 0,
                           std::min<int64_t>(rows - i, panelRows), std::min<int64_t>(columns - j, panelColumns));
               }
             }
+            if (step + k < p.k) continue;
+            const int64_t i = firstA * panelRows, j = firstB * panelColumns;
+            finish(p, row + i, column + j, std::min(rows, endA * panelRows) - i,
+                   std::min(columns, endB * panelColumns) - j);
           }
         });
       }

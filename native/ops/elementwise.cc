@@ -1,5 +1,6 @@
 // y = f(x) and, with broadcasting, y = f(a, b), forward and backward. The formulas are those of
 // src/ops/elementwise/reference.ts.
+#include "activation.h"
 #include "kernel.h"
 #include "simd.h"
 
@@ -8,19 +9,6 @@ namespace {
 
 // Elements per piece of work: enough to hide the cost of handing it to a thread.
 constexpr int64_t grain = 1 << 14;
-
-vf sigmoid(vf x) {
-  const vf e = exp(-abs(x));
-  return select(x >= 0.0f, broadcast(1.0f), e) / (1.0f + e);
-}
-
-vf normalCdf(vf x) { return 0.5f + 0.5f * erf(x * 0.70710678f); }
-
-// log(1 + e) for e in [0, 1]: the rounding of 1 + e is undone (Kahan).
-vf log1p(vf e) {
-  const vf u = 1.0f + e;
-  return select(u == 1.0f, e, log(u) * (e / select(u == 1.0f, broadcast(1.0f), u - 1.0f)));
-}
 
 // Calls body.template operator()<...> style functors without a branch per element: `f` maps vectors.
 template <class F>
@@ -48,19 +36,14 @@ void elementwiseUnary(const Call& call, Context& context) {
   const float* x = call.inputs[0].f32();
   float* y = call.outputs[0].f32();
   const auto run = [&](auto f) { map(context, x, y, call.outputs[0].size, f); };
+  if (withActivation(kind, run)) return;
   if (kind == "neg") return run([](vf v) { return -v; });
   if (kind == "exp") return run([](vf v) { return exp(v); });
   if (kind == "log") return run([](vf v) { return log(v); });
   if (kind == "sqrt") return run([](vf v) { return sqrt(v); });
   if (kind == "abs") return run([](vf v) { return abs(v); });
   if (kind == "square") return run([](vf v) { return v * v; });
-  if (kind == "reciprocal") return run([](vf v) { return reciprocal(v); });
-  if (kind == "relu") return run([](vf v) { return select(v < 0.0f, vf{}, v); });
-  if (kind == "gelu") return run([](vf v) { return v * normalCdf(v); });
-  if (kind == "sigmoid") return run([](vf v) { return sigmoid(v); });
-  if (kind == "tanh") return run([](vf v) { return tanh(v); });
-  if (kind == "silu") return run([](vf v) { return v * sigmoid(v); });
-  return run([](vf v) { return select(v > 0.0f, v, vf{}) + log1p(exp(-abs(v))); });
+  return run([](vf v) { return reciprocal(v); });
 }
 
 void elementwiseUnaryBackward(const Call& call, Context& context) {
@@ -69,25 +52,14 @@ void elementwiseUnaryBackward(const Call& call, Context& context) {
   const float* saved = call.inputs[1].f32();
   float* dx = call.outputs[0].f32();
   const auto run = [&](auto f) { map2(context, g, saved, dx, call.outputs[0].size, f); };
+  if (withDerivative(kind, run)) return;
   if (kind == "neg") return run([](vf d, vf) { return -d; });
   if (kind == "exp") return run([](vf d, vf y) { return d * y; });
   if (kind == "log") return run([](vf d, vf x) { return d / x; });
   if (kind == "sqrt") return run([](vf d, vf y) { return 0.5f * d / y; });
   if (kind == "abs") return run([](vf d, vf x) { return d * select(x == 0.0f, vf{}, copySign(broadcast(1.0f), x)); });
   if (kind == "square") return run([](vf d, vf x) { return 2.0f * d * x; });
-  if (kind == "reciprocal") return run([](vf d, vf y) { return -d * y * y; });
-  if (kind == "relu") return run([](vf d, vf y) { return select(y > 0.0f, d, vf{}); });
-  if (kind == "gelu")
-    return run([](vf d, vf x) { return d * (normalCdf(x) + x * 0.3989422804f * exp(-0.5f * x * x)); });
-  if (kind == "sigmoid") return run([](vf d, vf y) { return d * y * (1.0f - y); });
-  if (kind == "tanh") return run([](vf d, vf y) { return d * (1.0f - y * y); });
-  if (kind == "silu") {
-    return run([](vf d, vf x) {
-      const vf s = sigmoid(x);
-      return d * s * (1.0f + x * (1.0f - s));
-    });
-  }
-  return run([](vf d, vf x) { return d * sigmoid(x); });
+  return run([](vf d, vf y) { return -d * y * y; });
 }
 
 void elementwiseAffine(const Call& call, Context& context) {

@@ -1,7 +1,7 @@
 // Products of matrices with transposes, repeated and summed batches; the maths is that of src/ops/matmul/reference.ts.
-#include <cstring>
 #include <vector>
 
+#include "activation.h"
 #include "gemm.h"
 #include "kernel.h"
 #include "simd.h"
@@ -9,7 +9,7 @@
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
-using gemm::Product, gemm::product, gemm::productWork, gemm::taskOperations;
+using gemm::Epilogue, gemm::Product, gemm::product, gemm::productWork, gemm::taskOperations;
 
 // One batch axis: strides in elements.
 struct Axis {
@@ -69,6 +69,21 @@ void seek(Product& p, const std::vector<Axis>& axes, int64_t number) {
   }
 }
 
+using Apply = decltype(Epilogue::apply);
+
+// y = f(y), or null when the activation is none.
+Apply activationOf(const std::string& kind) {
+  Apply found = nullptr;
+  withActivation(kind, [&]<class F>(F) {
+    found = [](float* y, int64_t count) {
+      int64_t i = 0;
+      for (; i + lanes <= count; i += lanes) store(y + i, F{}(load(y + i)));
+      if (i < count) storePartial(y + i, count - i, F{}(loadPartial(y + i, count - i)));
+    };
+  });
+  return found;
+}
+
 }  // namespace
 
 void matmul(const Call& call, Context& context) {
@@ -97,11 +112,13 @@ void matmul(const Call& call, Context& context) {
     p.k *= summed.back().size;
     summed.pop_back();
   }
+  const Epilogue epilogue{activationOf(call.text("activation")), p.c,
+                          call.outputs.size() > 1 ? call.outputs[1].f32() : nullptr};
+  if (epilogue.apply) p.epilogue = &epilogue;
   const int64_t batches = count(kept), sums = count(summed);
   if (p.k == 0 || sums == 0) {
-    for (int64_t row = 0; row < batches * p.m; row++) {
-      for (int64_t j = 0; j < p.n; j++) p.c[row * p.n + j] = p.bias ? p.bias[j] : 0.0f;
-    }
+    for (int64_t i = 0; i < c.size; i++) p.c[i] = p.bias ? p.bias[i % p.n] : 0.0f;
+    finish(p, 0, 0, batches * p.m, p.n);
     return;
   }
   const auto one = [&](int64_t batch, float* work, auto&& parallel) {
@@ -111,6 +128,7 @@ void matmul(const Call& call, Context& context) {
       Product next = first;
       seek(next, summed, q);
       next.accumulate = q > 0;
+      if (q + 1 < sums) next.epilogue = nullptr;
       product(next, work, parallel);
     }
   };
@@ -130,27 +148,49 @@ void matmul(const Call& call, Context& context) {
                    });
 }
 
-// Sums of columns. A thread owns columns; rows are added in blocks, so that long sums keep their digits.
+// Sums of the columns of d, which is g, or g · f'(saved) where there is an activation. Chunks of rows have sums of
+// their own, which are added in order.
 void matmulBiasBackward(const Call& call, Context& context) {
-  constexpr int64_t block = 64;
-  const int64_t n = call.outputs[0].size, rows = call.inputs[0].size / n;
-  const float* x = call.inputs[0].f32();
-  float* y = call.outputs[0].f32();
-  context.parallel((n + lanes - 1) / lanes,
-                   std::max<int64_t>(1, taskOperations / 4 / (lanes * std::max<int64_t>(rows, 1))),
-                   [&](int64_t begin, int64_t end, int) {
-                     for (int64_t strip = begin; strip < end; strip++) {
-                       const int64_t width = std::min<int64_t>(lanes, n - strip * lanes);
-                       vf total{};
-                       for (int64_t first = 0; first < rows; first += block) {
-                         vf part{};
-                         for (int64_t row = first; row < std::min(rows, first + block); row++)
-                           part += loadPartial(x + row * n + strip * lanes, width);
-                         total += part;
-                       }
-                       storePartial(y + strip * lanes, width, total);
-                     }
-                   });
+  constexpr int64_t chunkElements = 1 << 15, mostChunks = 64;
+  const float* g = call.inputs[0].f32();
+  float* total = call.outputs[0].f32();
+  const int64_t n = call.outputs[0].size, rows = n == 0 ? 0 : call.inputs[0].size / n;
+  if (n == 0) return;
+  const int64_t chunk = std::max(chunkElements / n + 1, (rows + mostChunks - 1) / mostChunks);
+  const int64_t chunks = std::max<int64_t>(1, (rows + chunk - 1) / chunk);
+  float* sums = chunks == 1 ? total : context.scratch(chunks * n);
+  // `part(at, count)` gives the elements of d from `at` on.
+  const auto add = [&](auto part) {
+    context.parallel(chunks, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t piece = begin; piece < end; piece++) {
+        float* to = sums + piece * n;
+        std::fill_n(to, n, 0.0f);
+        for (int64_t row = piece * chunk; row < std::min(rows, (piece + 1) * chunk); row++) {
+          int64_t i = 0;
+          for (; i + lanes <= n; i += lanes) store(to + i, load(to + i) + part(row * n + i, lanes));
+          if (i < n) storePartial(to + i, n - i, loadPartial(to + i, n - i) + part(row * n + i, n - i));
+        }
+      }
+    });
+  };
+  const auto some = [](const float* p, int64_t count) { return count == lanes ? load(p) : loadPartial(p, count); };
+  const bool activated = withDerivative(call.text("activation"), [&](auto f) {
+    const float* saved = call.inputs[1].f32();
+    float* d = call.outputs[1].f32();
+    add([&](int64_t at, int64_t count) {
+      const vf v = f(some(g + at, count), some(saved + at, count));
+      count == lanes ? store(d + at, v) : storePartial(d + at, count, v);
+      return v;
+    });
+  });
+  if (!activated) add([&](int64_t at, int64_t count) { return some(g + at, count); });
+  if (chunks == 1) return;
+  for (int64_t i = 0; i < n; i += lanes) {
+    const int64_t count = std::min<int64_t>(lanes, n - i);
+    vf sum{};
+    for (int64_t piece = 0; piece < chunks; piece++) sum += some(sums + piece * n + i, count);
+    storePartial(total + i, count, sum);
+  }
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

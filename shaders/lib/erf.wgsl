@@ -12,8 +12,8 @@ fn erfc_large(x: f32) -> f32 {
 
 // Φ(x), the normal distribution function, with relative accuracy in the lower tail.
 fn normal_cdf(x: f32) -> f32 {
-  let a = abs(x) * 0.70710678;
-  if (a < 1.0) { return 0.5 + 0.5 * sign(x) * erf_small(a); }
-  let tail = 0.5 * erfc_large(min(a, 10.0));
+  let scaled = abs(x) * 0.70710678;
+  if (scaled < 1.0) { return 0.5 + 0.5 * sign(x) * erf_small(scaled); }
+  let tail = 0.5 * erfc_large(min(scaled, 10.0));
   return select(tail, 1.0 - tail, x > 0.0);
 }

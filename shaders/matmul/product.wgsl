@@ -1,12 +1,15 @@
 //#include "lib/grid.wgsl"
+//#include "lib/activation.wgsl"
 
-// c[p] = Σ_q a[p, q] · b[p, q] + bias for a batch p of matrices, with strides for everything that is read: transposes, repeated and
+// c[p] = f(z[p]), z[p] = Σ_q a[p, q] · b[p, q] + bias for a batch p of matrices, with strides for everything that is read: transposes, repeated and
 // summed batch axes cost no copies.
 //   tile      one workgroup computes 64 × 64 elements of one c[p], one thread 4 × 4 of them, 16 apart; k goes by in steps of 16
 //   element   one thread computes one element: for matrices too slim for tiles
 //   combine   one thread adds up one element over the splits
 // The work along q and k can be split over workgroups: then c holds [splits, batches, m, n] and `combine` follows.
-// a, b: dense matrices behind each other, read by strides; bias: [n], read when `biased` is 1; c: [splits, batches, m, n]
+// a, b: dense matrices behind each other, read by strides; bias: [n], read when `biased` is 1; c: [splits, batches, m, n];
+// z: as c, written when `keeps` is 1
+override ACTIVATION: u32 = 0u;
 override A_ALONG_K: u32 = 0u;
 override B_ALONG_K: u32 = 0u;
 
@@ -15,6 +18,7 @@ struct Params {
   n: u32,
   k: u32,
   biased: u32,
+  keeps: u32,
   a_row: u32,
   a_k: u32,
   b_k: u32,
@@ -38,7 +42,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
-@group(0) @binding(5) var<storage, read> parts: array<f32>;
+@group(0) @binding(5) var<storage, read_write> z: array<f32>;
+@group(0) @binding(6) var<storage, read> parts: array<f32>;
 
 // Offsets into a and b of batch `number`, whose axes begin at `first`.
 fn offsets(number: u32, first: u32, count: u32) -> vec2u {
@@ -134,11 +139,15 @@ fn put_row(first: u32, row: u32, column: u32, values: vec4f) {
   put(first, row, column + 48u, values.w);
 }
 
-fn put(first: u32, row: u32, column: u32, value: f32) {
-  if (column >= params.n) { return; }
-  var total = value;
+fn put(first: u32, row: u32, column: u32, sum: f32) {
+  if (column < params.n) { finish(first + row * params.n + column, column, sum); }
+}
+
+fn finish(at: u32, column: u32, sum: f32) {
+  var total = sum;
   if (params.biased == 1u) { total += bias[column]; }
-  c[first + row * params.n + column] = total;
+  if (params.keeps == 1u) { z[at] = total; }
+  c[at] = activated(ACTIVATION, total);
 }
 
 @compute @workgroup_size(256)
@@ -164,8 +173,7 @@ fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
     total += part;
   }
-  if (params.biased == 1u) { total += bias[column]; }
-  c[i] = total;
+  finish(i, column, total);
 }
 
 @compute @workgroup_size(256)
@@ -175,6 +183,5 @@ fn combine(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   if (i >= count) { return; }
   var total = 0.0;
   for (var split = 0u; split < params.splits; split++) { total += parts[split * count + i]; }
-  if (params.biased == 1u) { total += bias[i % params.n]; }
-  c[i] = total;
+  finish(i, i % params.n, total);
 }

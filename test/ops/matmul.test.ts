@@ -1,16 +1,19 @@
 /** Published values, vectors, wrong calls, how many kernels run, and that the number of threads changes no bit. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { apply } from "../../src/apply.ts";
 import { openNative } from "../../src/backends/native/index.ts";
 import { openReference } from "../../src/backends/reference/index.ts";
 import type { Device } from "../../src/device.ts";
 import { ArgumentError } from "../../src/errors.ts";
 import { type Call, FLOOR_LIMITS, type Shape } from "../../src/op.ts";
 import { deviceOf } from "../../src/open.ts";
+import { add, gelu, mul, relu, sigmoid, silu, softplus, tanh } from "../../src/ops/elementwise/index.ts";
 import { room } from "../../src/ops/matmul/cases.ts";
-import { linear, type MatmulOptions, matmul } from "../../src/ops/matmul/index.ts";
-import { matmul as op } from "../../src/ops/matmul/op.ts";
+import { type Activation, linear, type MatmulOptions, matmul } from "../../src/ops/matmul/index.ts";
+import { matmulWith, matmul as op, PLAIN } from "../../src/ops/matmul/op.ts";
 import { BUSY_GROUPS, K_STEP, productOf, SPLIT_STEPS } from "../../src/ops/matmul/plan.ts";
 import type { MatmulAttrs } from "../../src/ops/matmul/reference.ts";
+import { sum } from "../../src/ops/reduce/index.ts";
 import { runCase } from "../../src/testing/conformance.ts";
 
 let device: Device;
@@ -22,7 +25,7 @@ afterAll(() => device.close());
 const counting = (...shape: number[]): number[] => Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i);
 const call = (a: Shape, b: Shape, { transposeA = false, transposeB = false }: MatmulOptions, batch: Shape): Call<MatmulAttrs> => {
   const inputs = [a, b].map((shape) => ({ shape, dtype: "float32" as const }));
-  const attrs = { transposeA, transposeB, batch };
+  const attrs = { transposeA, transposeB, batch, ...PLAIN };
   return { op, inputs, outputs: op.outputs(inputs, attrs), attrs };
 };
 
@@ -106,6 +109,11 @@ describe("wrong calls", () => {
     [product([2, 3, 4], [5, 4, 6]), "matmul: expected shapes that broadcast"],
     [product([], [4, 6]), 'matmul: expected at least one axis for `a`, but received "[]"'],
     [() => matmul(device.zeros([2, 2], "int32"), device.zeros([2, 2])), 'matmul: expected dtype float32 for `a`, but received "int32"'],
+    [() => matmul(device.zeros([2, 3]), device.zeros([3, 4]), { bias: device.zeros([3]) }), "matmul: expected shape [4] for `bias`"],
+    [
+      product([2, 3], [3, 4], { activation: "swish" as never }),
+      'matmul: expected one of relu, gelu, sigmoid, tanh, silu, softplus for `activation`, but received "swish"',
+    ],
     [() => linear(device.zeros([2, 3]), device.zeros([4, 5])), "linear: expected shape [..., 5] to fit weight [4, 5] for `x`"],
     [() => linear(device.zeros([2, 3]), device.zeros([3])), "linear: expected shape [out, in] for `weight`"],
     [() => linear(device.zeros([2, 3]), device.zeros([4, 3]), device.zeros([3])), "linear: expected shape [4] to fit weight [4, 3] for `bias`"],
@@ -142,8 +150,60 @@ describe("the product that runs", () => {
   });
 });
 
+describe("an activation", () => {
+  const run = (activation: Activation, recording: boolean): { dispatches: number[]; buffers: number } => {
+    const [x, w, b] = [device.ones([2, 3, 4]), device.ones([5, 4]), device.ones([5])];
+    for (const leaf of [x, w, b]) leaf.requiresGrad = recording;
+    const { dispatches, liveBuffers } = device.counters;
+    const y = linear(x, w, b, { activation });
+    const forward = device.counters.dispatches - dispatches;
+    const buffers = device.counters.liveBuffers - liveBuffers;
+    if (recording) y.backward(device.ones([2, 3, 5]));
+    const backward = device.counters.dispatches - dispatches - forward;
+    for (const tensor of [x, w, b, y]) tensor.dispose();
+    return { dispatches: [forward, backward], buffers };
+  };
+  test("is no kernel of its own forward, and one with the gradient of the bias backward", () => {
+    expect(run("relu", true).dispatches).toEqual([1, 3]);
+    expect(run("gelu", true).dispatches).toEqual([1, 3]);
+  });
+  test("keeps what it was applied to only for a gradient that needs it", () => {
+    expect(run("gelu", true).buffers).toBe(2);
+    expect(run("gelu", false).buffers).toBe(1);
+    expect(run("tanh", true).buffers).toBe(1);
+  });
+  test("is that of the elementwise function of its name", async () => {
+    const x = device.tensor([[-2, 1, 0.5]]);
+    const weight = device.tensor([
+      [1, 1, 0],
+      [0, 3, -1],
+    ]);
+    for (const [activation, f] of Object.entries({ relu, gelu, sigmoid, tanh, silu, softplus })) {
+      const want = await f(linear(x, weight)).read();
+      expect([...(await linear(x, weight, undefined, { activation: activation as Activation }).read())]).toEqual([...want]);
+      expect([...(await matmul(device.tensor([-2, 1, 0.5]), weight, { transposeB: true, activation: activation as Activation }).read())]).toEqual([
+        ...want,
+      ]);
+    }
+  });
+  test("of a product with a vector takes a bias of one number", async () => {
+    const y = matmul(device.tensor([[1, 2]]), device.tensor([3, 4]), { bias: device.tensor([-20]), activation: "relu" });
+    expect(y.shape).toEqual([1]);
+    expect([...(await y.read())]).toEqual([0]);
+  });
+  test("whose sums receive a cotangent of their own adds both", async () => {
+    const [a, b] = [device.tensor([[0.5]]), device.tensor([[2]])];
+    a.requiresGrad = true;
+    const { op: kept, attrs } = matmulWith("silu", true);
+    const [y, z] = apply(kept, [a, b], { transposeA: false, transposeB: false, batch: [], ...attrs });
+    sum(add(y, mul(z, 3))).backward();
+    // silu'(1) = σ(1) (1 + 1 − σ(1))
+    expect((await a.grad?.read())?.[0]).toBeCloseTo(2 * (0.9276705 + 3), 5);
+  });
+});
+
 test("any number of threads gives the same bits", async () => {
-  const entries = room.cases.filter(({ name }) => /blocks|panels|slim|linear|many small|bias gradient/.test(name));
+  const entries = room.cases.filter(({ name }) => /blocks|panels|slim|linear|many small|activation|bias gradient/.test(name));
   expect(entries.length).toBeGreaterThan(10);
   const results: string[][] = [];
   for (const threads of [1, 2, 5]) {

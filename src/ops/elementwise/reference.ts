@@ -72,6 +72,9 @@ export const BINARY = {
 } as const satisfies Record<string, Binary>;
 
 export type UnaryKind = keyof typeof UNARY;
+/** What other rooms may apply to a result before they write it. */
+export const ACTIVATIONS = ["relu", "gelu", "sigmoid", "tanh", "silu", "softplus"] as const satisfies readonly UnaryKind[];
+export type Activation = (typeof ACTIVATIONS)[number];
 export type BinaryKind = keyof typeof BINARY;
 
 export const unary = ({ call, inputs: [x], outputs: [y] }: ReferenceRun<{ kind: UnaryKind }>): void => {

@@ -1,15 +1,26 @@
 import { elements, type Op, type Shape } from "../../op.ts";
-import { type Case, defineCase, minimalBytes, normal, type Room, summed, values } from "../../testing/cases.ts";
-import { biasBackward, matmul, ops } from "./op.ts";
-import { BIAS_ROWS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
-import { matmulSizes } from "./reference.ts";
+import { type Case, defineCase, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
+import { ACTIVATIONS } from "../elementwise/reference.ts";
+import { biasBackward, matmul, matmulWith, ops, PLAIN } from "./op.ts";
+import { BIAS_CHUNKS, BIAS_ROWS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
+import { type MatmulAttrs, matmulSizes } from "./reference.ts";
 
 interface Variant {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: boolean;
+  readonly activation?: MatmulAttrs["activation"];
+  /** Batch axes of the result; default: all that the operands have. */
+  readonly batch?: Shape;
   readonly large?: boolean;
 }
+
+/** A sum, and what an activation, or its derivative, makes of it. */
+const activatedSum = (terms: number, activation: MatmulAttrs["activation"]): Tolerance => {
+  const { relative, absolute, reason } = summed(terms);
+  if (activation === "none") return { relative, absolute, reason };
+  return { relative: relative + 2e-6, absolute, reason: `${reason}; WGSL's exp has (3 + 2|x|) ulp` };
+};
 
 const broadcast = (a: Shape, b: Shape): Shape => {
   const rank = Math.max(a.length, b.length);
@@ -21,16 +32,18 @@ const broadcast = (a: Shape, b: Shape): Shape => {
 
 /** Shapes as stored. Sums in the gradients run over the other sizes and the batches that are repeated. */
 const product = (name: string, a: Shape, b: Shape, variant: Variant = {}): Case => {
-  const { transposeA = false, transposeB = false, bias = false, large } = variant;
-  const attrs = { transposeA, transposeB, batch: broadcast(a.slice(0, -2), b.slice(0, -2)) };
-  const { m, n, k } = matmulSizes(a, b, attrs);
+  const { transposeA = false, transposeB = false, bias = false, activation = "none", large } = variant;
+  const { op, attrs: kind } = matmulWith(activation, true);
+  const attrs = { transposeA, transposeB, batch: variant.batch ?? broadcast(a.slice(0, -2), b.slice(0, -2)), ...kind };
+  const { m, n, k, batch } = matmulSizes(a, b, attrs);
+  const sums = elements(batch) / Math.max(1, elements(attrs.batch));
   return defineCase({
-    name: `${name} ${a.join("x")}${transposeA ? "ᵀ" : ""} · ${b.join("x")}${transposeB ? "ᵀ" : ""}${bias ? " + bias" : ""}`,
-    op: matmul,
+    name: `${name} ${a.join("x")}${transposeA ? "ᵀ" : ""} · ${b.join("x")}${transposeB ? "ᵀ" : ""}${bias ? " + bias" : ""}${activation === "none" ? "" : ` ${activation}`}`,
+    op,
     inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: [n] }] : [])],
     attrs,
-    forward: summed(k + 1),
-    backward: summed(Math.max(m, n) * elements(attrs.batch)),
+    forward: activatedSum(k * sums + 1, activation),
+    backward: activatedSum(Math.max(m, n) * elements(batch), activation),
     finiteDifferences: { tolerance: 1e-5 },
     ...(large ? { large } : {}),
   });
@@ -115,38 +128,41 @@ const blocked = [
 ];
 
 const sums = [
-  defineCase({
-    name: "sum over the batch",
-    op: matmul,
-    inputs: [{ shape: [3, 4, 5] }, { shape: [3, 5, 6] }],
-    attrs: { transposeA: false, transposeB: false, batch: [] },
-    forward: summed(15),
-    backward: summed(15),
-  }),
-  defineCase({
-    name: "sum over an empty batch",
-    op: matmul,
-    inputs: [{ shape: [0, 4, 5] }, { shape: [0, 5, 6] }, { shape: [6] }],
-    attrs: { transposeA: false, transposeB: false, batch: [] },
-    forward: summed(1),
-    backward: summed(4),
-  }),
-  defineCase({
-    name: "sum over a batch between kept ones",
-    op: matmul,
-    inputs: [{ shape: [2, 3, 2, 20, 17] }, { shape: [2, 3, 2, 17, 18] }],
-    attrs: { transposeA: false, transposeB: false, batch: [2, 1, 2] },
-    forward: summed(51),
-    backward: summed(60),
-    finiteDifferences: { tolerance: 1e-5 },
-  }),
+  product("sum over the batch", [3, 4, 5], [3, 5, 6], { batch: [] }),
+  product("sum over an empty batch", [0, 4, 5], [0, 5, 6], { batch: [], bias: true }),
+  product("sum over a batch between kept ones", [2, 3, 2, 20, 17], [2, 3, 2, 17, 18], { batch: [2, 1, 2] }),
+  product("sum over the batch", [3, 4, 5], [3, 5, 6], { batch: [], bias: true, activation: "gelu" }),
+  product("sum over a batch between kept ones", [2, 3, 2, 20, 17], [2, 3, 2, 17, 18], { batch: [2, 1, 2], activation: "tanh" }),
+];
+
+/** Every way in which a result is written, on every device. */
+const activations = [
+  ...ACTIVATIONS.flatMap((activation) => [
+    square("activation", 5, 7, 11, { bias: true, activation }),
+    square("activation without bias", 6, 5, 19, { activation }),
+  ]),
+  ...(["relu", "silu"] as const).flatMap((activation) => [
+    square("activation", 0, 3, 4, { bias: true, activation }),
+    square("activation of the bias alone", 3, 0, 20, { bias: true, activation }),
+    square("activation of a row", 1, 37, 50, { transposeB: true, bias: true, activation }),
+    square("activation of a column", 50, 37, 1, { transposeA: true, activation }),
+    square("activation of columns", 50, 37, 3, { transposeB: true, bias: true, activation }),
+    square("activation after splits", 17, 3 * STEPS + 5, 18, { bias: true, activation }),
+    square("activation of tiles", 65, 20, 70, { transposeB: true, bias: true, activation }),
+    square("activation of blocks", 130, 300, 150, { bias: true, activation, large: true }),
+    square("activation of slim rows", 520, 5, 3, { bias: true, activation }),
+    product("activation of batches", [3, 20, 33], [3, 33, 18], { bias: true, activation }),
+    product("activation of many small", [70, 4, 4], [70, 4, 4], { transposeB: true, activation }),
+    product("activation of a linear layer", [6, 40, 9], [33, 9], { transposeB: true, bias: true, activation }),
+    product("activation of panels, one a thread", [3, 80, 70], [3, 70, 75], { bias: true, activation, large: true }),
+  ]),
 ];
 
 const identity = defineCase({
   name: "identity",
   op: matmul,
   inputs: [{ shape: [3, 3], fill: values([1, 0, 0, 0, 1, 0, 0, 0, 1]) }, { shape: [3, 40] }],
-  attrs: { transposeA: false, transposeB: false, batch: [] },
+  attrs: { transposeA: false, transposeB: false, batch: [], ...PLAIN },
   forward: summed(3),
   backward: summed(40),
   invariants: ({ inputs, outputs }) => {
@@ -163,26 +179,40 @@ const infinite = defineCase({
     { shape: [18, 5], fill: (random, i) => (i === 7 ? Number.POSITIVE_INFINITY : Math.abs(normal()(random, i, 90)) + 0.1) },
     { shape: [5, 19], fill: (random) => random.uniform() + 0.1 },
   ],
-  attrs: { transposeA: false, transposeB: false, batch: [] },
+  attrs: { transposeA: false, transposeB: false, batch: [], ...PLAIN },
   forward: summed(5),
   backward: summed(19),
   finiteDifferences: { off: "differences of infinities" },
 });
 
-const biasCases = [BIAS_ROWS - 1, BIAS_ROWS, BIAS_ROWS + 1, 3 * BIAS_ROWS + 7].map((rows) =>
-  defineCase({ name: `bias gradient of ${rows} rows`, op: biasBackward, inputs: [{ shape: [rows, 5] }], attrs: {}, forward: summed(rows) }),
-);
-const biasShapes = (
-  [
+const biasGradient = (shape: Shape, activation: MatmulAttrs["activation"] = "none"): Case =>
+  defineCase({
+    name: `bias gradient ${shape.join("x")}${activation === "none" ? "" : ` ${activation}`}`,
+    op: biasBackward,
+    inputs: [{ shape }, ...(activation === "none" ? [] : [{ shape }])],
+    attrs: { activation },
+    forward: activatedSum(elements(shape), activation),
+  });
+
+/** Around the rows of one workgroup, and the most chunks of them; then those of the CPU. */
+const biasGradients = [
+  ...[BIAS_ROWS - 1, BIAS_ROWS, BIAS_ROWS + 1, 3 * BIAS_ROWS + 7, BIAS_ROWS * BIAS_CHUNKS + 1].map((rows) => biasGradient([rows, 5])),
+  ...[
     [0, 3],
     [1, 1],
     [2, 3, 31],
     [7, 33],
     [40, 70],
-  ] as readonly Shape[]
-).map((shape) =>
-  defineCase({ name: `bias gradient ${shape.join("x")}`, op: biasBackward, inputs: [{ shape }], attrs: {}, forward: summed(elements(shape)) }),
-);
+    [5, 0],
+    [1100, 64],
+  ].map((shape) => biasGradient(shape)),
+  ...ACTIVATIONS.map((activation) => biasGradient([9, 33], activation)),
+  ...[
+    [0, 3],
+    [BIAS_ROWS + 1, 5],
+    [700, 70],
+  ].map((shape) => biasGradient(shape, "silu")),
+];
 
 export const cases: readonly Case[] = [
   ...small,
@@ -191,10 +221,10 @@ export const cases: readonly Case[] = [
   ...splits,
   ...blocked,
   ...sums,
+  ...activations,
   identity,
   infinite,
-  ...biasCases,
-  ...biasShapes,
+  ...biasGradients,
 ];
 
 export const room: Room = {
@@ -202,7 +232,7 @@ export const room: Room = {
   ops: ops as readonly Op[],
   cases,
   cost: (call) => {
-    if (call.inputs.length < 2) return { bytes: minimalBytes(call), operations: elements(call.inputs[0].shape) };
+    if (call.op === biasBackward) return { bytes: minimalBytes(call), operations: elements(call.inputs[0].shape) };
     const { m, n, k, batch } = matmulSizes(call.inputs[0].shape, call.inputs[1].shape, call.attrs as never);
     return { bytes: minimalBytes(call), operations: 2 * m * n * k * elements(batch) };
   },

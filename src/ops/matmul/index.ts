@@ -1,31 +1,39 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
+import { isGradEnabled } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
 import { broadcastShapes } from "../../shapes.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
+import { ACTIVATIONS, type Activation } from "../elementwise/reference.ts";
 import { reshape } from "../shape/op.ts";
-import { matmul as op } from "./op.ts";
+import { matmulWith } from "./op.ts";
 
-export interface MatmulOptions {
+export type { Activation };
+
+export interface LinearOptions {
+  /** Applied to the result as it is written: the function of that name, gelu in its exact form. Default none. */
+  readonly activation?: Activation;
+}
+
+export interface MatmulOptions extends LinearOptions {
   /** Whether a is stored as [..., k, m]. Default false. */
   readonly transposeA?: boolean;
   /** Whether b is stored as [..., n, k]. Default false. */
   readonly transposeB?: boolean;
+  /** [n], float32; added to every row as it is written, before the activation. Default none. */
+  readonly bias?: Tensor;
 }
 
 const view = (x: Tensor, shape: readonly number[]): Tensor => apply(reshape, [x], { shape })[0];
 
-const product = (
-  where: string,
-  a: Tensor,
-  b: Tensor,
-  bias: Tensor | undefined,
-  { transposeA = false, transposeB = false }: MatmulOptions,
-): Tensor => {
+const product = (where: string, a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias, activation }: MatmulOptions): Tensor => {
   for (const [name, tensor] of [["a", a] as const, ["b", b] as const]) {
     checkTensor(where, name, tensor);
     if (tensor.shape.length === 0) throw expected(where, "at least one axis", name, showShape(tensor.shape));
   }
+  if (bias !== undefined) checkTensor(where, "bias", bias);
+  if (activation !== undefined && !ACTIVATIONS.includes(activation))
+    throw expected(where, `one of ${ACTIVATIONS.join(", ")}`, "activation", activation);
   const made: Tensor[] = [];
   const matrix = (x: Tensor, shape: readonly number[]): Tensor => {
     if (x.shape.length > 1) return x;
@@ -34,12 +42,11 @@ const product = (
   };
   // A vector is a row of a, or a column of b, whatever the transposes say.
   const [rowOnly, columnOnly] = [a.shape.length === 1, b.shape.length === 1];
-  const left = matrix(a, [1, a.size]);
-  const right = matrix(b, [b.size, 1]);
-  const batch = broadcastShapes(where, left.shape.slice(0, -2), right.shape.slice(0, -2));
-  const attrs = { transposeA: transposeA && !rowOnly, transposeB: transposeB && !columnOnly, batch };
-  const [full] = apply(op, bias ? [left, right, bias] : [left, right], attrs);
-  for (const tensor of made) tensor.dispose();
+  const operands = [matrix(a, [1, a.size]), matrix(b, [b.size, 1]), ...(bias ? [bias] : [])];
+  const batch = broadcastShapes(where, operands[0].shape.slice(0, -2), operands[1].shape.slice(0, -2));
+  const { op, attrs } = matmulWith(activation ?? "none", isGradEnabled() && operands.some((tensor) => tensor.requiresGrad));
+  const [full, ...kept] = apply(op, operands, { transposeA: transposeA && !rowOnly, transposeB: transposeB && !columnOnly, batch, ...attrs });
+  for (const tensor of [...made, ...kept]) tensor.dispose();
   if (!rowOnly && !columnOnly) return full;
   const [m, n] = full.shape.slice(-2);
   const result = view(full, [...batch, ...(rowOnly ? [] : [m]), ...(columnOnly ? [] : [n])]);
@@ -48,14 +55,15 @@ const product = (
 };
 
 /**
- * Matrix product over the last two axes, with broadcasting over all axes before them.
+ * activation(a · b + bias) over the last two axes, with broadcasting over all axes before them.
  *
- * As in PyTorch a vector gets an axis that is removed again: in front for a, behind for b.
+ * As in PyTorch a vector gets an axis that is removed again: in front for a, behind for b. Operands are read where they lie: neither a transpose
+ * nor a repeated batch is ever copied, and the gradient of a repeated operand is summed as it is computed. An inner axis of size 0 gives activation(bias).
  *
  * @param a [..., m, k], or [..., k, m] with `transposeA`, or [k]; float32
- * @param b [..., k, n], or [..., n, k] with `transposeB`, or [k]; float32
+ * @param b [..., k, n], or [..., n, k] with `transposeB`, or [k], for which n is 1; float32
  * @returns [..., m, n]
- * @throws ArgumentError when inner sizes differ, batch axes do not broadcast, or a dtype is not float32.
+ * @throws ArgumentError when inner sizes differ, batch axes do not broadcast, the bias has another shape, the activation is unknown, or a dtype is not float32.
  * @example
  * ```ts
  * const a = device.tensor([[1, 2], [3, 4]]);
@@ -63,26 +71,28 @@ const product = (
  * const [queries, keys] = [device.zeros([2, 5, 8]), device.zeros([2, 7, 8])];
  * matmul(queries, keys, { transposeB: true }).shape; // => [2, 5, 7]
  * matmul(queries, keys); // throws ArgumentError
+ * await matmul(a, a, { bias: device.tensor([-8, 0]), activation: "relu" }).read(); // => [0, 10, 7, 22]
  * ```
  */
-export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor => product("matmul", a, b, undefined, options);
+export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor => product("matmul", a, b, options);
 
 /**
- * x · weightᵀ + bias, PyTorch's `linear`.
+ * activation(x · weightᵀ + bias), PyTorch's `linear` with what usually follows it.
  *
  * @param x [..., in]; float32
  * @param weight [out, in]; float32
  * @param bias [out]; float32, added in the same kernel. Default: none
  * @returns [..., out]
- * @throws ArgumentError when a shape or dtype does not fit.
+ * @throws ArgumentError when a shape or dtype does not fit, or the activation is unknown.
  * @example
  * ```ts
  * const x = device.tensor([[1, 2]]);
  * const weight = device.tensor([[1, 0], [0, 1], [1, 1]]);
  * await linear(x, weight, device.tensor([0, 0, 10])).read(); // => [1, 2, 13]
+ * await linear(x, weight, undefined, { activation: "tanh" }).read(); // => [0.76159, 0.96403, 0.99505]
  * ```
  */
-export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor => {
+export const linear = (x: Tensor, weight: Tensor, bias?: Tensor, { activation }: LinearOptions = {}): Tensor => {
   checkTensor("linear", "x", x);
   checkTensor("linear", "weight", weight);
   if (bias !== undefined) checkTensor("linear", "bias", bias);
@@ -92,5 +102,5 @@ export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor => {
     throw expected("linear", `shape [..., ${size}] to fit weight ${showShape(weight.shape)}`, "x", showShape(x.shape));
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== out))
     throw expected("linear", `shape [${out}] to fit weight ${showShape(weight.shape)}`, "bias", showShape(bias.shape));
-  return product("linear", x, weight, bias, { transposeB: true });
+  return product("linear", x, weight, { transposeB: true, ...(bias && { bias }), ...(activation && { activation }) });
 };

@@ -1,7 +1,7 @@
 import * as shaders from "../../generated/matmul.ts";
 import { type Call, elements, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
 import { collapse, padAxes, type Walk } from "../../shapes.ts";
-import { type MatmulAttrs, matmulSizes } from "./reference.ts";
+import { type BiasAttrs, type MatmulAttrs, matmulSizes } from "./reference.ts";
 
 const THREADS = 256;
 /** Side of a workgroup's tile of the result, and steps of k held in workgroup memory. */
@@ -13,8 +13,11 @@ export const TILE_LEAST = 16;
 export const BUSY_GROUPS = 128;
 /** A split has at least this many steps of k. */
 export const SPLIT_STEPS = 16;
-/** Rows that one workgroup sums for the gradient of a bias. */
-export const BIAS_ROWS = 512;
+/** Rows that one workgroup sums for the gradient of a bias: at least so many, and more where the sums would be more than the next pass takes. */
+export const BIAS_ROWS = 64;
+export const BIAS_CHUNKS = 256;
+
+const code = (activation: MatmulAttrs["activation"]): number => shaders.product.consts[activation.toUpperCase()];
 
 /** A product as the kernels see it: strides for everything, batches kept or summed, with the fewest axes. */
 export interface Product {
@@ -66,15 +69,18 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const splits = steps === 0 ? 1 : Math.ceil(steps / splitSteps);
   const biased = call.inputs.length > 2 ? 1 : 0;
   const axes = (list: (walk: Walk) => readonly number[]): number[] => [...padAxes(list(kept)), ...padAxes(list(summed))];
-  const pass = (entry: string, addBias: number, bind: Pass["bind"], workgroups: number): Pass => ({
+  const { activation, keeps } = call.attrs;
+  /** Only the last pass adds the bias and applies the activation. */
+  const pass = (entry: string, last: boolean, bind: Pass["bind"], workgroups: number): Pass => ({
     shader: shaders.product,
     entry,
-    constants: { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0 },
+    constants: { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, ACTIVATION: last ? code(activation) : 0 },
     params: {
       m,
       n,
       k,
-      biased: addBias,
+      biased: last ? biased : 0,
+      keeps: last && keeps ? 1 : 0,
       a_row: aRow,
       a_k: aK,
       b_k: bK,
@@ -90,41 +96,42 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
       a_strides: axes((walk) => walk.strides[0]),
       b_strides: axes((walk) => walk.strides[1]),
     },
-    bind,
+    bind: { bias: input(biased ? 2 : 0), z: keeps && last ? output(1) : scratch(0), ...bind },
     workgroups: grid(workgroups, limits),
   });
-  const bias = input(biased ? 2 : 0);
-  const operands = { a: input(0), b: input(1), bias };
-  const main = (split: boolean): Pass =>
-    pass(
-      slim ? "element" : "tile",
-      split ? 0 : biased,
-      { ...operands, c: split ? scratch(0) : output(0) },
-      slim ? Math.ceil((size * splits) / THREADS) : groups * splits,
-    );
-  if (splits === 1) return { passes: [main(false)] };
-  return {
-    scratch: [splits * size],
-    passes: [main(true), pass("combine", biased, { bias, c: output(0), parts: scratch(0) }, Math.ceil(size / THREADS))],
-  };
+  const operands = { a: input(0), b: input(1) };
+  const main = (entry: string, workgroups: number): Plan =>
+    splits === 1
+      ? { scratch: [1], passes: [pass(entry, true, { ...operands, c: output(0) }, workgroups)] }
+      : {
+          scratch: [1, splits * size],
+          passes: [
+            pass(entry, false, { ...operands, c: scratch(1) }, workgroups),
+            pass("combine", true, { c: output(0), parts: scratch(1) }, Math.ceil(size / THREADS)),
+          ],
+        };
+  return slim ? main("element", Math.ceil((size * splits) / THREADS)) : main("tile", groups * splits);
 };
 
-export const biasBackward = ({ inputs: [g], outputs: [d] }: Call, limits: Limits): Plan => {
-  const n = elements(d.shape);
-  const sizes: number[] = [];
-  const passes: Pass[] = [];
-  for (let rows = elements(g.shape) / n, last = false; !last; ) {
-    const chunks = Math.max(1, Math.ceil(rows / BIAS_ROWS));
-    last = chunks === 1;
-    passes.push({
-      shader: shaders.columns,
-      entry: "main",
-      params: { rows, n, chunk: BIAS_ROWS, chunks },
-      bind: { x: passes.length === 0 ? input(0) : scratch(sizes.length - 1), y: last ? output(0) : scratch(sizes.length) },
-      workgroups: grid(Math.ceil(n / 32) * chunks, limits),
-    });
-    if (!last) sizes.push(chunks * n);
-    rows = chunks;
-  }
-  return { scratch: sizes, passes };
+export const biasBackward = ({ inputs: [g], outputs: [sums], attrs: { activation } }: Call<BiasAttrs>, limits: Limits): Plan => {
+  const n = elements(sums.shape);
+  const rows = n === 0 ? 0 : elements(g.shape) / n;
+  const chunk = Math.max(BIAS_ROWS, Math.ceil(rows / BIAS_CHUNKS));
+  const chunks = Math.max(1, Math.ceil(rows / chunk));
+  const pass = (entry: string, bind: Pass["bind"], params: Pass["params"], workgroups: number): Pass => ({
+    shader: shaders.columns,
+    entry,
+    constants: { ACTIVATION: entry === "main" ? 0 : code(activation) },
+    params: { n, ...params },
+    bind,
+    workgroups: grid(Math.ceil(n / 32) * workgroups, limits),
+  });
+  const y = chunks === 1 ? output(0) : scratch(0);
+  const first = { rows, chunk, chunks };
+  const passes =
+    activation === "none"
+      ? [pass("main", { x: input(0), y }, first, chunks)]
+      : [pass("through", { x: input(0), saved: input(1), d: output(1), y }, first, chunks)];
+  if (chunks > 1) passes.push(pass("main", { x: y, y: output(0) }, { rows: chunks, chunk: chunks, chunks: 1 }, 1));
+  return { scratch: chunks === 1 ? [] : [chunks * n], passes };
 };

@@ -1,6 +1,7 @@
 /** The list of benches, for the command line. */
 import type { Bench } from "./harness/bench.ts";
 import { bench as hyperConnection } from "./hyperConnection.bench.ts";
+import { bench as matmul } from "./matmul.bench.ts";
 import { bench as sinkhorn } from "./sinkhorn.bench.ts";
 
-export const benches: readonly Bench[] = [sinkhorn, hyperConnection];
+export const benches: readonly Bench[] = [sinkhorn, hyperConnection, matmul];

@@ -1,4 +1,5 @@
-// What a processor can do at most, for the benches: multiply-adds on registers, and copies beyond the caches.
+// For the benches: what a processor can do at most (multiply-adds on registers, copies beyond the caches), and what
+// plain loops make of it.
 #include <algorithm>
 #include <cstring>
 
@@ -45,9 +46,27 @@ void copyPeak(const Call& call, Context& context) {
   }
 }
 
+// c = a · b by three loops, the innermost along rows of b: what the benches measure products against.
+void plainMatmul(const Call& call, Context& context) {
+  const Tensor &a = call.inputs[0], &b = call.inputs[1], &c = call.outputs[0];
+  const int64_t m = a.shape[a.shape.size() - 2], k = a.shape.back(), n = c.shape.back();
+  context.parallel(c.size / std::max<int64_t>(1, n), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      float* to = c.f32() + row * n;
+      std::fill_n(to, n, 0.0f);
+      for (int64_t l = 0; l < k; l++) {
+        const float factor = a.f32()[row * k + l];
+        const float* from = b.f32() + (row / m * k + l) * n;
+        for (int64_t j = 0; j < n; j++) to[j] += factor * from[j];
+      }
+    }
+  });
+}
+
 constexpr KernelEntry table[] = {
     {"probe.fma", fmaPeak},
     {"probe.copy", copyPeak},
+    {"probe.matmul", plainMatmul},
 };
 
 }  // namespace

@@ -40,6 +40,8 @@ export interface BenchCase {
   readonly cost: Readonly<Partial<Record<Pass, Cost>>>;
   /** Largest difference between any two sides that counts as equal, relative to the tensor's largest entry. */
   readonly tolerance: { readonly relative: number; readonly reason: string };
+  /** Whether it is also run on one thread. Default false. */
+  readonly scaling?: boolean;
   /** Run by one kind of device alone: too small to say anything about hardware, or too large for anything else. Default: by all. */
   readonly only?: "hardware GPU" | "software GPU";
 }

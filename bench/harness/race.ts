@@ -20,6 +20,8 @@ export interface Timing {
 export interface Measured {
   readonly fused: Timing;
   readonly naive: Timing;
+  /** The fused form on one thread, where the device has more. */
+  readonly oneThread?: Timing;
   readonly rivals: readonly Timing[];
   readonly counts: StepCounts;
   readonly naiveCounts: StepCounts;
@@ -73,17 +75,31 @@ export const summarize = async (name: string, samples: readonly number[]): Promi
   return { name, medianMs: result.latency.p50, spread: result.latency.rme };
 };
 
-/** How far everybody is from the fused form: the naive form, the rivals, and the float64 reference on a slice. */
+interface Compared {
+  readonly errors: Readonly<Record<string, number>>;
+  readonly rivals: readonly Contestant[];
+  readonly absent: Readonly<Record<string, string>>;
+}
+
+/** How far everybody is from the fused form: the naive form, the rivals that have this pass, and the float64 reference on a slice. */
 const compareAll = async (
   { fused, naive, rivals }: { readonly fused: Ours; readonly naive: Ours; readonly rivals: readonly Contestant[] },
   pass: Pass,
   entry: BenchCase,
   data: Data,
   reference: Device | undefined,
-): Promise<Record<string, number>> => {
+): Promise<Compared> => {
   const got = await fused.results(pass);
   const errors: Record<string, number> = { naive: disagreement(await naive.results(pass), got) };
-  for (const rival of rivals) errors[rival.name] = disagreement(await rival.results(pass), got);
+  const absent: Record<string, string> = {};
+  for (const rival of rivals) {
+    try {
+      errors[rival.name] = disagreement(await rival.results(pass), got);
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      absent[rival.name] = error.message;
+    }
+  }
   if (reference) {
     const slice = sliceOf(entry, data);
     using truth = ours("reference", entry.fused, slice.entry, slice.data, reference);
@@ -92,7 +108,7 @@ const compareAll = async (
     const sliced = (await fused.resultsUpTo(pass, slice.outputs)).map((values, i) => Array.prototype.slice.call(values, 0, want[i].length));
     errors.reference = disagreement(sliced, want);
   }
-  return errors;
+  return { errors, rivals: rivals.filter(({ name }) => absent[name] === undefined), absent };
 };
 
 export interface Opened {
@@ -104,6 +120,8 @@ export interface RaceContext {
   readonly kind: DeviceKind;
   /** A fresh device. Both forms get one of their own: a pool full of the other's buffers would cost allocations. */
   open(): Promise<Opened>;
+  /** The same on one thread; left out where the device has no more. */
+  openAlone?(): Promise<Opened>;
   /** The float64 device; left out where the device itself is that one. */
   readonly reference?: Device;
   readonly rivals: readonly Rival[];
@@ -115,11 +133,14 @@ export interface RaceContext {
 export const race = async (entry: BenchCase, context: RaceContext, options: RaceOptions): Promise<readonly Outcome[]> => {
   const { kind, reference } = context;
   const data = dataOf(entry);
-  const absent: Record<string, string> = { ...context.absent };
+  const missing: Record<string, string> = { ...context.absent };
   const [first, second] = [await context.open(), await context.open()];
   await using _first = first.device;
   await using _second = second.device;
   using fused = ours("fused", entry.fused, entry, data, first.device, first.backend);
+  const third = entry.scaling ? await context.openAlone?.() : undefined;
+  await using _third = third?.device;
+  using alone = third && ours("one thread", entry.fused, entry, data, third.device);
   using naive = ours("naive", entry.naive, entry, data, second.device, second.backend);
   const rivals: Contestant[] = [];
   for (const rival of context.rivals) {
@@ -127,21 +148,33 @@ export const race = async (entry: BenchCase, context: RaceContext, options: Race
       rivals.push(await rival.prepare(entry, data, kind === "webgpu"));
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
-      absent[rival.name] = error.message;
+      missing[rival.name] = error.message;
     }
   }
   const outcomes: Outcome[] = [];
   for (const pass of passesOf(entry)) {
-    let errors: Record<string, number> = {};
+    let errors: Readonly<Record<string, number>> = {};
+    let absent: Readonly<Record<string, string>> = missing;
     try {
-      errors = await compareAll({ fused, naive, rivals }, pass, entry, data, reference);
+      const compared = await compareAll({ fused, naive, rivals }, pass, entry, data, reference);
+      errors = compared.errors;
+      absent = { ...missing, ...compared.absent };
       const refused = verdict(errors, entry.tolerance.relative);
       if (refused !== undefined) {
         outcomes.push({ entry, pass, errors, absent, refused });
         continue;
       }
-      const [ownTime, naiveTime, ...others] = await timeInTurns([fused, naive, ...rivals], pass, options);
-      const measured = { fused: ownTime, naive: naiveTime, rivals: others, counts: await fused.counts(pass), naiveCounts: await naive.counts(pass) };
+      const single = alone ? [alone] : [];
+      const times = await timeInTurns([fused, naive, ...single, ...compared.rivals], pass, options);
+      const [ownTime, naiveTime] = times;
+      const measured = {
+        fused: ownTime,
+        naive: naiveTime,
+        ...(alone && { oneThread: times[2] }),
+        rivals: times.slice(2 + single.length),
+        counts: await fused.counts(pass),
+        naiveCounts: await naive.counts(pass),
+      };
       outcomes.push({ entry, pass, errors, absent, measured });
     } catch (error) {
       outcomes.push({ entry, pass, errors, absent, refused: (error as Error).message });

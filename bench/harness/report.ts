@@ -25,6 +25,8 @@ export interface Line {
   readonly naiveDispatches: number;
   readonly naiveBytes: number;
   readonly rivalMs: Readonly<Record<string, number>>;
+  /** How many times as fast as on one thread; null where that was not measured. */
+  readonly scaling: number | null;
   readonly absent: Readonly<Record<string, string>>;
   /** Largest relative differences found before timing. */
   readonly errors: Readonly<Record<string, number>>;
@@ -52,7 +54,7 @@ export const lineOf = (
 ): Line | Refusal => {
   const common = { case: entry.name, device: device.kind, pass };
   if (!measured) return { ...common, refused: refused ?? "nothing was measured", errors };
-  const { fused, naive, rivals, counts, naiveCounts } = measured;
+  const { fused, naive, oneThread, rivals, counts, naiveCounts } = measured;
   const { software, description } = device.info;
   const cost = entry.cost[pass] ?? { operations: 0, bytes: 0 };
   return {
@@ -68,6 +70,7 @@ export const lineOf = (
     naiveDispatches: naiveCounts.dispatches,
     naiveBytes: naiveCounts.bytes,
     rivalMs: Object.fromEntries(rivals.map(({ name, medianMs }) => [name, medianMs])),
+    scaling: oneThread ? oneThread.medianMs / fused.medianMs : null,
     absent,
     errors,
     spread: fused.spread,
@@ -90,13 +93,14 @@ export const textOf = (line: Line | Refusal): string => {
   const speed = line.software ? "" : `${line.medianMs.toPrecision(3)} ms ±${line.spread.toFixed(0)} %  `;
   const share =
     line.share === null ? "" : `  ${(100 * line.share).toFixed(0)} % of ${line.shareOf === "fma" ? "multiply-add peak" : "copy bandwidth"}`;
+  const scaling = line.scaling === null ? "" : `  ${times(line.scaling)} of one thread`;
   const work = [
     `${line.dispatches} dispatches (naive ${line.naiveDispatches})`,
     ...(line.device === "webgpu" ? [`${line.submits} submits`] : []),
     `${line.newBuffers} new buffers`,
     `${megabytes(line.bytes)} MB (minimum ${megabytes(line.minimumBytes)}, naive ${megabytes(line.naiveBytes)})`,
   ].join(", ");
-  return `${head}\n    ${speed}${ratios}${share}\n    ${work}${absent.join("")}`;
+  return `${head}\n    ${speed}${ratios}${share}${scaling}\n    ${work}${absent.join("")}`;
 };
 
 export const headline = ({ kind, info: { description, software } }: Pick<Device, "kind" | "info">, peaks: Peaks | undefined): string => {

@@ -26,6 +26,10 @@ export const packageFolder = (): string => {
 const script = (file: string): string => join(packageFolder(), "bench", "rivals", file);
 const python = (): string => process.env.BIRKHOFF_PYTHON || (existsSync("/usr/bin/python3") ? "/usr/bin/python3" : "python3");
 
+const javaScript =
+  (file: string): RivalProgram["command"] =>
+  (threads) => ({ program: process.execPath, args: [script(file), process.env.BIRKHOFF_RIVALS || process.cwd(), String(threads)] });
+
 export const RIVALS: readonly RivalProgram[] = [
   {
     name: "torch",
@@ -37,11 +41,9 @@ export const RIVALS: readonly RivalProgram[] = [
       env: { OMP_WAIT_POLICY: "passive", OMP_NUM_THREADS: String(threads) },
     }),
   },
-  {
-    name: "jax-js-wasm",
-    on: "cpu",
-    command: () => ({ program: process.execPath, args: [script("jax-js.mjs"), process.env.BIRKHOFF_RIVALS || process.cwd()] }),
-  },
+  { name: "jax-js-wasm", on: "cpu", command: javaScript("jax-js.mjs") },
+  { name: "tfjs-wasm", on: "cpu", command: javaScript("tfjs.mjs") },
+  { name: "onnxruntime-node", on: "cpu", command: javaScript("onnxruntime.mjs") },
 ];
 
 interface Answer {

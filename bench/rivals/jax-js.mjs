@@ -1,34 +1,15 @@
-/** jax-js on its WebAssembly backend, jitted, as a rival of `birkhoff bench`; the protocol stands in bench/README.md. Argument: where to look for it. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+/** jax-js on its WebAssembly backend, jitted, as a rival of `birkhoff bench`. Argument: where to look for it. */
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { findPackage, floats, serve, unavailable } from "./serve.mjs";
 
-const answer = (fields) => process.stdout.write(`${JSON.stringify(fields)}\n`);
-
-const NAME = "@jax-js/jax";
 const BACKEND = "wasm";
-
-const find = (from) => {
-  for (let folder = resolve(from); ; folder = dirname(folder)) {
-    const found = join(folder, "node_modules", NAME);
-    if (existsSync(join(found, "package.json"))) return found;
-    if (folder === dirname(folder)) return undefined;
-  }
-};
-
-const folder = find(process.argv[2]);
-if (!folder) {
-  answer({ id: 0, unavailable: `not installed: npm i --ignore-scripts ${NAME} in this folder, or BIRKHOFF_RIVALS=<folder>` });
-  process.exit(0);
-}
-const { version, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+const { folder, version, exports } = findPackage("@jax-js/jax");
 const { init, defaultDevice, jit, vjp, nn, numpy: np, blockUntilReady } = await import(pathToFileURL(join(folder, exports["."].import)).href);
-if (!(await init(BACKEND)).includes(BACKEND)) {
-  answer({ id: 0, unavailable: `its ${BACKEND} backend does not start` });
-  process.exit(0);
-}
+if (!(await init(BACKEND)).includes(BACKEND)) unavailable(`its ${BACKEND} backend does not start`);
 defaultDevice(BACKEND);
+
+const ACTIVATIONS = { none: (x) => x, relu: nn.relu, gelu: (x) => nn.gelu(x, { approximate: false }), silu: nn.silu };
 
 /** Arrays are consumed by what takes them; `ref` is one more hold. */
 const OPERATIONS = {
@@ -39,19 +20,18 @@ const OPERATIONS = {
       for (let i = 0; i < iterations; i++) for (const axis of [2, 1]) logits = logits.ref.sub(nn.logsumexp(logits, axis, { keepdims: true }));
       return np.exp(logits);
     },
+  matmul:
+    ({ transposeB, activation }) =>
+    (a, b, bias) => {
+      const product = np.matmul(a, transposeB ? np.matrixTranspose(b) : b);
+      return ACTIVATIONS[activation](bias ? product.add(bias) : product);
+    },
 };
-
-let current;
 
 const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }) => {
   if (!OPERATIONS[operation]) return { unavailable: `it has no ${operation}` };
-  const load = ({ file, shape }) => {
-    const bytes = readFileSync(file);
-    return np.array(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))).reshape(shape);
-  };
-  for (const array of current?.arrays ?? []) array.dispose();
   const form = OPERATIONS[operation](parameters);
-  const arrays = [...inputs.map(load), load(cotangent)];
+  const arrays = [...inputs, cotangent].map((tensor) => np.array(floats(tensor)).reshape(tensor.shape));
   await blockUntilReady(arrays);
   const wanted = inputs.flatMap(({ gradient }, i) => (gradient ? [i] : []));
   const forward = jit((...args) => form(...args));
@@ -60,41 +40,20 @@ const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }
     const gradients = pull(args[args.length - 1]);
     return [result, ...wanted.map((i) => gradients[i])];
   });
-  const step = (pass) => {
-    const held = (pass === "forward" ? arrays.slice(0, -1) : arrays).map((array) => array.ref);
-    return pass === "forward" ? [forward(...held)] : both(...held);
+  return {
+    step: (pass) => {
+      const held = (pass === "forward" ? arrays.slice(0, -1) : arrays).map((array) => array.ref);
+      return pass === "forward" ? [forward(...held)] : both(...held);
+    },
+    finish: async (results) => {
+      await blockUntilReady(results);
+      for (const array of results) array.dispose();
+    },
+    values: (results) => Promise.all(results.map((array) => array.data())),
+    dispose: () => {
+      for (const array of arrays) array.dispose();
+    },
   };
-  current = { arrays, step };
-  return {};
 };
 
-const run = async ({ pass, steps }) => {
-  const start = performance.now();
-  for (let i = 0; i < steps; i++) {
-    const results = current.step(pass);
-    await blockUntilReady(results);
-    for (const array of results) array.dispose();
-  }
-  return { ms: performance.now() - start };
-};
-
-const result = async ({ pass, prefix }) => {
-  const sizes = [];
-  for (const [i, array] of current.step(pass).entries()) {
-    const values = await array.data();
-    sizes.push(values.length);
-    writeFileSync(`${prefix}${i}.f32`, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
-  return { sizes };
-};
-
-answer({ id: 0, ready: `jax-js ${version}, ${BACKEND}, jit` });
-for await (const line of createInterface({ input: process.stdin })) {
-  const { id, do: what, ...request } = JSON.parse(line);
-  try {
-    answer({ id, ...(await { prepare, run, result }[what](request)) });
-  } catch (error) {
-    answer({ id, error: error.message });
-  }
-}
-process.exit(0);
+await serve(`jax-js ${version}, ${BACKEND}, jit`, prepare);

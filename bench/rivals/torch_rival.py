@@ -37,7 +37,16 @@ def hyper_connection(logits, scale=None, bias=None, streams=None, *, iterations,
     return x if streams is None else x @ streams
 
 
-OPERATIONS = {"sinkhorn": sinkhorn, "hyperConnection": hyper_connection}
+def matmul(a, b, bias=None, *, transposeB, activation):
+    if transposeB and bias is not None:
+        x = torch.nn.functional.linear(a, b, bias)
+    else:
+        x = a @ (b.transpose(-1, -2) if transposeB else b)
+        x = x if bias is None else x + bias
+    return x if activation == "none" else getattr(torch.nn.functional, activation)(x)
+
+
+OPERATIONS = {"sinkhorn": sinkhorn, "hyperConnection": hyper_connection, "matmul": matmul}
 
 
 class Case:

@@ -13,7 +13,7 @@ import { benches } from "../../bench/index.ts";
 import { openReference } from "../backends/reference/index.ts";
 import type { Device } from "../device.ts";
 import { DeviceError, expected } from "../errors.ts";
-import { deviceOf, openDevice } from "../open.ts";
+import { deviceOf, type OpenDeviceOptions, openDevice } from "../open.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
 import { openOptions } from "./options.ts";
 
@@ -126,17 +126,27 @@ interface Count {
 const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: Rivals, flags: Flags): Promise<Count> => {
   const json = flags.has("json");
   const origin = provenance();
-  const open = async (): Promise<Opened> => {
-    const backend = recording((await openDevice({ ...openOptions(flags), device: device.kind })).backend);
+  const threads = flags.number("threads") ?? availableParallelism();
+  const openWith = async (options: OpenDeviceOptions): Promise<Opened> => {
+    const backend = recording((await openDevice({ ...openOptions(flags), ...options, device: device.kind })).backend);
     return { device: deviceOf(backend), backend };
   };
+  const open = (): Promise<Opened> => openWith({});
+  const openAlone = (): Promise<Opened> => openWith({ threads: 1 });
   await using reference = deviceOf(openReference());
   const software = device.info.software && device.kind === "webgpu";
   // A software GPU has no limits of its own.
   const peaks = software ? undefined : await measurePeaks(device);
   if (!json) say(`\n${headline(device, peaks)}\n`);
   const { running, absent } = opponents(rivals, device);
-  const context = { kind: device.kind, open, rivals: running, absent, ...(device.kind !== "reference" && { reference }) };
+  const context = {
+    kind: device.kind,
+    open,
+    rivals: running,
+    absent,
+    ...(device.kind === "native" && threads > 1 && { openAlone }),
+    ...(device.kind !== "reference" && { reference }),
+  };
   const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS };
   let [ran, refused] = [0, 0];
   for (const entry of cases.filter((one) => suits(one, device))) {

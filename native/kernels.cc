@@ -63,6 +63,11 @@ KERNEL(optimizerClip);
 KERNEL(expandKernelForward);
 KERNEL(expandKernelBackwardMatrices);
 KERNEL(expandKernelBackwardWeight);
+KERNEL(expandKernelFactorised);
+KERNEL(expandKernelBackwardFactorised);
+KERNEL(expandKernelBackwardSpace);
+KERNEL(expandKernelGather);
+KERNEL(expandKernelScatter);
 
 KERNEL(hyperConnectionForward);
 KERNEL(hyperConnectionBackward);
@@ -124,6 +129,11 @@ constexpr KernelEntry table[] = {
     {"expandKernel", expandKernelForward},
     {"expandKernel.backwardMatrices", expandKernelBackwardMatrices},
     {"expandKernel.backwardWeight", expandKernelBackwardWeight},
+    {"expandKernel.factorised", expandKernelFactorised},
+    {"expandKernel.backwardFactorised", expandKernelBackwardFactorised},
+    {"expandKernel.backwardSpace", expandKernelBackwardSpace},
+    {"expandKernel.gather", expandKernelGather},
+    {"expandKernel.scatter", expandKernelScatter},
     {"hyperConnection", hyperConnectionForward},
     {"hyperConnection.backward", hyperConnectionBackward},
     {"sinkhorn", sinkhornForward},

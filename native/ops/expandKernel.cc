@@ -1,30 +1,37 @@
-// Kernel expansion W[o, g, i, n] = sum over m of R[g, n, m] w[o, i, m], and its gradients, as small matrix products
-// whose operands and results stay in the layouts of src/ops/expandKernel/README.md.
+// Kernel expansion W[o, g, i, n] = sum over m of R[g, n, m] w[o, i, m], and its gradients: products whose operands and
+// results stay in the layouts of src/ops/expandKernel/README.md; R as it is, as a product of two factors, or as
+// positions.
 #include <algorithm>
+#include <vector>
 
+#include "expandKernel-product.h"
 #include "kernel.h"
 #include "simd.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
-// Rows of the result that share each vector of b, and vectors of columns computed at once.
-constexpr int rowsAtOnce = 4;
-constexpr int vectorsAtOnce = lanes == 16 ? 4 : 2;
-// Multiplications per piece of work: about 20 µs.
-constexpr int64_t grain = 1 << 19;
+using namespace expansion;
 
 struct Sizes {
-  int64_t matrices, identity, elements, cout, cin, d, side;
+  int64_t matrices, identity, elements, cin, kernels, d;
 
-  Sizes(const Tensor& r, const Tensor& w, bool identity)
-      : matrices(r.shape[0]),
-        identity(identity),
-        elements(matrices + identity),
-        cout(w.shape[0]),
+  Sizes(const Call& call, const Tensor& matrices, const Tensor& w)
+      : matrices(matrices.shape[0]),
+        identity(call.flag("identity")),
+        elements(this->matrices + identity),
         cin(w.shape[1]),
-        d(r.shape[1]),
-        side((d + lanes - 1) / lanes * lanes) {}
+        kernels(w.shape[0] * cin),
+        d(kernels > 0 ? w.size / kernels : 0) {}
+
+  // The layouts behind a group axis of p: rows (o, i, a), as if (i, a) were channels.
+  Sizes behind(int64_t p) const {
+    Sizes inner = *this;
+    inner.cin *= p;
+    inner.kernels *= p;
+    inner.d /= p;
+    return inner;
+  }
 
   // Where canonical kernel `kernel` = o cin + i begins in W for a group element.
   int64_t expanded(int64_t kernel, int64_t element) const {
@@ -32,175 +39,255 @@ struct Sizes {
   }
 };
 
-// Rows of d numbers into rows of `side`, the rest 0, so that a product reads whole vectors.
-void pad(const float* from, int64_t count, const Sizes& sizes, float* to) {
-  for (int64_t row = 0; row < count; row++) {
-    std::copy(from + row * sizes.d, from + (row + 1) * sizes.d, to + row * sizes.side);
-    std::fill(to + row * sizes.side + sizes.d, to + (row + 1) * sizes.side, 0.0f);
+// A panel of rows [first, first + count) that lie where row(i) says, from `step` on.
+template <int width, class Row>
+void packRows(Row&& row, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
+  const float* rows[width];
+  for (int64_t i = 0; i < count; i++) rows[i] = row(first + i) + step;
+  packAlong<width>(rows, count, steps, to);
+}
+
+// A panel whose steps lie where at(l) says, `first` numbers further on.
+template <int width, class Step>
+void packSteps(Step&& at, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
+  for (int64_t l = 0; l < steps; l++) packAcross<width>(at(step + l) + first, count, to + l * width);
+}
+
+constexpr int wide = static_cast<int>(panelColumns);
+
+// Row (kernel, a) of w, mixed along the group axis: to[m] = sum over b of factors[a, b] · w[kernel, b, m] for `count`
+// numbers from `first` on.
+void mix(const float* factors, const float* w, int64_t p, int64_t s, int64_t row, int64_t first, int64_t count,
+         float* to) {
+  const float *from = w + (row - row % p) * s + first, *weights = factors + row % p * p;
+  for (int64_t m = 0; m < count; m += lanes) {
+    const int64_t here = std::min<int64_t>(lanes, count - m);
+    vf total{};
+    for (int64_t b = 0; b < p; b++) total = fma(broadcast(weights[b]), loadPartial(from + b * s + m, here), total);
+    storePartial(to + m, here, total);
   }
 }
 
-using Sums = vf[rowsAtOnce][vectorsAtOnce];
-
-// sums[r][v] += sum over k < depth of rows[r][k · step] · b[k][v]; b has rows of `side`.
-template <int V>
-BIRKHOFF_INLINE void multiply(const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b,
-                              int64_t side, Sums& sums) {
-  vf local[rowsAtOnce][V];
-  for (int r = 0; r < rowsAtOnce; r++) {
-    for (int v = 0; v < V; v++) local[r][v] = sums[r][v];
-  }
-  for (int64_t k = 0; k < depth; k++) {
-    vf factor[V];
-    for (int v = 0; v < V; v++) factor[v] = load(b + k * side + v * lanes);
-    for (int r = 0; r < rowsAtOnce; r++) {
-      const vf weight = broadcast(rows[r][k * step]);
-      for (int v = 0; v < V; v++) local[r][v] = fma(weight, factor[v], local[r][v]);
-    }
-  }
-  for (int r = 0; r < rowsAtOnce; r++) {
-    for (int v = 0; v < V; v++) sums[r][v] = local[r][v];
-  }
+// What every element's share of the result does that is not a product: the identity copies, or adds up.
+template <class Body>
+void eachKernel(const Sizes& sizes, Context& context, Body&& body) {
+  context.parallel(sizes.kernels, std::max<int64_t>(1, taskMoves / std::max<int64_t>(1, sizes.d)),
+                   [&](int64_t begin, int64_t end, int) {
+                     for (int64_t kernel = begin; kernel < end; kernel++) body(kernel);
+                   });
 }
 
-void multiplyUpTo(int64_t vectors, const float* const (&rows)[rowsAtOnce], int64_t step, int64_t depth, const float* b,
-                  int64_t side, Sums& sums) {
-  switch (std::min<int64_t>(vectors, vectorsAtOnce)) {
-    case 1:
-      return multiply<1>(rows, step, depth, b, side, sums);
-    case 2:
-      return multiply<2>(rows, step, depth, b, side, sums);
-    case 3:
-      return multiply < vectorsAtOnce == 4 ? 3 : 1 > (rows, step, depth, b, side, sums);
-    default:
-      return multiply<vectorsAtOnce>(rows, step, depth, b, side, sums);
-  }
-}
-
-// For each block of columns: body(first column, vectors left from there).
-template <class F>
-void eachColumns(const Sizes& sizes, F&& body) {
-  for (int64_t column = 0; column < sizes.side; column += vectorsAtOnce * lanes)
-    body(column, (sizes.side - column) / lanes);
-}
-
-// The part of a row of sums that lies within d columns.
-void storeSums(const vf (&sums)[vectorsAtOnce], int64_t column, int64_t d, float* row) {
-  for (int v = 0; v < vectorsAtOnce; v++) {
-    const int64_t at = column + v * lanes, width = std::min<int64_t>(lanes, d - at);
-    if (width > 0) storePartial(row + at, width, sums[v]);
-  }
-}
-
-int64_t pieces(int64_t multiplicationsPerBlock) {
-  return std::max<int64_t>(1, grain / std::max<int64_t>(1, multiplicationsPerBlock));
+void copyIdentity(const Sizes& sizes, Context& context, const float* w, float* out) {
+  if (!sizes.identity) return;
+  eachKernel(sizes, context, [&](int64_t kernel) {
+    std::copy(w + kernel * sizes.d, w + (kernel + 1) * sizes.d, out + sizes.expanded(kernel, 0));
+  });
 }
 
 }  // namespace
 
 void expandKernelForward(const Call& call, Context& context) {
-  const Sizes sizes(call.inputs[0], call.inputs[1], call.flag("identity"));
+  const Sizes sizes(call, call.inputs[0], call.inputs[1]);
   const float *r = call.inputs[0].f32(), *w = call.inputs[1].f32();
   float* out = call.outputs[0].f32();
-  const int64_t d = sizes.d, side = sizes.side, kernels = sizes.cout * sizes.cin;
-  // Each matrix transposed: its columns become rows, along which the vectors lie.
-  float* turned = context.scratch(sizes.matrices * d * side);
-  context.parallel(sizes.matrices * d, std::max<int64_t>(1, 32768 / side), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; row++) {
-      const float* matrix = r + row / d * d * d;
-      for (int64_t n = 0; n < d; n++) turned[row * side + n] = matrix[n * d + row % d];
-      std::fill(turned + row * side + d, turned + (row + 1) * side, 0.0f);
-    }
-  });
-  const int64_t blocks = (kernels + rowsAtOnce - 1) / rowsAtOnce;
-  context.parallel(blocks, pieces(rowsAtOnce * sizes.matrices * d * side), [&](int64_t begin, int64_t end, int) {
-    for (int64_t first = begin * rowsAtOnce; first < std::min(end * rowsAtOnce, kernels); first += rowsAtOnce) {
-      const int64_t count = std::min<int64_t>(rowsAtOnce, kernels - first);
-      const float* rows[rowsAtOnce];
-      for (int64_t k = 0; k < rowsAtOnce; k++) rows[k] = w + std::min(first + k, kernels - 1) * d;
-      if (sizes.identity) {
-        for (int64_t k = 0; k < count; k++) std::copy(rows[k], rows[k] + d, out + sizes.expanded(first + k, 0));
-      }
-      for (int64_t matrix = 0; matrix < sizes.matrices; matrix++) {
-        eachColumns(sizes, [&](int64_t column, int64_t vectors) {
-          Sums sums = {};
-          multiplyUpTo(vectors, rows, 1, d, turned + matrix * d * side + column, side, sums);
-          for (int64_t k = 0; k < count; k++)
-            storeSums(sums[k], column, d, out + sizes.expanded(first + k, matrix + sizes.identity));
-        });
-      }
-    }
-  });
+  const int64_t d = sizes.d;
+  copyIdentity(sizes, context, w, out);
+  product(
+      {1, sizes.kernels, sizes.matrices * d, d}, context,
+      [&](int64_t, auto... panel) { packRows<panelRows>([&](int64_t row) { return w + row * d; }, panel...); },
+      [&](int64_t, auto... panel) { packRows<wide>([&](int64_t row) { return r + row * d; }, panel...); },
+      [&](int64_t, int64_t row, int64_t first, int64_t count, const float* values) {
+        for (int64_t at = first; at < first + count;) {
+          const int64_t end = std::min(first + count, (at / d + 1) * d);
+          std::copy(values + at - first, values + end - first,
+                    out + sizes.expanded(row, sizes.identity + at / d) + at % d);
+          at = end;
+        }
+      });
 }
 
 void expandKernelBackwardWeight(const Call& call, Context& context) {
-  const Sizes sizes(call.inputs[0], call.outputs[0], call.flag("identity"));
-  const float* gradient = call.inputs[1].f32();
+  const Sizes sizes(call, call.inputs[0], call.outputs[0]);
+  const float *r = call.inputs[0].f32(), *gradient = call.inputs[1].f32();
   float* dw = call.outputs[0].f32();
-  const int64_t d = sizes.d, side = sizes.side, kernels = sizes.cout * sizes.cin;
-  const float* r = call.inputs[0].f32();
-  if (side != d) {
-    float* area = context.scratch(sizes.matrices * d * side);
-    pad(r, sizes.matrices * d, sizes, area);
-    r = area;
-  }
-  const int64_t blocks = (kernels + rowsAtOnce - 1) / rowsAtOnce;
-  context.parallel(blocks, pieces(rowsAtOnce * sizes.matrices * d * side), [&](int64_t begin, int64_t end, int) {
-    for (int64_t first = begin * rowsAtOnce; first < std::min(end * rowsAtOnce, kernels); first += rowsAtOnce) {
-      const int64_t count = std::min<int64_t>(rowsAtOnce, kernels - first);
-      eachColumns(sizes, [&](int64_t column, int64_t vectors) {
-        Sums sums = {};
-        if (sizes.identity) {
-          for (int64_t k = 0; k < count; k++) {
-            for (int v = 0; v < vectorsAtOnce; v++) {
-              const int64_t at = column + v * lanes, width = std::min<int64_t>(lanes, d - at);
-              if (width > 0) sums[k][v] = loadPartial(gradient + sizes.expanded(first + k, 0) + at, width);
-            }
-          }
+  const int64_t d = sizes.d;
+  product(
+      {1, sizes.kernels, d, sizes.matrices * d}, context,
+      [&](int64_t, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
+        // The depth goes through one element of the group after the other.
+        for (int64_t at = step; at < step + steps;) {
+          const int64_t element = at / d, end = std::min(step + steps, (element + 1) * d);
+          packRows<panelRows>([&](int64_t row) { return gradient + sizes.expanded(row, sizes.identity + element); },
+                              first, count, at - element * d, end - at, to + (at - step) * panelRows);
+          at = end;
         }
-        for (int64_t matrix = 0; matrix < sizes.matrices; matrix++) {
-          const float* rows[rowsAtOnce];
-          for (int64_t k = 0; k < rowsAtOnce; k++)
-            rows[k] = gradient + sizes.expanded(std::min(first + k, kernels - 1), matrix + sizes.identity);
-          multiplyUpTo(vectors, rows, 1, d, r + matrix * d * side + column, side, sums);
-        }
-        for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, dw + (first + k) * d);
+      },
+      [&](int64_t, auto... panel) { packSteps<wide>([&](int64_t l) { return r + l * d; }, panel...); },
+      [&](int64_t, int64_t row, int64_t first, int64_t count, const float* values) {
+        const float* own = gradient + sizes.expanded(row, 0) + first;
+        for (int64_t i = 0; i < count; i++) dw[row * d + first + i] = values[i] + (sizes.identity ? own[i] : 0.0f);
       });
+}
+
+void expandKernelBackwardMatrices(const Call& call, Context& context) {
+  const Sizes sizes(call, call.outputs[0], call.inputs[0]);
+  const float *w = call.inputs[0].f32(), *gradient = call.inputs[1].f32();
+  float* dr = call.outputs[0].f32();
+  const int64_t d = call.outputs[0].shape[1];
+  product(
+      {sizes.matrices, d, d, sizes.kernels, true}, context,
+      [&](int64_t matrix, auto... panel) {
+        packSteps<panelRows>([&](int64_t kernel) { return gradient + sizes.expanded(kernel, sizes.identity + matrix); },
+                             panel...);
+      },
+      [&](int64_t, auto... panel) { packSteps<wide>([&](int64_t kernel) { return w + kernel * d; }, panel...); },
+      [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
+        std::copy(values, values + count, dr + (matrix * d + row) * d + first);
+      });
+}
+
+void expandKernelFactorised(const Call& call, Context& context) {
+  const Tensor &group = call.inputs[0], &space = call.inputs[1], &w = call.inputs[2];
+  const Sizes outer(call, group, w);
+  const int64_t p = group.shape[1], s = space.shape[1];
+  const Sizes sizes = outer.behind(p);
+  float* out = call.outputs[0].f32();
+  copyIdentity(sizes, context, w.f32(), out);
+  product(
+      {sizes.matrices, sizes.kernels, s, s}, context,
+      [&](int64_t matrix, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
+        float mixed[panelRows * blockSteps];
+        const float* rows[panelRows];
+        for (int64_t i = 0; i < count; i++) {
+          rows[i] = mixed + i * blockSteps;
+          mix(group.f32() + matrix * p * p, w.f32(), p, s, first + i, step, steps, mixed + i * blockSteps);
+        }
+        packAlong<panelRows>(rows, count, steps, to);
+      },
+      [&](int64_t matrix, auto... panel) {
+        packRows<wide>([&](int64_t n) { return space.f32() + (matrix * s + n) * s; }, panel...);
+      },
+      [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
+        std::copy(values, values + count, out + sizes.expanded(row, sizes.identity + matrix) + first);
+      });
+}
+
+void expandKernelBackwardFactorised(const Call& call, Context& context) {
+  const Tensor &group = call.inputs[0], &space = call.inputs[1], &w = call.inputs[2];
+  const Sizes outer(call, group, w);
+  const int64_t p = group.shape[1], s = space.shape[1], matrices = outer.matrices;
+  const Sizes sizes = outer.behind(p);
+  const float* gradient = call.inputs[3].f32();
+  float *dgroup = call.outputs[0].f32(), *dw = call.outputs[1].f32();
+  // What arrives times the space factor serves both gradients.
+  float* arrived = context.scratch(matrices * sizes.kernels * s);
+  product(
+      {matrices, sizes.kernels, s, s}, context,
+      [&](int64_t matrix, auto... panel) {
+        packRows<panelRows>([&](int64_t row) { return gradient + sizes.expanded(row, sizes.identity + matrix); },
+                            panel...);
+      },
+      [&](int64_t matrix, auto... panel) {
+        packSteps<wide>([&](int64_t n) { return space.f32() + (matrix * s + n) * s; }, panel...);
+      },
+      [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
+        std::copy(values, values + count, arrived + (matrix * sizes.kernels + row) * s + first);
+      });
+  eachKernel(sizes, context, [&](int64_t row) {
+    for (int64_t m = 0; m < s; m += lanes) {
+      const int64_t here = std::min<int64_t>(lanes, s - m);
+      vf total = sizes.identity ? loadPartial(gradient + sizes.expanded(row, 0) + m, here) : vf{};
+      for (int64_t matrix = 0; matrix < matrices; matrix++) {
+        const float* from = arrived + (matrix * sizes.kernels + row - row % p) * s + m;
+        for (int64_t a = 0; a < p; a++)
+          total = fma(broadcast(group.f32()[(matrix * p + a) * p + row % p]), loadPartial(from + a * s, here), total);
+      }
+      storePartial(dw + row * s + m, here, total);
+    }
+  });
+  context.parallel(matrices * p * p, std::max<int64_t>(1, taskMoves / std::max<int64_t>(1, outer.kernels * s)),
+                   [&](int64_t begin, int64_t end, int) {
+                     for (int64_t entry = begin; entry < end; entry++) {
+                       const float* x = arrived + (entry / p / p * sizes.kernels + entry / p % p) * s;
+                       const float* y = w.f32() + entry % p * s;
+                       vf total{};
+                       for (int64_t kernel = 0; kernel < outer.kernels; kernel++, x += p * s, y += p * s) {
+                         for (int64_t m = 0; m < s; m += lanes) {
+                           const int64_t here = std::min<int64_t>(lanes, s - m);
+                           total = fma(loadPartial(x + m, here), loadPartial(y + m, here), total);
+                         }
+                       }
+                       dgroup[entry] = sum(total);
+                     }
+                   });
+}
+
+void expandKernelBackwardSpace(const Call& call, Context& context) {
+  const Tensor &group = call.inputs[0], &w = call.inputs[1];
+  const int64_t p = group.shape[1], s = call.outputs[0].shape[1];
+  const Sizes sizes = Sizes(call, group, w).behind(p);
+  const float* gradient = call.inputs[2].f32();
+  float* dspace = call.outputs[0].f32();
+  product(
+      {sizes.matrices, s, s, sizes.kernels}, context,
+      [&](int64_t matrix, auto... panel) {
+        packSteps<panelRows>([&](int64_t row) { return gradient + sizes.expanded(row, sizes.identity + matrix); },
+                             panel...);
+      },
+      [&](int64_t matrix, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
+        std::fill(to, to + steps * wide, 0.0f);
+        for (int64_t l = 0; l < steps; l++)
+          mix(group.f32() + matrix * p * p, w.f32(), p, s, step + l, first, count, to + l * wide);
+      },
+      [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
+        std::copy(values, values + count, dspace + (matrix * s + row) * s + first);
+      });
+}
+
+void expandKernelGather(const Call& call, Context& context) {
+  const Tensor &index = call.inputs[0], &w = call.inputs[1];
+  const Sizes sizes(call, index, w);
+  const int64_t d = sizes.d;
+  const uint32_t* picks = index.u32();
+  float* out = call.outputs[0].f32();
+  for (int64_t i = 0; i < index.size; i++) {
+    if (picks[i] >= d) context.fault(index.dtype == DType::int32 ? static_cast<int32_t>(picks[i]) : double(picks[i]));
+  }
+  copyIdentity(sizes, context, w.f32(), out);
+  eachKernel(sizes, context, [&](int64_t kernel) {
+    const float* from = w.f32() + kernel * d;
+    for (int64_t matrix = 0; matrix < sizes.matrices; matrix++) {
+      float* to = out + sizes.expanded(kernel, sizes.identity + matrix);
+      for (int64_t n = 0; n < d; n++) {
+        const uint32_t picked = picks[matrix * d + n];
+        to[n] = picked < d ? from[picked] : 0.0f;
+      }
     }
   });
 }
 
-void expandKernelBackwardMatrices(const Call& call, Context& context) {
-  const Sizes sizes(call.outputs[0], call.inputs[0], call.flag("identity"));
+void expandKernelScatter(const Call& call, Context& context) {
+  const Tensor &index = call.inputs[0], &dw = call.outputs[0];
+  const Sizes sizes(call, index, dw);
+  const int64_t d = sizes.d;
+  const uint32_t* picks = index.u32();
   const float* gradient = call.inputs[1].f32();
-  float* dr = call.outputs[0].f32();
-  const int64_t d = sizes.d, side = sizes.side, kernels = sizes.cout * sizes.cin;
-  const float* w = call.inputs[0].f32();
-  if (side != d && kernels > 0) {
-    float* area = context.scratch(kernels * side);
-    pad(w, kernels, sizes, area);
-    w = area;
-  }
-  const int64_t perMatrix = (d + rowsAtOnce - 1) / rowsAtOnce;
-  context.parallel(
-      sizes.matrices * perMatrix, pieces(rowsAtOnce * kernels * side), [&](int64_t begin, int64_t end, int) {
-        for (int64_t block = begin; block < end; block++) {
-          const int64_t matrix = block / perMatrix, first = block % perMatrix * rowsAtOnce,
-                        count = std::min<int64_t>(rowsAtOnce, d - first);
-          eachColumns(sizes, [&](int64_t column, int64_t vectors) {
-            Sums sums = {};
-            // The kernels of one output channel are neighbours in both operands.
-            for (int64_t o = 0; o < sizes.cout && sizes.cin > 0; o++) {
-              const float* rows[rowsAtOnce];
-              for (int64_t k = 0; k < rowsAtOnce; k++)
-                rows[k] =
-                    gradient + sizes.expanded(o * sizes.cin, matrix + sizes.identity) + std::min(first + k, d - 1);
-              multiplyUpTo(vectors, rows, d, sizes.cin, w + o * sizes.cin * side + column, side, sums);
-            }
-            for (int64_t k = 0; k < count; k++) storeSums(sums[k], column, d, dr + (matrix * d + first + k) * d);
-          });
-        }
-      });
+  eachKernel(sizes, context, [&](int64_t kernel) {
+    float* to = dw.f32() + kernel * d;
+    const float* own = gradient + sizes.expanded(kernel, 0);
+    if (sizes.identity) {
+      std::copy(own, own + d, to);
+    } else {
+      std::fill(to, to + d, 0.0f);
+    }
+    for (int64_t matrix = 0; matrix < sizes.matrices; matrix++) {
+      const float* from = gradient + sizes.expanded(kernel, sizes.identity + matrix);
+      for (int64_t n = 0; n < d; n++) {
+        const uint32_t picked = picks[matrix * d + n];
+        if (picked < d) to[picked] += from[n];
+      }
+    }
+  });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

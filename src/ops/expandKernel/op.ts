@@ -1,55 +1,90 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, elements, type Op, type Shape, type Spec } from "../../op.ts";
+import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import * as plan from "./plan.ts";
-import type { ExpandAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
+import type { ExpandAttrs } from "./sizes.ts";
 
+const WHERE = "expandKernel";
 const noSecond = { none: "second derivatives are not provided" } as const;
+const float32 = (shape: Shape): Spec => ({ shape, dtype: "float32" });
 
 /** [Cout·g, Cin·g_in, kernel axes]: what a convolution takes. */
-const expandedShape = (w: Shape, elementsOfGroup: number): Shape => {
-  const [cout, cin, ...rest] = w;
-  return rest.length === 3 ? [cout * elementsOfGroup, cin * rest[0], rest[1], rest[2]] : [cout * elementsOfGroup, cin, ...rest];
+const expanded = ([matrices]: Shape, [cout, cin, ...rest]: Shape, { identity }: ExpandAttrs): Spec => {
+  const features = cout * (matrices + (identity ? 1 : 0));
+  return float32(rest.length === 3 ? [features, cin * rest[0], rest[1], rest[2]] : [features, cin, ...rest]);
 };
 
-const check = (r: Spec, w: Spec): void => {
-  requireFloat("expandKernel", [r, w], ["R", "w"]);
-  if (w.shape.length < 3 || w.shape.length > 5) {
-    throw expected("expandKernel", "shape [Cout, Cin, d], [Cout, Cin, k, k] or [Cout, Cin, g_in, k, k]", "w", w.shape);
-  }
-  const d = elements(w.shape.slice(2));
-  if (r.shape.length !== 3 || r.shape[1] !== d || r.shape[2] !== d) {
-    throw expected("expandKernel", `shape [matrices, ${d}, ${d}], since a kernel of \`w\` has ${d} numbers,`, "R", r.shape);
-  }
+/** How many numbers a kernel of `w` has. */
+const kernelSize = ({ shape }: Spec): number => {
+  if (shape.length < 3 || shape.length > 5) throw expected(WHERE, "shape [Cout, Cin, d], [Cout, Cin, k, k] or [Cout, Cin, g_in, k, k]", "w", shape);
+  return elements(shape.slice(2));
 };
 
+const checkMatrices = (r: Spec, w: Spec): void => {
+  requireFloat(WHERE, [r, w], ["R", "w"]);
+  const d = kernelSize(w);
+  if (r.shape.length !== 3 || r.shape[1] !== d || r.shape[2] !== d)
+    throw expected(WHERE, `shape [matrices, ${d}, ${d}], since a kernel of \`w\` has ${d} numbers,`, "R", r.shape);
+};
+
+const checkFactors = (group: Spec, space: Spec, w: Spec): void => {
+  requireFloat(WHERE, [group, space, w], ["R.group", "R.space", "w"]);
+  const d = kernelSize(w);
+  const [matrices, p, columns] = group.shape;
+  if (group.shape.length !== 3 || p !== columns) throw expected(WHERE, "shape [matrices, g_in, g_in]", "R.group", group.shape);
+  if (w.shape.length === 5 && p !== w.shape[2])
+    throw expected(WHERE, `shape [matrices, ${w.shape[2]}, ${w.shape[2]}], since \`w\` has a group axis of ${w.shape[2]},`, "R.group", group.shape);
+  if (d % p !== 0) throw expected(WHERE, `a side that divides the ${d} numbers of a kernel of \`w\``, "R.group", group.shape);
+  const wanted = [matrices, d / p, d / p];
+  if (space.shape.length !== 3 || wanted.some((size, axis) => size !== space.shape[axis]))
+    throw expected(WHERE, `shape [${wanted.join(", ")}], behind ${p} positions of \`R.group\`,`, "R.space", space.shape);
+};
+
+const checkPositions = (index: Spec, w: Spec): void => {
+  requireFloat(WHERE, [w], ["w"]);
+  const d = kernelSize(w);
+  if (index.shape.length !== 2 || index.shape[1] !== d)
+    throw expected(WHERE, `shape [matrices, ${d}] for positions, or dtype float32 for matrices,`, "R", index.shape);
+};
+
+/** Attributes of a gradient: `shape` is that of what it is the gradient of. */
 type BackwardAttrs = ExpandAttrs & { readonly shape: Shape };
 
-/** dL/dw from R and dL/dW; `shape` is that of w. */
-export const backwardWeight = defineOp<BackwardAttrs>({
-  name: "expandKernel.backwardWeight",
-  outputs: (_, { shape }) => [{ shape, dtype: "float32" }],
-  reference: reference.backwardWeight,
-  plan: plan.backwardWeight,
+const backward = (part: string, run: (run: ReferenceRun<BackwardAttrs>) => void, passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
+  defineOp<BackwardAttrs>({
+    name: `expandKernel.${part}`,
+    outputs: (_, { shape }) => [float32(shape)],
+    reference: run,
+    plan: passes,
+    gradient: noSecond,
+  });
+
+/** dL/dw from R and dL/dW. */
+const backwardWeight = backward("backwardWeight", reference.backwardWeight, plan.backwardWeight);
+/** dL/dR from w and dL/dW. */
+const backwardMatrices = backward("backwardMatrices", reference.backwardMatrices, plan.backwardMatrices);
+/** dL/d(space) from group, w and dL/dW. */
+const backwardSpace = backward("backwardSpace", reference.backwardSpace, plan.backwardSpace);
+/** dL/dw from positions and dL/dW. */
+const scatter = backward("scatter", reference.scatter, plan.scatter);
+
+/** dL/d(group) and dL/dw, from group, space, w and dL/dW. */
+const backwardFactorised = defineOp<ExpandAttrs>({
+  name: "expandKernel.backwardFactorised",
+  outputs: ([group, , w]) => [group, w],
+  reference: reference.backwardFactorised,
+  plan: plan.backwardFactorised,
   gradient: noSecond,
 });
 
-/** dL/dR from w and dL/dW; `shape` is that of R. */
-export const backwardMatrices = defineOp<BackwardAttrs>({
-  name: "expandKernel.backwardMatrices",
-  outputs: (_, { shape }) => [{ shape, dtype: "float32" }],
-  reference: reference.backwardMatrices,
-  plan: plan.backwardMatrices,
-  gradient: noSecond,
-});
-
+/** R, w -> W. */
 export const expand = defineOp<ExpandAttrs>({
   name: "expandKernel",
-  outputs: ([r, w], { identity }) => {
-    check(r, w);
-    return [{ shape: expandedShape(w.shape, r.shape[0] + (identity ? 1 : 0)), dtype: "float32" }];
+  outputs: ([r, w], attrs) => {
+    checkMatrices(r, w);
+    return [expanded(r.shape, w.shape, attrs)];
   },
   reference: reference.forward,
   plan: plan.forward,
@@ -66,4 +101,54 @@ export const expand = defineOp<ExpandAttrs>({
   },
 });
 
-export const ops: readonly Op[] = [expand, backwardMatrices, backwardWeight] as readonly Op[];
+/** group, space, w -> W, for R[g] = group[g] ⊗ space[g]. */
+export const factorised = defineOp<ExpandAttrs>({
+  name: "expandKernel.factorised",
+  outputs: ([group, space, w], attrs) => {
+    checkFactors(group, space, w);
+    return [expanded(group.shape, w.shape, attrs)];
+  },
+  reference: reference.factorised,
+  plan: plan.factorised,
+  gradient: {
+    saves: { inputs: [0, 1, 2] },
+    vjp: (ctx) => {
+      const { identity } = ctx.call.attrs;
+      const [group, space, w] = [0, 1, 2].map((i) => ctx.input(i));
+      const arrived = ctx.gradient(0);
+      const [dgroup, dw] = ctx.needs(0) || ctx.needs(2) ? apply(backwardFactorised, [group, space, w, arrived], { identity }) : [];
+      const dspace = ctx.needs(1) ? apply(backwardSpace, [group, w, arrived], { identity, shape: space.shape })[0] : undefined;
+      return [ctx.needs(0) ? dgroup : undefined, dspace, ctx.needs(2) ? dw : undefined];
+    },
+  },
+});
+
+/** Positions, w -> W. */
+export const gather = defineOp<ExpandAttrs>({
+  name: "expandKernel.gather",
+  outputs: ([index, w], attrs) => {
+    checkPositions(index, w);
+    return [expanded(index.shape, w.shape, attrs)];
+  },
+  reference: reference.gather,
+  plan: plan.gather,
+  fault: ({ inputs: [{ shape }] }: Call<ExpandAttrs>) => `expandKernel: expected positions in [0, ${shape[1]}) for \`R\``,
+  gradient: {
+    saves: { inputs: [0] },
+    vjp: (ctx) => {
+      const { attrs, inputs } = ctx.call;
+      return [undefined, apply(scatter, [ctx.input(0), ctx.gradient(0)], { identity: attrs.identity, shape: inputs[1].shape })[0]];
+    },
+  },
+});
+
+export const ops: readonly Op[] = [
+  expand,
+  backwardMatrices,
+  backwardWeight,
+  factorised,
+  backwardFactorised,
+  backwardSpace,
+  gather,
+  scatter,
+] as readonly Op[];

@@ -1,0 +1,59 @@
+//#include "lib/grid.wgsl"
+
+// Gradients of w and of the group factor, from V[g, (o, i, a), m] = sum over n of t[o, g, i, a, n] · space[g, n, m].
+//   to_weight   dw[o, i, b, m] = t[o, identity, i, b, m] + sum over g, a of factors[g, a, b] · V[g, (o, i, a), m]; one element a thread
+//   to_group    dfactors[g, a, b] = sum over o, i, m of V[g, (o, i, a), m] · w[o, i, b, m]; one element a workgroup
+struct Params {
+  matrices: u32,
+  // Kernels (o, i), channels (i, a) of an output channel, group axis, numbers behind it.
+  kernels: u32,
+  cin: u32,
+  p: u32,
+  d: u32,
+  group: u32,
+  identity: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> factors: array<f32>;
+@group(0) @binding(3) var<storage, read> w: array<f32>;
+@group(0) @binding(4) var<storage, read> t: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(256)
+fn to_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = linear_workgroup(group, groups) * 256u + lane;
+  let row = i / params.d;
+  if (row >= params.kernels * params.p) { return; }
+  var total = 0.0;
+  if (params.identity == 1u) { total = t[(row / params.cin * params.group * params.cin + row % params.cin) * params.d + i % params.d]; }
+  let b = row % params.p;
+  for (var g = 0u; g < params.matrices; g++) {
+    let first = (g * params.kernels * params.p + row - b) * params.d + i % params.d;
+    for (var a = 0u; a < params.p; a++) { total += factors[(g * params.p + a) * params.p + b] * values[first + a * params.d]; }
+  }
+  y[i] = total;
+}
+
+var<workgroup> sums: array<f32, 256>;
+
+@compute @workgroup_size(256)
+fn to_group(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = linear_workgroup(group, groups);
+  if (i >= params.matrices * params.p * params.p) { return; }
+  let a = i / params.p % params.p;
+  let b = i % params.p;
+  let from_values = i / params.p / params.p * params.kernels * params.p;
+  var total = 0.0;
+  for (var at = lane; at < params.kernels * params.d; at += 256u) {
+    let row = at / params.d * params.p;
+    total += values[(from_values + row + a) * params.d + at % params.d] * w[(row + b) * params.d + at % params.d];
+  }
+  sums[lane] = total;
+  for (var half = 128u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) { sums[lane] += sums[lane + half]; }
+  }
+  if (lane == 0u) { y[i] = sums[0]; }
+}

@@ -1,5 +1,5 @@
-import type { Backend, BackendInfo, Counters, DeviceKind, HostArray } from "./backend.ts";
-import { ArgumentError, DeviceError, expected, StateError } from "./errors.ts";
+import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, HostArray } from "./backend.ts";
+import { ArgumentError, DataError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
@@ -25,6 +25,7 @@ export class Device implements AsyncDisposable {
   /** Why devices that come before this one in the rule were not picked; empty when it was asked for by name. */
   readonly rejected: readonly string[];
   #closed = false;
+  #faults = 0;
 
   constructor(backend: Backend, accumulate: (a: Tensor, b: Tensor) => Tensor, rejected: readonly string[] = []) {
     this.backend = backend;
@@ -45,6 +46,11 @@ export class Device implements AsyncDisposable {
   /** What plans may use. */
   get limits(): Limits {
     return this.backend.limits;
+  }
+
+  /** How many DataErrors were told so far: what was computed before one may come of broken data. */
+  get faults(): number {
+    return this.#faults;
   }
 
   /** Dispatches, submits, allocations so far; live and pooled buffers now. */
@@ -167,7 +173,12 @@ export class Device implements AsyncDisposable {
   /** Resolves when everything enqueued so far has run; rejects with what went wrong since the last read. */
   synchronize(): Promise<void> {
     this.#assertOpen("synchronize");
-    return this.backend.synchronize();
+    return this.#told(this.backend.synchronize());
+  }
+
+  /** Internal, for tensors: what a buffer holds after everything enqueued so far. */
+  read(buffer: Buffer): Promise<HostArray> {
+    return this.#told(this.backend.read(buffer));
   }
 
   /** Frees everything; later use throws StateError. Safe to call twice. */
@@ -179,6 +190,15 @@ export class Device implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #told<T>(pending: Promise<T>): Promise<T> {
+    try {
+      return await pending;
+    } catch (error) {
+      if (error instanceof DataError) this.#faults++;
+      throw error;
+    }
   }
 
   #empty(shape: Shape, dtype: DType): Tensor {

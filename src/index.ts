@@ -22,7 +22,15 @@ export { Conv2d, Linear } from "./nn/layers.ts";
 export { Module, parameter } from "./nn/module.ts";
 export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
 export { entropyRegularizer, normRegularizer } from "./nn/regularizers.ts";
-export { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSharingLift2d, WeightSharingLinear } from "./nn/weightSharing.ts";
+export {
+  FactorisedWeightSharingConv2d,
+  type LearnedStack,
+  type SinkhornSettings,
+  WeightSharingConv2d,
+  WeightSharingLift2d,
+  WeightSharingLinear,
+} from "./nn/weightSharing.ts";
+export { KernelCache, type Sharing, type WeightSharingConvOptions, weightSharingConv } from "./nn/weightSharingConv.ts";
 export {
   type Attrs,
   type BufferRef,

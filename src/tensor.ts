@@ -173,7 +173,7 @@ export class Tensor implements Disposable {
 
   #values(where: string): Promise<HostArray> {
     this.assertLive(where);
-    return this.device.backend.read(this.storage.buffer);
+    return this.device.read(this.storage.buffer);
   }
 }
 

@@ -3,15 +3,19 @@
  * The stack says what each group element does to the canonical kernel; the identity comes first and costs nothing.
  */
 
-import { expected } from "../errors.ts";
-import { showShape } from "../op.ts";
-import { conv2d } from "../ops/conv2d/index.ts";
-import { expandKernel } from "../ops/expandKernel/index.ts";
-import { expand, reshape } from "../ops/shape/index.ts";
-import { checkTensor, type Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
+import { convolveShared, KernelCache, type Sharing, type SinkhornSettings, sinkhornSettings } from "./weightSharingConv.ts";
 
 export type Padding = number | "valid" | "same";
+
+/** What a layer with learned matrices shows to regularisers and reports. */
+export interface LearnedStack {
+  /** Logits of the matrices of the elements after the identity: [g − 1, d, d]. */
+  readonly representations: Tensor;
+  /** The doubly stochastic matrices, [g − 1, d, d]. */
+  stack(): Tensor;
+}
 
 export abstract class ExpandedConv2d extends Module {
   /** Canonical kernel: [Cout, Cin, k, k] for lifting, [Cout, Cin, g_in, k, k] from a group. */
@@ -19,18 +23,28 @@ export abstract class ExpandedConv2d extends Module {
   /** One number per output channel, shared by all group elements and positions: [Cout]. */
   abstract readonly bias: Tensor;
   readonly #padding: Padding;
+  readonly #settings: Required<SinkhornSettings>;
+  readonly #cache = new KernelCache();
 
-  constructor(padding: Padding) {
+  constructor(where: string, padding: Padding, settings: SinkhornSettings = {}) {
     super();
     this.#padding = padding;
+    this.#settings = sinkhornSettings(where, settings);
   }
 
-  /** The matrices of the elements after the identity, [g − 1, d, d], with d = k² or g_in·k². */
-  abstract stack(): Tensor;
+  /** How the elements after the identity act. */
+  protected abstract sharing(): Sharing;
 
-  /** The kernel of an ordinary convolution: [Cout·g, Cin·g_in, k, k]. */
+  /** The stacks that are learned, if any: two where the matrices are a product. */
+  abstract get stacks(): readonly LearnedStack[];
+
+  protected get settings(): Required<SinkhornSettings> {
+    return this.#settings;
+  }
+
+  /** The kernel of an ordinary convolution: [Cout·g, Cin·g_in, k, k]. Computed anew only when a parameter has changed, or where its gradient is wanted. */
   expandedKernel(): Tensor {
-    return expandKernel(this.stack(), this.weight);
+    return this.#cache.kernel(this.constructor.name, this.sharing(), this.weight, { ...this.#settings, identity: true });
   }
 
   /**
@@ -38,18 +52,13 @@ export abstract class ExpandedConv2d extends Module {
    * @returns [B, Cout, g, H', W']
    */
   forward(x: Tensor): Tensor {
-    checkTensor(this.constructor.name, "x", x);
-    const [cout, cin, ...rest] = this.weight.shape;
-    const wanted = rest.length === 2 ? [cin] : [cin, rest[0]];
-    const channels = x.shape.slice(1, -2);
-    if (x.shape.length !== wanted.length + 3 || wanted.some((size, i) => size !== channels[i])) {
-      throw expected(this.constructor.name, `shape [B, ${wanted.join(", ")}, H, W]`, "x", showShape(x.shape));
-    }
-    const [height, width] = x.shape.slice(-2);
-    const kernel = this.expandedKernel();
-    const elements = kernel.shape[0] / cout;
-    const bias = reshape(expand(reshape(this.bias, [cout, 1]), [cout, elements]), [cout * elements]);
-    const y = conv2d(reshape(x, [x.shape[0], kernel.shape[1], height, width]), kernel, { bias, padding: this.#padding });
-    return reshape(y, [x.shape[0], cout, elements, y.shape[2], y.shape[3]]);
+    const { bias, weight } = this;
+    const options = { ...this.#settings, bias, padding: this.#padding, cache: this.#cache };
+    return convolveShared(this.constructor.name, x, this.sharing(), weight, options);
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#cache.dispose();
   }
 }

@@ -1,15 +1,16 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
-import { cayleyTable, equalPermutations, identityPermutation, inverse, type Permutation, permutationMatrices } from "../data/permutations.ts";
+import { cayleyTable, equalPermutations, identityPermutation, inverse, type Permutation } from "../data/permutations.ts";
 import { ArgumentError, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { keep } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { ExpandedConv2d, type Padding } from "./expanded.ts";
+import { ExpandedConv2d, type LearnedStack, type Padding } from "./expanded.ts";
 import { gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import { Module } from "./module.ts";
+import type { Sharing } from "./weightSharingConv.ts";
 
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
@@ -57,10 +58,9 @@ export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
   );
 };
 
-const constantStack = (init: Initializer, elements: readonly Permutation[]): Tensor => {
-  const d = elements[0].length;
-  return keep(init.device.tensor(permutationMatrices(elements.slice(1)), [elements.length - 1, d, d]));
-};
+/** Where each row of the elements after the identity has its 1: [g − 1, d]. */
+const positions = (init: Initializer, elements: readonly Permutation[]): Tensor =>
+  keep(init.device.tensor(Int32Array.from(elements.slice(1).flatMap((element) => [...element])), [elements.length - 1, elements[0].length]));
 
 interface GroupOptions {
   readonly inChannels: number;
@@ -73,20 +73,24 @@ interface GroupOptions {
 }
 
 abstract class FixedConv2d extends ExpandedConv2d {
-  readonly #stack: Tensor;
+  readonly #positions: Tensor;
 
-  constructor(stack: Tensor, padding: Padding) {
-    super(padding);
-    this.#stack = stack;
+  constructor(where: string, elements: Tensor, padding: Padding) {
+    super(where, padding);
+    this.#positions = elements;
   }
 
-  stack(): Tensor {
-    return this.#stack.detach();
+  get stacks(): readonly LearnedStack[] {
+    return [];
+  }
+
+  protected sharing(): Sharing {
+    return this.#positions;
   }
 
   override dispose(): void {
     super.dispose();
-    this.#stack.dispose();
+    this.#positions.dispose();
   }
 }
 
@@ -111,7 +115,7 @@ export class GroupLift2d extends FixedConv2d {
     checkCount("GroupLift2d", "inChannels", inChannels);
     checkCount("GroupLift2d", "outChannels", outChannels);
     checkGroup("GroupLift2d", group, k * k);
-    super(constantStack(init, group), padding);
+    super("GroupLift2d", positions(init, group), padding);
     this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
     this.bias = zeros(init, [outChannels]);
   }
@@ -137,7 +141,7 @@ export class GroupConv2d extends FixedConv2d {
     checkCount("GroupConv2d", "inChannels", inChannels);
     checkCount("GroupConv2d", "outChannels", outChannels);
     checkGroup("GroupConv2d", group, k * k);
-    super(constantStack(init, shiftTwist(group)), padding);
+    super("GroupConv2d", positions(init, shiftTwist(group)), padding);
     this.weight = kaimingUniform(init, [outChannels, inChannels, group.length, k, k], inChannels * group.length * k * k);
     this.bias = zeros(init, [outChannels]);
   }
@@ -156,7 +160,7 @@ export class GroupConv2d extends FixedConv2d {
 export class GroupLinear extends Module {
   /** [C, 1, d] */
   readonly weight: Tensor;
-  readonly #stack: Tensor;
+  readonly #positions: Tensor;
 
   /** @param options `set`: permutations of the d positions, identity first; need not be closed. `deviation` of the kernels: default 0.3 */
   constructor(
@@ -167,16 +171,16 @@ export class GroupLinear extends Module {
     checkCount("GroupLinear", "kernels", kernels);
     if (set.length === 0) throw expected("GroupLinear", "at least one permutation", "set", set);
     this.weight = gaussian(init, [kernels, 1, set[0].length], deviation);
-    this.#stack = constantStack(init, set);
+    this.#positions = positions(init, set);
   }
 
   forward(x: Tensor): Tensor {
     const [, , features] = this.weight.shape;
-    return linear(x, reshape(expandKernel(this.#stack, this.weight), [-1, features]));
+    return linear(x, reshape(expandKernel(this.#positions, this.weight), [-1, features]));
   }
 
   override dispose(): void {
     super.dispose();
-    this.#stack.dispose();
+    this.#positions.dispose();
   }
 }

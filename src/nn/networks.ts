@@ -7,11 +7,13 @@ import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
+import { ExpandedConv2d, type LearnedStack } from "./expanded.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
 import type { Initializer } from "./init.ts";
 import { Conv2d, checkCount, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
-import { type LearnedStack, type SinkhornSettings, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
+import { FactorisedWeightSharingConv2d, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
+import type { SinkhornSettings } from "./weightSharingConv.ts";
 
 /**
  * Mean over group elements and positions: x [B, C, g, H, W] or [B, C, H, W] → [B, C]. Invariant when the layers before are equivariant.
@@ -51,7 +53,8 @@ export interface DigitNetworkOptions extends SinkhornSettings {
 /** Which symmetry the layers have: none, learned with so many elements, or fixed. */
 export type Symmetry =
   | { readonly kind: "none" }
-  | { readonly kind: "learned"; readonly elements: number }
+  /** `factorised`: group layers learn what happens on the group axis and on the pixels one by one. Default false. */
+  | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean }
   | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
 
 /**
@@ -98,16 +101,17 @@ export class DigitNetwork extends Module {
         return layer === 0 ? new GroupLift2d(init, fixed) : new GroupConv2d(init, fixed);
       }
       const learned = { ...options, ...shape(layer), elements: symmetry.elements };
-      return layer === 0 ? new WeightSharingLift2d(init, learned) : new WeightSharingConv2d(init, learned);
+      if (layer === 0) return new WeightSharingLift2d(init, learned);
+      return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
     this.head = new Linear(init, width, classes);
     this.#pool = pool;
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
 
-  /** The layers whose matrices are learned; empty in the other networks. */
+  /** The stacks of matrices that are learned, in the order of the layers; empty in the other networks. */
   learnedStacks(): LearnedStack[] {
-    return this.blocks.filter((block): block is Module & LearnedStack => "representations" in block);
+    return this.blocks.flatMap((block) => (block instanceof ExpandedConv2d ? block.stacks : []));
   }
 
   forward(x: Tensor): Tensor {

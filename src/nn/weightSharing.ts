@@ -1,29 +1,16 @@
 /** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
-import { expected } from "../errors.ts";
-import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { sinkhorn } from "../ops/sinkhorn/index.ts";
 import type { Tensor } from "../tensor.ts";
-import { ExpandedConv2d, type Padding } from "./expanded.ts";
+import { ExpandedConv2d, type LearnedStack, type Padding } from "./expanded.ts";
 import { gaussian, type Initializer, kaimingNormal, kaimingUniform, unitUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import { Module } from "./module.ts";
+import { KernelCache, type Sharing, type SinkhornSettings, sinkhornSettings } from "./weightSharingConv.ts";
 
-export interface SinkhornSettings {
-  /** Row and column normalisations per forward pass. Default 20. */
-  readonly iterations?: number;
-  /** The logits are divided by it. Default 1. */
-  readonly temperature?: number;
-}
-
-/** What a layer with learned matrices shows to regularisers and reports. */
-export interface LearnedStack {
-  /** Logits of the matrices of the elements after the identity: [g − 1, d, d]. */
-  readonly representations: Tensor;
-  /** The doubly stochastic matrices, [g − 1, d, d]. */
-  stack(): Tensor;
-}
+export type { LearnedStack } from "./expanded.ts";
+export type { SinkhornSettings } from "./weightSharingConv.ts";
 
 interface SharedOptions extends SinkhornSettings {
   readonly inChannels: number;
@@ -37,12 +24,6 @@ interface SharedOptions extends SinkhornSettings {
 
 const checkShared = (where: string, { inChannels, outChannels, kernelSize, elements }: SharedOptions): void => {
   for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, elements })) checkCount(where, name, value);
-};
-
-const sinkhornSettings = (where: string, { iterations = 20, temperature = 1 }: SinkhornSettings): Required<SinkhornSettings> => {
-  checkCount(where, "iterations", iterations);
-  if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
-  return { iterations, temperature };
 };
 
 /**
@@ -62,20 +43,26 @@ export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack 
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly representations: Tensor;
-  readonly #sinkhorn: Required<SinkhornSettings>;
 
   constructor(init: Initializer, options: SharedOptions) {
-    super(options.padding ?? 0);
+    super("WeightSharingLift2d", options.padding ?? 0, options);
     checkShared("WeightSharingLift2d", options);
     const { inChannels, outChannels, kernelSize: k, elements } = options;
     this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
     this.bias = zeros(init, [outChannels]);
     this.representations = unitUniform(init, [elements - 1, k * k, k * k]);
-    this.#sinkhorn = sinkhornSettings("WeightSharingLift2d", options);
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return [this];
   }
 
   stack(): Tensor {
-    return sinkhorn(this.representations, this.#sinkhorn);
+    return sinkhorn(this.representations, this.settings);
+  }
+
+  protected sharing(): Sharing {
+    return this.representations;
   }
 }
 
@@ -95,11 +82,10 @@ export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack 
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly representations: Tensor;
-  readonly #sinkhorn: Required<SinkhornSettings>;
 
   /** @param options `inElements`: size of the incoming group axis; default `elements` */
   constructor(init: Initializer, options: SharedOptions & { readonly inElements?: number }) {
-    super(options.padding ?? 0);
+    super("WeightSharingConv2d", options.padding ?? 0, options);
     checkShared("WeightSharingConv2d", options);
     const { inChannels, outChannels, kernelSize: k, elements, inElements = elements } = options;
     checkCount("WeightSharingConv2d", "inElements", inElements);
@@ -107,11 +93,64 @@ export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack 
     this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * d);
     this.bias = zeros(init, [outChannels]);
     this.representations = unitUniform(init, [elements - 1, d, d]);
-    this.#sinkhorn = sinkhornSettings("WeightSharingConv2d", options);
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return [this];
   }
 
   stack(): Tensor {
-    return sinkhorn(this.representations, this.#sinkhorn);
+    return sinkhorn(this.representations, this.settings);
+  }
+
+  protected sharing(): Sharing {
+    return this.representations;
+  }
+}
+
+/**
+ * Group convolution whose matrices are products group[g] ⊗ space[g]: g_in × g_in on the group axis, k² × k² on the pixels, learned one by one, with
+ * (g − 1)(g_in² + k⁴) logits in place of (g − 1)(g_in k²)². Every true group acts that way; a soft mixture of elements does not in general. Shapes and initial values as
+ * `WeightSharingConv2d`.
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new FactorisedWeightSharingConv2d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 });
+ * [layer.groupRepresentations.shape, layer.spaceRepresentations.shape]; // => [[3, 4, 4], [3, 9, 9]]
+ * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ * ```
+ */
+export class FactorisedWeightSharingConv2d extends ExpandedConv2d {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  /** Logits on the group axis: [g − 1, g_in, g_in]. */
+  readonly groupRepresentations: Tensor;
+  /** Logits on the pixels: [g − 1, k², k²]. */
+  readonly spaceRepresentations: Tensor;
+
+  /** @param options `inElements`: size of the incoming group axis; default `elements` */
+  constructor(init: Initializer, options: SharedOptions & { readonly inElements?: number }) {
+    const where = "FactorisedWeightSharingConv2d";
+    super(where, options.padding ?? 0, options);
+    checkShared(where, options);
+    const { inChannels, outChannels, kernelSize: k, elements, inElements = elements } = options;
+    checkCount(where, "inElements", inElements);
+    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * inElements * k * k);
+    this.bias = zeros(init, [outChannels]);
+    this.groupRepresentations = unitUniform(init, [elements - 1, inElements, inElements]);
+    this.spaceRepresentations = unitUniform(init, [elements - 1, k * k, k * k]);
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return [this.groupRepresentations, this.spaceRepresentations].map((representations) => ({
+      representations,
+      stack: () => sinkhorn(representations, this.settings),
+    }));
+  }
+
+  protected sharing(): Sharing {
+    return { group: this.groupRepresentations, space: this.spaceRepresentations };
   }
 }
 
@@ -132,6 +171,7 @@ export class WeightSharingLinear extends Module implements LearnedStack {
   readonly weight: Tensor;
   readonly representations: Tensor;
   readonly #sinkhorn: Required<SinkhornSettings>;
+  readonly #cache = new KernelCache();
 
   constructor(
     init: Initializer,
@@ -151,6 +191,12 @@ export class WeightSharingLinear extends Module implements LearnedStack {
 
   forward(x: Tensor): Tensor {
     const [, , features] = this.weight.shape;
-    return linear(x, reshape(expandKernel(this.stack(), this.weight), [-1, features]));
+    const kernel = this.#cache.kernel("WeightSharingLinear", this.representations, this.weight, { ...this.#sinkhorn, identity: true });
+    return linear(x, reshape(kernel, [-1, features]));
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#cache.dispose();
   }
 }

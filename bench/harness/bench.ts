@@ -47,7 +47,7 @@ export interface BenchCase {
 }
 
 export interface Bench {
-  /** The room's name. */
+  /** What `birkhoff bench` calls it. */
   readonly name: string;
   /** One line for `--list`. */
   readonly about: string;

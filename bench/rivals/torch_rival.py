@@ -15,6 +15,7 @@ def answer(**fields):
 try:
     import numpy as np
     import torch
+    from torch.nn import functional
 except ImportError as error:
     answer(id=0, unavailable=f"not installed: {error} (Debian: python3-torch; another Python: BIRKHOFF_PYTHON)")
     sys.exit(0)
@@ -46,7 +47,44 @@ def matmul(a, b, bias=None, *, transposeB, activation):
     return x if activation == "none" else getattr(torch.nn.functional, activation)(x)
 
 
-OPERATIONS = {"sinkhorn": sinkhorn, "hyperConnection": hyper_connection, "matmul": matmul}
+def expand_kernel(matrices, w, *, iterations=0):
+    """The identity in front, then all elements at once, in the order that a convolution takes."""
+    learned = sinkhorn(matrices, iterations) if iterations else matrices
+    identity = torch.eye(learned.shape[1], device=learned.device).unsqueeze(0)
+    expanded = torch.einsum("gnm,oim->ogin", torch.cat([identity, learned]), w.flatten(2))
+    return expanded.reshape(expanded.shape[0] * expanded.shape[1], -1, *w.shape[-2:])
+
+
+def expand_factorised(group, space, w):
+    learned = torch.einsum("gab,gnm,oibm->ogian", group, space, w.flatten(3))
+    expanded = torch.cat([w.flatten(3).unsqueeze(1), learned], 1)
+    return expanded.reshape(expanded.shape[0] * expanded.shape[1], -1, *w.shape[-2:])
+
+
+def weight_sharing(x, logits, w, bias, *, iterations, padding=None):
+    weight = expand_kernel(logits, w, iterations=iterations)
+    group = weight.shape[0] // w.shape[0]
+    images = x.flatten(1, 2) if w.dim() == 5 else x
+    y = functional.conv2d(images, weight, padding=(w.shape[-1] - 1) // 2 if padding is None else padding)
+    return y.unflatten(1, (w.shape[0], group)) + bias.reshape(-1, 1, 1, 1)
+
+
+def digit_network(x, *parameters, iterations, layers):
+    for i in range(layers):
+        x = weight_sharing(x, *parameters[3 * i : 3 * i + 3], iterations=iterations, padding=0)
+        x = functional.relu(functional.layer_norm(x, x.shape[1:]))
+    return functional.linear(x.mean((2, 3, 4)), *parameters[3 * layers :])
+
+
+OPERATIONS = {
+    "sinkhorn": sinkhorn,
+    "hyperConnection": hyper_connection,
+    "matmul": matmul,
+    "expandKernel": expand_kernel,
+    "expandFactorised": expand_factorised,
+    "weightSharing": weight_sharing,
+    "digitNetwork": digit_network,
+}
 
 
 class Case:

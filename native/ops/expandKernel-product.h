@@ -38,7 +38,7 @@ inline int64_t parts(int64_t size, int64_t part) { return (size + part - 1) / pa
 
 // to[l · width + i] = rows[i][l], zeros behind `count` rows.
 template <int width>
-inline void packAlong(const float* const* rows, int64_t count, int64_t steps, float* to) {
+inline void turnRows(const float* const* rows, int64_t count, int64_t steps, float* to) {
   for (int64_t first = 0; first < width; first += lanes) {
     const int64_t columns = std::min<int64_t>(lanes, width - first);
     for (int64_t l = 0; l < steps; l += lanes) {
@@ -53,7 +53,7 @@ inline void packAlong(const float* const* rows, int64_t count, int64_t steps, fl
 
 // to[i] = from[i], zeros behind `count`: one step of numbers that are neighbours in memory.
 template <int width>
-inline void packAcross(const float* from, int64_t count, float* to) {
+inline void copyPadded(const float* from, int64_t count, float* to) {
   for (int64_t i = 0; i < width; i += lanes)
     storePartial(to + i, std::min<int64_t>(lanes, width - i),
                  loadPartial(from + i, std::clamp<int64_t>(count - i, 0, lanes)));

@@ -39,21 +39,21 @@ struct Sizes {
   }
 };
 
-// A panel of rows [first, first + count) that lie where row(i) says, from `step` on.
+constexpr int wide = static_cast<int>(panelColumns);
+
+// A panel of rows, or of columns of b, that lie where row(i) says.
 template <int width, class Row>
 void packRows(Row&& row, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
   const float* rows[width];
   for (int64_t i = 0; i < count; i++) rows[i] = row(first + i) + step;
-  packAlong<width>(rows, count, steps, to);
+  turnRows<width>(rows, count, steps, to);
 }
 
 // A panel whose steps lie where at(l) says, `first` numbers further on.
 template <int width, class Step>
 void packSteps(Step&& at, int64_t first, int64_t count, int64_t step, int64_t steps, float* to) {
-  for (int64_t l = 0; l < steps; l++) packAcross<width>(at(step + l) + first, count, to + l * width);
+  for (int64_t l = 0; l < steps; l++) copyPadded<width>(at(step + l) + first, count, to + l * width);
 }
-
-constexpr int wide = static_cast<int>(panelColumns);
 
 // Row (kernel, a) of w, mixed along the group axis: to[m] = sum over b of factors[a, b] · w[kernel, b, m] for `count`
 // numbers from `first` on.
@@ -79,9 +79,8 @@ void eachKernel(const Sizes& sizes, Context& context, Body&& body) {
 
 void copyIdentity(const Sizes& sizes, Context& context, const float* w, float* out) {
   if (!sizes.identity) return;
-  eachKernel(sizes, context, [&](int64_t kernel) {
-    std::copy(w + kernel * sizes.d, w + (kernel + 1) * sizes.d, out + sizes.expanded(kernel, 0));
-  });
+  eachKernel(sizes, context,
+             [&](int64_t kernel) { std::copy_n(w + kernel * sizes.d, sizes.d, out + sizes.expanded(kernel, 0)); });
 }
 
 }  // namespace
@@ -99,8 +98,7 @@ void expandKernelForward(const Call& call, Context& context) {
       [&](int64_t, int64_t row, int64_t first, int64_t count, const float* values) {
         for (int64_t at = first; at < first + count;) {
           const int64_t end = std::min(first + count, (at / d + 1) * d);
-          std::copy(values + at - first, values + end - first,
-                    out + sizes.expanded(row, sizes.identity + at / d) + at % d);
+          std::copy_n(values + at - first, end - at, out + sizes.expanded(row, sizes.identity + at / d) + at % d);
           at = end;
         }
       });
@@ -142,7 +140,7 @@ void expandKernelBackwardMatrices(const Call& call, Context& context) {
       },
       [&](int64_t, auto... panel) { packSteps<wide>([&](int64_t kernel) { return w + kernel * d; }, panel...); },
       [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
-        std::copy(values, values + count, dr + (matrix * d + row) * d + first);
+        std::copy_n(values, count, dr + (matrix * d + row) * d + first);
       });
 }
 
@@ -162,13 +160,13 @@ void expandKernelFactorised(const Call& call, Context& context) {
           rows[i] = mixed + i * blockSteps;
           mix(group.f32() + matrix * p * p, w.f32(), p, s, first + i, step, steps, mixed + i * blockSteps);
         }
-        packAlong<panelRows>(rows, count, steps, to);
+        turnRows<panelRows>(rows, count, steps, to);
       },
       [&](int64_t matrix, auto... panel) {
         packRows<wide>([&](int64_t n) { return space.f32() + (matrix * s + n) * s; }, panel...);
       },
       [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
-        std::copy(values, values + count, out + sizes.expanded(row, sizes.identity + matrix) + first);
+        std::copy_n(values, count, out + sizes.expanded(row, sizes.identity + matrix) + first);
       });
 }
 
@@ -191,7 +189,7 @@ void expandKernelBackwardFactorised(const Call& call, Context& context) {
         packSteps<wide>([&](int64_t n) { return space.f32() + (matrix * s + n) * s; }, panel...);
       },
       [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
-        std::copy(values, values + count, arrived + (matrix * sizes.kernels + row) * s + first);
+        std::copy_n(values, count, arrived + (matrix * sizes.kernels + row) * s + first);
       });
   eachKernel(sizes, context, [&](int64_t row) {
     for (int64_t m = 0; m < s; m += lanes) {
@@ -205,21 +203,26 @@ void expandKernelBackwardFactorised(const Call& call, Context& context) {
       storePartial(dw + row * s + m, here, total);
     }
   });
-  context.parallel(matrices * p * p, std::max<int64_t>(1, taskMoves / std::max<int64_t>(1, outer.kernels * s)),
-                   [&](int64_t begin, int64_t end, int) {
-                     for (int64_t entry = begin; entry < end; entry++) {
-                       const float* x = arrived + (entry / p / p * sizes.kernels + entry / p % p) * s;
-                       const float* y = w.f32() + entry % p * s;
-                       vf total{};
-                       for (int64_t kernel = 0; kernel < outer.kernels; kernel++, x += p * s, y += p * s) {
-                         for (int64_t m = 0; m < s; m += lanes) {
-                           const int64_t here = std::min<int64_t>(lanes, s - m);
-                           total = fma(loadPartial(x + m, here), loadPartial(y + m, here), total);
-                         }
-                       }
-                       dgroup[entry] = sum(total);
-                     }
-                   });
+  // Four entries of a row of the group factor share what arrived.
+  constexpr int64_t four = 4;
+  const int64_t fours = parts(p, four);
+  context.parallel(matrices * p * fours, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t row = task / fours, b = task % fours * four, last = std::min(four, p - b) - 1;
+      const float* x = arrived + (row / p * sizes.kernels + row % p) * s;
+      const float* y = w.f32() + b * s;
+      vf totals[four] = {};
+      for (int64_t kernel = 0; kernel < outer.kernels; kernel++, x += p * s, y += p * s) {
+        for (int64_t m = 0; m < s; m += lanes) {
+          const int64_t here = std::min<int64_t>(lanes, s - m);
+          const vf own = loadPartial(x + m, here);
+          for (int64_t i = 0; i < four; i++)
+            totals[i] = fma(own, loadPartial(y + std::min(i, last) * s + m, here), totals[i]);
+        }
+      }
+      for (int64_t i = 0; i <= last; i++) dgroup[row * p + b + i] = sum(totals[i]);
+    }
+  });
 }
 
 void expandKernelBackwardSpace(const Call& call, Context& context) {
@@ -240,7 +243,7 @@ void expandKernelBackwardSpace(const Call& call, Context& context) {
           mix(group.f32() + matrix * p * p, w.f32(), p, s, step + l, first, count, to + l * wide);
       },
       [&](int64_t matrix, int64_t row, int64_t first, int64_t count, const float* values) {
-        std::copy(values, values + count, dspace + (matrix * s + row) * s + first);
+        std::copy_n(values, count, dspace + (matrix * s + row) * s + first);
       });
 }
 
@@ -276,7 +279,7 @@ void expandKernelScatter(const Call& call, Context& context) {
     float* to = dw.f32() + kernel * d;
     const float* own = gradient + sizes.expanded(kernel, 0);
     if (sizes.identity) {
-      std::copy(own, own + d, to);
+      std::copy_n(own, d, to);
     } else {
       std::fill(to, to + d, 0.0f);
     }

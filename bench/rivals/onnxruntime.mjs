@@ -10,6 +10,9 @@ const threads = Number(process.argv[3] ?? 1);
 
 /** Nodes that make `y` of the inputs `x0`, `x1`, …; undefined when it has no such operation. */
 const OPERATIONS = {
+  conv2d: ({ padding, stride, groups }) => [
+    node("Conv", ["x0", "x1"], ["y"], { pads: [padding, padding, padding, padding], strides: [stride, stride], group: groups }),
+  ],
   matmul: ({ transposeB, activation }, inputs) => {
     const last = { none: [], relu: [node("Relu", ["z"], ["y"])], gelu: [node("Gelu", ["z"], ["y"])] }[activation];
     const z = activation === "none" ? "y" : "z";

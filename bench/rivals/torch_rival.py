@@ -47,6 +47,10 @@ def matmul(a, b, bias=None, *, transposeB, activation):
     return x if activation == "none" else getattr(torch.nn.functional, activation)(x)
 
 
+def conv2d(x, w, *, padding, stride, groups):
+    return functional.conv2d(x, w, padding=padding, stride=stride, groups=groups)
+
+
 def expand_kernel(matrices, w, *, iterations=0):
     """The identity in front, then all elements at once, in the order that a convolution takes."""
     learned = sinkhorn(matrices, iterations) if iterations else matrices
@@ -80,6 +84,7 @@ OPERATIONS = {
     "sinkhorn": sinkhorn,
     "hyperConnection": hyper_connection,
     "matmul": matmul,
+    "conv2d": conv2d,
     "expandKernel": expand_kernel,
     "expandFactorised": expand_factorised,
     "weightSharing": weight_sharing,

@@ -41,7 +41,9 @@ export const bytesOf = (call: Call, kind: Device["kind"], limits: Limits): numbe
   const { passes, scratch = [] } = call.op.plan(call, limits);
   let words = 0;
   for (const { bind } of passes) {
-    for (const ref of Object.values(bind)) {
+    // A buffer may be bound twice, as single numbers and as vectors.
+    const refs = new Map(Object.values(bind).map((ref) => [JSON.stringify(ref), ref]));
+    for (const ref of refs.values()) {
       if (ref.window) words += ref.window.length;
       else words += "input" in ref ? size(call.inputs, ref.input) : "output" in ref ? size(call.outputs, ref.output) : scratch[ref.scratch];
     }

@@ -2,7 +2,7 @@
 
 // Gradients of w and of the group factor, from V[g, (o, i, a), m] = sum over n of t[o, g, i, a, n] · space[g, n, m].
 //   to_weight   dw[o, i, b, m] = t[o, identity, i, b, m] + sum over g, a of factors[g, a, b] · V[g, (o, i, a), m]; one element a thread
-//   to_group    dfactors[g, a, b] = sum over o, i, m of V[g, (o, i, a), m] · w[o, i, b, m]; one element a workgroup
+//   to_group    dfactors[g, a, b] = sum over o, i, m of V[g, (o, i, a), m] · w[o, i, b, m]; four neighbours b a workgroup
 struct Params {
   matrices: u32,
   // Kernels (o, i), channels (i, a) of an output channel, group axis, numbers behind it.
@@ -36,24 +36,31 @@ fn to_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
   y[i] = total;
 }
 
-var<workgroup> sums: array<f32, 256>;
+var<workgroup> sums: array<vec4f, 128>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(128)
 fn to_group(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = linear_workgroup(group, groups);
-  if (i >= params.matrices * params.p * params.p) { return; }
-  let a = i / params.p % params.p;
-  let b = i % params.p;
-  let from_values = i / params.p / params.p * params.kernels * params.p;
-  var total = 0.0;
-  for (var at = lane; at < params.kernels * params.d; at += 256u) {
-    let row = at / params.d * params.p;
-    total += values[(from_values + row + a) * params.d + at % params.d] * w[(row + b) * params.d + at % params.d];
+  let fours = (params.p + 3u) / 4u;
+  let row = i / fours;
+  if (row >= params.matrices * params.p) { return; }
+  let from_values = row / params.p * params.kernels * params.p + row % params.p;
+  let b = i % fours * 4u;
+  // Entries past the end repeat the last one.
+  let last = params.p - 1u;
+  let neighbours = vec4u(b, min(b + 1u, last), min(b + 2u, last), min(b + 3u, last)) * params.d;
+  var total = vec4f();
+  for (var at = lane; at < params.kernels * params.d; at += 128u) {
+    let first = at / params.d * params.p;
+    let m = at % params.d;
+    let own = first * params.d + m;
+    total += values[(from_values + first) * params.d + m] * vec4f(w[own + neighbours.x], w[own + neighbours.y], w[own + neighbours.z], w[own + neighbours.w]);
   }
   sums[lane] = total;
-  for (var half = 128u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) { sums[lane] += sums[lane + half]; }
+  // One barrier, and one thread that adds up: a tree of them takes longer for so few numbers.
+  workgroupBarrier();
+  if (lane == 0u) {
+    for (var part = 1u; part < 128u; part++) { total += sums[part]; }
+    for (var q = 0u; q < min(4u, params.p - b); q++) { y[row * params.p + b + q] = total[q]; }
   }
-  if (lane == 0u) { y[i] = sums[0]; }
 }

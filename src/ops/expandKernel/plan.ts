@@ -109,9 +109,11 @@ export const backwardFactorised = ({ attrs, inputs: [group, space, w] }: Call<Ex
   const values = product(inner(sizes), { kind, rows, columns: s, depth: s, batches: matrices, bind }, limits, [matrices * rows * s]);
   return {
     scratch: values.scratch,
-    passes: [...values.passes, combine("to_group", 0, matrices * p * p), combine("to_weight", 1, Math.ceil((rows * s) / THREADS))].filter(
-      ({ workgroups }) => workgroups[0] > 0,
-    ),
+    passes: [
+      ...values.passes,
+      combine("to_group", 0, matrices * p * Math.ceil(p / 4)),
+      combine("to_weight", 1, Math.ceil((rows * s) / THREADS)),
+    ].filter(({ workgroups }) => workgroups[0] > 0),
   };
 };
 

@@ -38,6 +38,7 @@ export {
   type DType,
   elements,
   type Gradient,
+  type IndirectWorkgroups,
   input,
   type Limits,
   type NativeSymbol,
@@ -51,6 +52,7 @@ export {
   type Spec,
   scratch,
   type VjpContext,
+  type Workgroups,
 } from "./op.ts";
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
 export * from "./ops/assignment/index.ts";

@@ -91,6 +91,18 @@ export interface ParamsLayout {
   >;
 }
 
+/** Counts along three axes, as `dispatchWorkgroups` takes them. */
+export type Workgroups = readonly [number, number, number];
+
+/**
+ * Counts that the device itself works out: the three words from element `offset` of a temporary buffer on, at the time of the dispatch. Passes
+ * before it write them; it may read the buffer but not write it. Of more than the device's limit along one axis, none run.
+ */
+export interface IndirectWorkgroups {
+  readonly indirect: { readonly scratch: number };
+  readonly offset: number;
+}
+
 /**
  * One GPU dispatch as plain data.
  *
@@ -104,7 +116,7 @@ export interface Pass {
   readonly constants?: Readonly<Record<string, number>>;
   readonly params?: Readonly<Record<string, number | readonly number[]>>;
   readonly bind: Readonly<Record<string, BufferRef>>;
-  readonly workgroups: readonly [number, number, number];
+  readonly workgroups: Workgroups | IndirectWorkgroups;
 }
 
 /** What the webgpu device does for one call. */
@@ -215,7 +227,7 @@ export const strides = (shape: Shape): number[] => {
 };
 
 /** Workgroup counts for `count` workgroups in a row; shaders undo it with `linear_workgroup()` of `lib/grid.wgsl`. */
-export const grid = (count: number, limits: Limits): readonly [number, number, number] => {
+export const grid = (count: number, limits: Limits): Workgroups => {
   const x = Math.min(count, limits.workgroupsPerDimension);
   return [x, x === 0 ? 0 : Math.ceil(count / x), 1];
 };

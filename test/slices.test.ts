@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { intern } from "../src/apply.ts";
 import { refusal } from "../src/backends/webgpu/prepare.ts";
-import { type Call, defineOp, FLOOR_LIMITS, input, output, type Plan, type Shape, type Spec, scratch } from "../src/op.ts";
+import { type Call, defineOp, FLOOR_LIMITS, input, output, type Plan, type Shape, type Spec, scratch, type Workgroups } from "../src/op.ts";
 import { type ItemRanks, inSlices } from "../src/slices.ts";
 
 const RANKS: ItemRanks = { inputs: [2, 1], outputs: [1] };
@@ -44,15 +44,16 @@ describe("slices", () => {
     expect(plan.passes.length).toBe(4);
     let next = 0;
     for (const { bind, workgroups } of plan.passes) {
+      const [items] = workgroups as Workgroups;
       const { x, y, shared, t } = bind as Record<string, { window?: { from: number; length: number } }>;
       expect(x.window?.from).toBe(next * 15);
       expect(y.window?.from).toBe(next * 5);
       expect((x.window?.from ?? 1) % 64).toBe(0);
       expect((y.window?.from ?? 1) % 64).toBe(0);
-      expect(x.window?.length).toBe(workgroups[0] * 15);
+      expect(x.window?.length).toBe(items * 15);
       expect(x.window?.length).toBeLessThanOrEqual(1000);
       expect([shared.window, t.window]).toEqual([undefined, undefined]);
-      next += workgroups[0];
+      next += items;
     }
     expect(next).toBe(200);
     expect(plan.scratch).toEqual([64]);

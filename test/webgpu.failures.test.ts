@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { compileAll } from "../src/backends/webgpu/compile-check.ts";
 import { openWebGPU } from "../src/backends/webgpu/index.ts";
 import { ArgumentError, DeviceError, StateError } from "../src/errors.ts";
-import { FLOOR_LIMITS, input, output } from "../src/op.ts";
+import { FLOOR_LIMITS, type IndirectWorkgroups, input, output, scratch } from "../src/op.ts";
 import { reflect } from "../src/reflect.ts";
 import { AXPY, apply, axpy, callOf, fake, floats, foreignDevice, increment, openBackend, run, size } from "./support/webgpu.ts";
 
@@ -88,6 +88,27 @@ override WIDTH: u32;
     expect(attempt).toThrow(StateError);
     expect(attempt).toThrow(message);
     expect(attempt).toThrow("test/needs");
+  });
+
+  const from = (offset: number, index = 0): IndirectWorkgroups => ({ indirect: { scratch: index }, offset });
+  test.each([
+    ["of no buffer", pass.bind, from(0, 1), "expected one of 1 scratch buffers for `workgroups.indirect`, but received scratch 1"],
+    ["past the end", pass.bind, from(2), "expected an element with two more behind it in a buffer of 4 for `workgroups.offset`, but received 2"],
+    ["before the beginning", pass.bind, from(-1), "for `workgroups.offset`, but received -1"],
+    ["between elements", pass.bind, from(0.5), "for `workgroups.offset`, but received 0.5"],
+    [
+      "that the pass writes",
+      { y: scratch(0) },
+      from(0),
+      "expected a buffer that the pass does not write for `workgroups.indirect`, but received that of bind.y",
+    ],
+  ])("counts of workgroups %s", async (name, bind, workgroups, message) => {
+    const backend = await openBackend();
+    const op = fake(`bad: counts ${name}`, () => ({ scratch: [4], passes: [{ ...pass, bind, workgroups }] }));
+    const attempt = () => apply(backend, op, floats(backend, [1]));
+    expect(attempt).toThrow(StateError);
+    expect(attempt).toThrow(message);
+    expect(attempt).toThrow("test/needs (main)");
   });
 
   test("a scalar that its field cannot hold enqueues nothing", async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Buffer } from "../src/backend.ts";
 import { refusal } from "../src/backends/webgpu/prepare.ts";
 import { ArgumentError, DataError, DeviceError } from "../src/errors.ts";
-import { FLOOR_LIMITS, input, output } from "../src/op.ts";
+import { FLOOR_LIMITS, input, output, scratch } from "../src/op.ts";
 import { reflect } from "../src/reflect.ts";
 import { AXPY, apply, atMost, axpy, callOf, fake, floats, increment, openBackend } from "./support/webgpu.ts";
 
@@ -102,6 +102,37 @@ test("an input that the op lists in `mutates` changes in place", async () => {
   const x = floats(backend, [1, 3]);
   backend.run(callOf(op, 2), {}, [x], []);
   expect(await backend.read(x)).toEqual(Float32Array.of(4, 12));
+});
+
+test("counts of workgroups that the device works out, also in a batch after the one that wrote them", async () => {
+  const backend = await openBackend();
+  const halve = reflect(
+    "test/halve",
+    `@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> counts: array<u32>;
+@group(0) @binding(3) var<storage, read> left: array<u32>;
+@compute @workgroup_size(1) fn count() { counts[1] = u32(x[0]); counts[2] = 1u; counts[3] = 1u; y[0] = 0.0; }
+@compute @workgroup_size(1) fn mark(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) all: vec3u) { if (id.x + 1u == all.x) { y[0] += f32(all.x); } }
+@compute @workgroup_size(1) fn next() { counts[1] = counts[1] / 2u; }
+@compute @workgroup_size(1) fn last(@builtin(workgroup_id) id: vec3u) { if (id.x == 0u) { y[0] += 100.0 * f32(left[1]); } }`,
+  );
+  const workgroups = { indirect: { scratch: 0 }, offset: 1 };
+  const op = fake("halve", ({ attrs }) => {
+    const bind = { x: input(0), y: output(0), counts: scratch(0), left: scratch(0) };
+    const pass = (entry: string, counts: typeof workgroups | readonly [number, number, number] = [1, 1, 1]) => ({
+      shader: halve,
+      entry,
+      bind,
+      workgroups: counts,
+    });
+    const rounds = Array.from({ length: attrs.rounds as number }, () => [pass("mark", workgroups), pass("next")]);
+    return { scratch: [4], passes: [pass("count"), pass("last", workgroups), ...rounds.flat(), pass("mark", workgroups)] };
+  });
+  const marks = async (first: number, rounds: number) => (await backend.read(apply(backend, op, floats(backend, [first]), { attrs: { rounds } })))[0];
+  expect(await marks(13, 2)).toBe(1300 + 13 + 6 + 3);
+  expect(await marks(13, 200)).toBe(1300 + 13 + 6 + 3 + 1);
+  expect(await marks(0, 1)).toBe(0);
 });
 
 describe("what a device cannot run", () => {

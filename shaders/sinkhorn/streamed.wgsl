@@ -16,6 +16,8 @@
 //   state: see lib/iterates.wgsl
 //   partials: [count, panels, 2, width] for the sweep, [count, panels, width] after it
 //   record: [count, record_stride], see geometry.ts
+//   launch: how many workgroups `scale` and `scale_columns` take after a look at the errors, three words each: `launches` until no matrix is
+//     left that goes on, 0 then; the number of those that are left
 // RENEW: whether the kernel is exp(logits + f + g) anew.
 override RENEW: u32;
 override BLOCK: u32;
@@ -53,6 +55,7 @@ struct Params {
   leak_columns: f32,
   tolerance: f32,
   fault: u32,
+  launches: array<vec4u, 2>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -67,6 +70,12 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> record: array<f32>;
 @group(0) @binding(10) var<storage, read_write> status: array<atomic<u32>, 2>;
 @group(0) @binding(11) var<storage, read_write> result: array<f32>;
+@group(0) @binding(12) var<storage, read_write> launch: array<atomic<u32>, 7>;
+
+const LAUNCH_SCALE: u32 = 0u;
+const LAUNCH_COLUMNS: u32 = 3u;
+const GOING_ON: u32 = 6u;
+const LAUNCH_WORDS: u32 = 7u;
 
 var<workgroup> stopped: u32;
 
@@ -76,6 +85,11 @@ fn logs(x: vec4f) -> vec4f { return vec4f(accurate_log(x.x), accurate_log(x.y), 
 @compute @workgroup_size(256)
 fn open(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let id = linear_workgroup(group, groups) * 256u + lane;
+  if (id < 3u) {
+    atomicStore(&launch[LAUNCH_SCALE + id], params.launches[0][id]);
+    atomicStore(&launch[LAUNCH_COLUMNS + id], params.launches[1][id]);
+    atomicStore(&launch[GOING_ON], params.count);
+  }
   let all = params.n + params.m;
   let matrix = id / all;
   let i = id % all;
@@ -248,17 +262,22 @@ fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   keep_partials(place.panel * width(), lane, sums);
 }
 
-// Whether a matrix is done after the iteration before t; after the last one (t = iterations + 1) all are. LANES is 256.
+// Whether a matrix is done after the iteration before t; after the last one (t = iterations + 1) all are. The last one that is done leaves the
+// iterations that follow without workgroups. LANES is 256.
 @compute @workgroup_size(256)
 fn decide(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
   let matrix = linear_workgroup(group, groups);
   if (matrix >= params.count) { return; }
+  if (thread == 0u) { stopped = u32(is_done(matrix)); }
+  if (workgroupUniformLoad(&stopped) == 1u) { return; }
   var part = 0.0;
   for (var i = thread; i < params.n; i += 256u) { part += state[row_state(matrix, 5u, i)]; }
   let error = panel_total(vec4f(part), thread).x;
-  if (thread == 0u && !is_done(matrix) && (error <= params.tolerance || params.t > params.iterations)) {
-    state[ran_at(matrix)] = f32(params.t - 1u);
-    state[ran_at(matrix) + 1u] = error;
+  if (thread != 0u || (error > params.tolerance && params.t <= params.iterations)) { return; }
+  state[ran_at(matrix)] = f32(params.t - 1u);
+  state[ran_at(matrix) + 1u] = error;
+  if (atomicSub(&launch[GOING_ON], 1u) == 1u) {
+    for (var k = 0u; k < GOING_ON; k++) { atomicStore(&launch[k], 0u); }
   }
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { intern } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
-import { FLOOR_LIMITS, type Plan, type Shape } from "../../src/op.ts";
+import { FLOOR_LIMITS, type Plan, type Shape, type Workgroups } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
 import { cumsum } from "../../src/ops/cumsum/index.ts";
 import { cumsum as op } from "../../src/ops/cumsum/op.ts";
@@ -63,7 +63,7 @@ describe("the plan", () => {
     for (const rows of [1, 3, 100, ENOUGH_WORKGROUPS / 2, ENOUGH_WORKGROUPS / 2 + 1]) {
       for (const [shape, axis] of [[[rows, 1 << 24], 1] as const, [[1 << 24, rows], 0] as const]) {
         const { passes } = plan(shape, axis);
-        const [x, y, z] = passes[passes.length - 1].workgroups;
+        const [x, y, z] = passes[passes.length - 1].workgroups as Workgroups;
         expect(x * y * z).toBeLessThanOrEqual(ENOUGH_WORKGROUPS);
       }
     }

@@ -20,7 +20,8 @@ const COPY_SRC = 4;
 const COPY_DST = 8;
 const UNIFORM = 64;
 const STORAGE = 128;
-const USAGES = { storage: STORAGE | COPY_SRC | COPY_DST, staging: MAP_READ | COPY_DST, uniform: UNIFORM | COPY_DST } as const;
+const INDIRECT = 256;
+const USAGES = { storage: STORAGE | INDIRECT | COPY_SRC | COPY_DST, staging: MAP_READ | COPY_DST, uniform: UNIFORM | COPY_DST } as const;
 
 const SMALLEST_CLASS = 256;
 const CLASSES_PER_OCTAVE = 4;

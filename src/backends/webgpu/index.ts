@@ -174,7 +174,9 @@ class WebGPUBackend implements Backend {
     const scratch = prepared.scratchBytes.map((bytes) => this.#storage.take(bytes));
     for (const { pass, pipeline, bytes } of steps) {
       const uniform = bytes && pass.uniform && { binding: pass.uniform.binding, bytes: bytes.byteLength, offset: this.#queue.uniforms(bytes) };
-      this.#queue.dispatch({ pipeline, storage: this.#bind(pass, prepared, buffers, scratch), uniform, workgroups: pass.pass.workgroups });
+      const given = pass.pass.workgroups;
+      const workgroups = "indirect" in given ? { allocation: scratch[given.indirect.scratch], offset: 4 * given.offset } : given;
+      this.#queue.dispatch({ pipeline, storage: this.#bind(pass, prepared, buffers, scratch), uniform, workgroups });
     }
     if (prepared.reportsFaults) this.#faultsPossible = true;
     // Passes run in order, so whoever gets these buffers next writes them after the passes above have run.

@@ -48,12 +48,13 @@ const wrong = (label: string, what: string, argument: string, received: string):
 export const prepare = (call: Call, plan: Plan, faultCode: (message: string) => number): Prepared => {
   const message = call.op.fault?.(call);
   const passes = plan.passes
-    .filter(({ workgroups }) => workgroups.every((count) => count > 0))
+    .filter(({ workgroups }) => "indirect" in workgroups || workgroups.every((count) => count > 0))
     .map((pass): PreparedPass => {
       const label = passLabel(pass);
       const bindings = entryBindings(pass);
       checkConstants(pass);
       checkBind(call, plan, pass, bindings);
+      checkIndirect(plan, pass, bindings);
       const uniform = bindings.find(({ kind }) => kind === "uniform");
       return {
         label,
@@ -115,6 +116,24 @@ const checkBind = (call: Call, plan: Plan, pass: Pass, bindings: readonly Shader
   const declared = new Set(Object.values(pass.shader.entries).flatMap((entry) => entry.bindings.map(({ name }) => name)));
   for (const name of Object.keys(pass.bind)) {
     if (!declared.has(name)) throw wrong(label, `a binding of ${[...declared].join(", ")}`, `bind.${name}`, "an unknown name");
+  }
+};
+
+/** A device refuses such counts when the batch is encoded, without a word about which pass; those past the end of a pooled buffer not even then. */
+const checkIndirect = (plan: Plan, pass: Pass, bindings: readonly ShaderBinding[]): void => {
+  const { workgroups, bind } = pass;
+  if (!("indirect" in workgroups)) return;
+  const label = passLabel(pass);
+  const { indirect, offset } = workgroups;
+  const sizes = plan.scratch ?? [];
+  const size = sizes[indirect.scratch];
+  if (size === undefined) throw wrong(label, `one of ${sizes.length} scratch buffers`, "workgroups.indirect", `scratch ${indirect.scratch}`);
+  if (!(Number.isInteger(offset) && offset >= 0 && offset + 3 <= size))
+    throw wrong(label, `an element with two more behind it in a buffer of ${size}`, "workgroups.offset", `${offset}`);
+  for (const { name, kind } of bindings) {
+    const ref = bind[name];
+    if (kind === "read_write" && ref && "scratch" in ref && ref.scratch === indirect.scratch)
+      throw wrong(label, "a buffer that the pass does not write", "workgroups.indirect", `that of bind.${name}`);
   }
 };
 
@@ -187,7 +206,7 @@ export const refusal = (call: Call, plan: Plan, limits: Limits): string | undefi
     const storage = entryBindings(pass).filter(({ kind }) => kind !== "uniform").length;
     if (storage > limits.storageBuffers)
       return `${passLabel(pass)} binds ${storage} buffers, more than the device's limit of ${limits.storageBuffers}`;
-    const most = Math.max(...pass.workgroups);
+    const most = "indirect" in pass.workgroups ? 0 : Math.max(...pass.workgroups);
     if (most > limits.workgroupsPerDimension)
       return `${passLabel(pass)} launches ${most} workgroups along one axis, more than the device's limit of ${limits.workgroupsPerDimension}`;
     for (const [feature, present] of [

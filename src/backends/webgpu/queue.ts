@@ -3,6 +3,7 @@
  * Batches are submitted in order; a batch whose pipelines are still compiling holds back those after it.
  */
 import { DeviceError } from "../../errors.ts";
+import type { Workgroups } from "../../op.ts";
 import type { Allocation } from "./buffers.ts";
 import type { Pipeline } from "./pipelines.ts";
 
@@ -18,7 +19,8 @@ export interface Dispatch {
   readonly pipeline: Pipeline;
   readonly storage: readonly Binding[];
   readonly uniform: { readonly binding: number; readonly bytes: number; readonly offset: number } | undefined;
-  readonly workgroups: readonly [number, number, number];
+  /** As they are, or where the device finds them: three words, `offset` bytes into a storage buffer. */
+  readonly workgroups: Workgroups | { readonly allocation: Allocation; readonly offset: number };
 }
 
 interface Copy {
@@ -93,6 +95,7 @@ export class Queue {
   dispatch(dispatch: Dispatch): void {
     const batch = this.#open;
     for (const { allocation } of dispatch.storage) allocation.usedIn = batch.serial;
+    if ("allocation" in dispatch.workgroups) dispatch.workgroups.allocation.usedIn = batch.serial;
     batch.commands.push(dispatch);
     batch.dispatches++;
     this.#dispatches++;
@@ -217,12 +220,13 @@ export class Queue {
         if (command.clear) encoder.clearBuffer(command.from.gpu, 0, command.bytes);
         continue;
       }
-      const { pipeline, uniform } = command;
+      const { pipeline, uniform, workgroups } = command;
       if (pipeline.failure) continue;
       pass ??= encoder.beginComputePass();
       pass.setPipeline(pipeline.compiled ?? pipeline.compileNow());
       pass.setBindGroup(0, this.#group(command), uniform ? [uniform.offset] : []);
-      pass.dispatchWorkgroups(...command.workgroups);
+      if ("allocation" in workgroups) pass.dispatchWorkgroupsIndirect(workgroups.allocation.gpu, workgroups.offset);
+      else pass.dispatchWorkgroups(...workgroups);
     }
     pass?.end();
     return encoder.finish();

@@ -1,6 +1,6 @@
 /** Plans for matrices that several workgroups share: each iteration reads the matrix once. */
 import * as shaders from "../../generated/sinkhorn.ts";
-import { type BufferRef, type Call, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { type BufferRef, type Call, grid, input, type Limits, output, type Pass, type Plan, scratch, type Workgroups } from "../../op.ts";
 import { type BackwardAttrs, BLOCK, endsBlock, type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
 import { adjointFields, massFields, operandsOf, PLANS, RECORDS, UNREAD } from "./plan-resident.ts";
 
@@ -45,7 +45,7 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
     width,
     constants: { LANES: lanes, QUADS: Math.ceil(width / lanes), BLOCK },
     panelGrid: grid(count * groups, limits),
-    stacks: (rows: number): Pass["workgroups"] => grid(count * (Math.ceil(width / STACK) + Math.ceil(rows / THREADS)), limits),
+    stacks: (rows: number): Workgroups => grid(count * (Math.ceil(width / STACK) + Math.ceil(rows / THREADS)), limits),
     vectors: grid(Math.ceil((count * Math.max(n, m)) / THREADS), limits),
   };
 };
@@ -56,7 +56,8 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const { count, n, m, panels } = params;
   if (count === 0) return { passes: [] };
   const { has, ref, step } = operandsOf(call, 1, count);
-  const temporary = [count * (6 * n + 4 * m + 2), count * panels * 8 * width, count * n * 4 * width];
+  const { LAUNCH_SCALE, LAUNCH_COLUMNS, LAUNCH_WORDS } = shaders.streamed.consts;
+  const temporary = [count * (6 * n + 4 * m + 2), count * panels * 8 * width, count * n * 4 * width, LAUNCH_WORDS];
   const extra = (size: number): BufferRef => scratch(temporary.push(size) - 1);
   const fields = { ...massFields(call, count, n, m), started: Number(has("start")), start_step: step("start", m) };
   const sized = { ...fields, gate: has("sizes") ? 2 : 0, gate_step: step("sizes", 2) };
@@ -69,14 +70,17 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
     kernel: scratch(2),
     state: scratch(0),
     partials: scratch(1),
+    launch: scratch(3),
     record: record === "none" ? extra(1) : output(1),
     result: plan === "none" ? extra(1) : output(0),
   };
+  const rowsAndColumns = stacks(n);
+  const launches = [...panelGrid, 0, ...rowsAndColumns, 0];
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number, fresh = false): Pass => ({
     shader: shaders.streamed,
     entry,
     constants: { ...constants, RENEW: Number(fresh), ...(entry === "decide" && { LANES: THREADS }) },
-    params: { ...params, ...(entry === "open" ? sized : masked), t, plan: PLANS[plan], record: RECORDS[record] },
+    params: { ...params, ...(entry === "open" ? sized : masked), t, plan: PLANS[plan], record: RECORDS[record], launches },
     bind: { ...bind, gate: entry === "open" ? ref("sizes", UNREAD) : ref("mask", UNREAD) },
     workgroups,
   });
@@ -84,21 +88,28 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const passes = [
     pass("open", grid(Math.ceil((count * (n + m)) / THREADS), limits), 1),
     pass("sweep", panelGrid, 1),
-    pass("sweep_columns", stacks(n), 1),
+    pass("sweep_columns", rowsAndColumns, 1),
   ];
   const { rowStep, columnStep } = orient(call.inputs[0].shape, call.attrs.order);
   const line = Math.max(rowStep, columnStep);
   const chunks = grid(count * ((n * m) / line) * Math.ceil(line / CHUNK), limits);
   let fresh = true;
+  // After the first look at the errors the device says how many workgroups there are to be: none when all matrices are done.
+  let looked = false;
+  const launched = (offset: number, otherwise: Workgroups): Pass["workgroups"] => (looked ? { indirect: { scratch: 3 }, offset } : otherwise);
   for (let t = 2; t <= iterations; t++) {
     if (t <= annealed + 1) passes.push(pass("cool", vectors, t));
-    passes.push(pass("scale", panelGrid, t, fresh));
-    if (checkEvery > 0 && t - 1 > annealed && (t - 1) % checkEvery === 0) passes.push(pass("decide", decisions, t));
-    passes.push(pass("scale_columns", stacks(n), t));
+    passes.push(pass("scale", launched(LAUNCH_SCALE, panelGrid), t, fresh));
+    if (checkEvery > 0 && t - 1 > annealed && (t - 1) % checkEvery === 0) {
+      passes.push(pass("decide", decisions, t));
+      looked = true;
+    }
+    passes.push(pass("scale_columns", launched(LAUNCH_COLUMNS, rowsAndColumns), t));
     fresh = endsBlock(t, annealed) && t < iterations;
   }
   // Half an iteration more tells how far off the result is.
-  if (error) passes.push(pass("scale", panelGrid, iterations + 1, iterations === 1), pass("decide", decisions, iterations + 1));
+  if (error)
+    passes.push(pass("scale", launched(LAUNCH_SCALE, panelGrid), iterations + 1, iterations === 1), pass("decide", decisions, iterations + 1));
   passes.push(pass("close", vectors, iterations));
   if (plan !== "none") passes.push(pass("finish", chunks, iterations, iterations === 1 && !error));
   return { scratch: temporary, passes };

@@ -73,7 +73,10 @@ const layer = ({ batch, channels, features, side, kernel, stride = 1, groups = 1
       forward: { operations, bytes: 4 * (read + written) },
       "forward+backward": { operations: 3 * operations, bytes: 4 * (3 * read + 2 * written) },
     },
-    tolerance: { relative: 5e-5, reason: "float32 sums of up to 65,536 products in different orders: its square root times the rounding, three times" },
+    tolerance: {
+      relative: 5e-5,
+      reason: "float32 sums of up to 65,536 products in different orders: its square root times the rounding, three times",
+    },
     ...more,
   };
 };

@@ -96,13 +96,11 @@ export const backwardFactorised = ({ attrs, inputs: [group, space, w] }: Call<Ex
   const sizes = factorSizesOf(group.shape, space.shape, w.shape, attrs.identity);
   const { matrices, elements, cin, kernels, p, s } = sizes;
   const params = { matrices, kernels, cin: cin * p, p, d: s, group: elements, identity: elements - matrices };
-  const combine = (entry: string, target: number, workgroups: number): Pass => ({
-    shader: shaders.factors,
-    entry,
-    params,
-    bind: { values: scratch(0), factors: input(0), w: input(2), t: input(3), y: output(target) },
-    workgroups: grid(workgroups, limits),
-  });
+  const bindings = { values: scratch(0), factors: input(0), w: input(2), t: input(3) };
+  const combine = (entry: string, target: number, workgroups: number): readonly Pass[] =>
+    workgroups === 0
+      ? []
+      : [{ shader: shaders.factors, entry, params, bind: { ...bindings, y: output(target) }, workgroups: grid(workgroups, limits) }];
   const rows = kernels * p;
   const bind = { r: input(1), t: input(3), y: scratch(0) };
   const kind = "TO_WEIGHT";
@@ -111,9 +109,9 @@ export const backwardFactorised = ({ attrs, inputs: [group, space, w] }: Call<Ex
     scratch: values.scratch,
     passes: [
       ...values.passes,
-      combine("to_group", 0, matrices * p * Math.ceil(p / 4)),
-      combine("to_weight", 1, Math.ceil((rows * s) / THREADS)),
-    ].filter(({ workgroups }) => workgroups[0] > 0),
+      ...combine("to_group", 0, matrices * p * Math.ceil(p / 4)),
+      ...combine("to_weight", 1, Math.ceil((rows * s) / THREADS)),
+    ],
   };
 };
 

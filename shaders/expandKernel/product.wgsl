@@ -7,8 +7,9 @@
 //   FORWARD       (o, i)           (g, n)        m             w     r     W
 //   TO_WEIGHT     (o, i)           m             (g, n)        t     r     [batch, Cout·cin, d]
 //   TO_MATRICES   (g, n)           m             (o, i)        t     w     [matrices, d, d]
-// With dense matrices the batch is 1 and g goes along an axis of the product. With `mixed` = p > 0 the matrices are factors ⊗ r: the batch is g, cin counts
-// (i, a) with p values of a, and a row of w is replaced by the sum over b of factors[g, a, b] · its neighbour b.
+// With dense matrices the batch is 1 and g goes along an axis of the product. With `mixed` = p > 0 the matrices are factors ⊗ r, cin counts (i, a) with p values
+// of a, and row a of p neighbours is replaced by the sum over b of factors[g, a, b] · row b: of w, while it is read, where the batch is g; of the results of
+// FORWARD where `tall` < 33 rows hold all of their neighbours.
 override KIND: u32;
 
 const FORWARD: u32 = 0u;
@@ -26,6 +27,10 @@ struct Params {
   group: u32,
   identity: u32,
   mixed: u32,
+  // Rows of the result in a tile.
+  tall: u32,
+  // 1 where what is mixed are results.
+  late: u32,
   // 1 where rows of d numbers begin at multiples of four.
   quads: u32,
   // 1 where what arrives at the identity is added to the gradient of w.
@@ -45,6 +50,7 @@ struct Params {
 // Along the depth: [32 rows][4 quads], a fifth keeps neighbours on different banks. Across it: [16 steps][8 quads].
 var<workgroup> a_tile: array<vec4f, 160>;
 var<workgroup> b_tile: array<vec4f, 160>;
+var<workgroup> unmixed: array<f32, 1024>;
 
 // Where kernel (o, i) of element g begins in W; `kernel` = o·cin + i.
 fn expanded(kernel: u32, g: u32) -> u32 {
@@ -58,7 +64,7 @@ fn w_at(at: u32) -> vec4f {
 }
 
 fn w_four(batch: u32, kernel: u32, m: u32) -> vec4f {
-  if (params.mixed == 0u) { return w_at(kernel * params.d + m); }
+  if (params.mixed == 0u || params.late == 1u) { return w_at(kernel * params.d + m); }
   let first = kernel / params.mixed * params.mixed;
   let from_factors = (batch * params.mixed + kernel - first) * params.mixed;
   var total = vec4f();
@@ -128,13 +134,13 @@ fn copy(first: u32, lane: u32) {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = linear_workgroup(group, groups);
   let across = (params.columns + 31u) / 32u;
-  let tiles = across * ((params.rows + 31u) / 32u);
+  let tiles = across * ((params.rows + params.tall - 1u) / params.tall);
   if (index >= tiles * params.batches) {
     if (KIND == FORWARD && params.identity == 1u) { copy((index - tiles * params.batches) * 1024u, lane); }
     return;
   }
   let batch = index / tiles;
-  let top = index % tiles / across * 32u;
+  let top = index % tiles / across * params.tall;
   let side = index % across * 32u;
   let down = lane / 8u;
   let along = lane % 8u;
@@ -183,6 +189,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     workgroupBarrier();
   }
+  if (KIND == FORWARD && params.late == 1u) {
+    mix_results(top, side, down, along, results);
+    return;
+  }
   // Where a thread's results lie: eight apart where its operand lies along the depth, else next to each other.
   let row_step = select(8u, 1u, KIND == TO_MATRICES);
   let column_step = select(1u, 8u, KIND == FORWARD);
@@ -193,5 +203,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     put(batch, row, column + column_step, results[i].y);
     put(batch, row, column + 2u * column_step, results[i].z);
     put(batch, row, column + 3u * column_step, results[i].w);
+  }
+}
+
+fn mix_results(top: u32, side: u32, down: u32, along: u32, results: array<vec4f, 4>) {
+  var rows = results;
+  for (var i = 0u; i < 4u; i++) {
+    for (var j = 0u; j < 4u; j++) { unmixed[(down + 8u * i) * 32u + along + 8u * j] = rows[i][j]; }
+  }
+  workgroupBarrier();
+  let p = params.mixed;
+  for (var i = 0u; i < 4u; i++) {
+    let row = down + 8u * i;
+    if (row >= params.tall) { continue; }
+    let first = row / p * p;
+    for (var j = 0u; j < 4u; j++) {
+      let column = along + 8u * j;
+      let from_factors = ((side + column) / params.d * p + row - first) * p;
+      var total = 0.0;
+      for (var b = 0u; b < p; b++) { total += factors[from_factors + b] * unmixed[(first + b) * 32u + column]; }
+      put(0u, top + row, side + column, total);
+    }
   }
 }

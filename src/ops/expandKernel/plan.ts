@@ -18,7 +18,9 @@ interface Product {
   readonly depth: number;
   /** Elements of the group with a product of their own. */
   readonly batches?: number;
+  /** Rows of the group factor, by which rows of w are mixed, or rows of the result where that is to happen late. */
   readonly mixed?: number;
+  readonly late?: boolean;
   readonly added?: boolean;
   readonly bind: Readonly<Partial<Record<"w" | "r" | "t" | "factors", BufferRef>> & { y: BufferRef }>;
 }
@@ -26,13 +28,14 @@ interface Product {
 /** One product after the plan's first `scratch` buffers. */
 const product = (
   sizes: Sizes,
-  { kind, rows, columns, depth, batches = 1, mixed = 0, added = false, bind }: Product,
+  { kind, rows, columns, depth, batches = 1, mixed = 0, late = false, added = false, bind }: Product,
   limits: Limits,
   own: readonly number[] = [],
 ): Plan & { readonly scratch: readonly number[] } => {
   const { matrices, elements: group, cin, d } = sizes;
   const identity = group - matrices;
   const copies = kind === "FORWARD" && identity ? Math.ceil((rows * d) / COPIED) : 0;
+  const tall = late ? TILE - (TILE % mixed) : TILE;
   const quads = d % 4 === 0 && matrices * rows * columns * depth > 0;
   // What is not read must be bound nonetheless; a quad needs four numbers.
   const unread = scratch(own.length);
@@ -45,9 +48,23 @@ const product = (
         shader: shaders.product,
         entry: "main",
         constants: { KIND: shaders.product.consts[kind] },
-        params: { rows, columns, depth, batches, d, cin, group, identity, mixed, quads: Number(quads), added: Number(added && identity === 1) },
+        params: {
+          rows,
+          columns,
+          depth,
+          batches,
+          d,
+          cin,
+          group,
+          identity,
+          mixed,
+          tall,
+          late: Number(late),
+          quads: Number(quads),
+          added: Number(added && identity === 1),
+        },
         bind: { w, w_quads, r, r_quads, t, t_quads, factors, y },
-        workgroups: grid(Math.ceil(rows / TILE) * Math.ceil(columns / TILE) * batches + copies, limits),
+        workgroups: grid(Math.ceil(rows / tall) * Math.ceil(columns / TILE) * batches + copies, limits),
       },
     ],
   };
@@ -88,7 +105,10 @@ export const factorised = ({ attrs, inputs: [group, space, w] }: Call<ExpandAttr
   const sizes = factorSizesOf(group.shape, space.shape, w.shape, attrs.identity);
   const { matrices, kernels, p, s } = sizes;
   const bind = { w: input(2), r: input(1), factors: input(0), y: output(0) };
-  return product(inner(sizes), { kind: "FORWARD", rows: kernels * p, columns: s, depth: s, batches: matrices, mixed: p, bind }, limits);
+  const rows = { kind: "FORWARD", rows: kernels * p, depth: s, mixed: p, bind } as const;
+  // All neighbours in one tile: one product with all space factors, whose results are mixed. Longer group axes mix the rows of w, once per element.
+  const part = p <= TILE ? { columns: matrices * s, late: true } : { columns: s, batches: matrices };
+  return product(inner(sizes), { ...rows, ...part }, limits);
 };
 
 /** Gradients of the group factor and of w, which share what arrives times the space factor. */

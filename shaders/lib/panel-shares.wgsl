@@ -1,5 +1,7 @@
-// Quads of P, of kernels of annealed iterations and of what arrives, made from whatever there is. The including file is
-// sinkhorn/streamed-backward.wgsl, whose bindings are read; it includes lib/panel.wgsl.
+// The beginning and the end of the backward passes over panels: quads of P, of kernels of annealed iterations and of what arrives, made from whatever
+// there is, and of gradients. The including file includes lib/panel.wgsl, lib/logits.wgsl and lib/sinkhorn.wgsl, declares the bindings and fields of
+// lib/arriving.wgsl, and fn write_element(at: u32, value: f32).
+fn recorded(matrix: u32, at: u32) -> f32 { return record[matrix * params.record_stride + at]; }
 fn elements_of(matrix: u32, i: u32, quad: u32) -> vec4u {
   let columns = min(quad_columns(quad), vec4u(params.m - 1u)) * params.column_step;
   return vec4u(matrix * params.n * params.m + i * params.row_step) + columns;
@@ -37,28 +39,18 @@ fn arriving_quad(matrix: u32, i: u32, quad: u32, share: vec4f) -> vec4f {
   return select(vec4f(), gradient_of(at), some);
 }
 
-// P, or the kernel of an annealed iteration, of four rows takes its place in the kernel, from where the thread reads it again. Loops: written out
-// for every quad they would be most of the program. Two of them, since one entry cannot bind all that both read.
+// P of four rows takes its place in the kernel, from where the thread reads it again. A loop: written out for every quad it would be most of the program.
 fn fill_with_shares(matrix: u32, first: u32, lane: u32) {
   for (var i = first; i < min(first + 4u, params.n); i++) {
     for (var quad = lane; quad < width(); quad += LANES) { kernel[kernel_place(matrix, i, quad)] = share_quad(matrix, i, quad); }
   }
 }
-fn fill_with_exponentials(matrix: u32, first: u32, lane: u32) {
-  let temperature = temperature_at(params.t);
-  for (var i = first; i < min(first + 4u, params.n); i++) {
-    for (var quad = lane; quad < width(); quad += LANES) {
-      kernel[kernel_place(matrix, i, quad)] = exponential_quad(matrix, i, quad, temperature, history_at(params.t));
-    }
-  }
-}
-// What arrives at P times P, or at log P, of a thread in row i.
+// What arrives at P times P, or at log P, of a thread in row i, where its part of P is `share`.
 fn weight_quad(matrix: u32, i: u32, lane: u32, k: u32, share: vec4f) -> vec4f {
   if (i >= params.n || !owns(lane, k)) { return vec4f(); }
   return arriving_quad(matrix, i, quad_of(lane, k), share) * select(vec4f(1.0), share, params.matrix == 0u);
 }
-fn weight_row(matrix: u32, i: u32, lane: u32) -> mat4x4f {
-  let share = kernel_row(matrix, i, lane, 0.0);
+fn weight_row(matrix: u32, i: u32, lane: u32, share: mat4x4f) -> mat4x4f {
   var row = mat4x4f();
   row[0] = weight_quad(matrix, i, lane, 0u, share[0]);
   if (QUADS > 1u) { row[1] = weight_quad(matrix, i, lane, 1u, share[1]); }
@@ -66,3 +58,31 @@ fn weight_row(matrix: u32, i: u32, lane: u32) -> mat4x4f {
   if (QUADS > 3u) { row[3] = weight_quad(matrix, i, lane, 3u, share[3]); }
   return row;
 }
+
+// The gradient of a quad of the logits: (P ∘ (G − product) + G of log P) / temperature.
+fn logit_gradient(matrix: u32, i: u32, quad: u32, share: vec4f, product: vec4f, temperature: f32) -> vec4f {
+  let arrived = arriving_quad(matrix, i, quad, share);
+  return (arrived * select(share, vec4f(1.0), params.matrix == 1u) - share * product) / temperature;
+}
+fn write_quad(matrix: u32, i: u32, quad: u32, value: vec4f) {
+  let at = elements_of(matrix, i, quad);
+  write_element(at.x, value.x);
+  if (4u * quad + 1u < params.m) { write_element(at.y, value.y); }
+  if (4u * quad + 2u < params.m) { write_element(at.z, value.z); }
+  if (4u * quad + 3u < params.m) { write_element(at.w, value.w); }
+}
+
+// Where a workgroup that writes 64 × 64 elements begins. A thread has 4 × 4 neighbours of them, those in row r and column c of 16: neighbouring threads
+// have neighbours in memory.
+struct Tile {
+  matrix: u32,
+  top: u32,
+  side: u32,
+}
+fn tile_of(group: u32) -> Tile {
+  let across = (params.m + 63u) / 64u;
+  let tiles = (params.n + 63u) / 64u * across;
+  return Tile(group / tiles, (group % tiles / across) * 64u, (group % tiles % across) * 64u);
+}
+fn tile_row(lane: u32) -> u32 { return select(lane / 16u, lane % 16u, params.row_step == 1u); }
+fn tile_column(lane: u32) -> u32 { return select(lane % 16u, lane / 16u, params.row_step == 1u); }

@@ -109,11 +109,17 @@ fn keep_partials(at: u32, lane: u32, sums: mat4x4f) {
 // Column sums of all panels: workgroup `part` of a matrix adds up 8 quads, 32 threads to each, which begin at panel thread / 8.
 fn stack_quad(part: u32, thread: u32) -> u32 { return min(part * 8u + thread % 8u, width() - 1u); }
 fn stacks() -> u32 { return (width() + 7u) / 8u; }
-// The sum of the column that a thread below 32 owns, part · 32 + thread. To be called by all threads.
+// The sum of the column that a thread below 32 owns, part · 32 + thread: out of one number per thread, or (column_total) all panels of a matrix.
+// To be called by all threads.
 fn stack_total(value: vec4f, thread: u32) -> f32 {
   panel_groups[thread] = value;
   workgroupBarrier();
   var sum = 0.0;
   if (thread < 32u) { for (var k = 0u; k < 32u; k++) { sum += panel_groups[k * 8u + thread / 4u][thread % 4u]; } }
   return sum;
+}
+fn column_total(matrix: u32, part: u32, thread: u32) -> f32 {
+  var share = vec4f();
+  for (var k = thread / 8u; k < params.panels; k += 32u) { share += partials[(matrix * params.panels + k) * width() + stack_quad(part, thread)]; }
+  return stack_total(share, thread);
 }

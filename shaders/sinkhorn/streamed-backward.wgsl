@@ -59,7 +59,6 @@ struct Params {
 @group(0) @binding(11) var<storage, read_write> partials: array<vec4f>;
 @group(0) @binding(12) var<storage, read_write> kernel: array<vec4f>;
 
-fn recorded(matrix: u32, at: u32) -> f32 { return record[matrix * params.record_stride + at]; }
 fn ran_of(matrix: u32) -> u32 { return u32(recorded(matrix, 0u)); }
 fn history_at(t: u32) -> u32 { return params.history + (t - 1u) * params.history_stride; }
 fn left_at(matrix: u32, index: u32) -> u32 { return (matrix * 2u * params.iterations + index) * params.n; }
@@ -167,7 +166,7 @@ fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     fill_with_shares(matrix, first, lane);
     var parts = vec4f();
     for (var r = 0u; r < 4u; r++) {
-      let row = weight_row(matrix, first + r, lane);
+      let row = weight_row(matrix, first + r, lane, kernel_row(matrix, first + r, lane, 0.0));
       parts[r] = row_dot(row, ones);
       sums = plus_row(sums, row, 1.0);
     }
@@ -175,12 +174,6 @@ fn start(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     if (lane < 4u && first + lane < params.n) { left[left_at(matrix, 2u * ran_of(matrix) - 1u) + first + lane] += sum[lane]; }
   }
   keep_partials(place.panel * width(), lane, sums);
-}
-
-fn column_total(matrix: u32, part: u32, thread: u32) -> f32 {
-  var share = vec4f();
-  for (var k = thread / 8u; k < params.panels; k += 32u) { share += partials[(matrix * params.panels + k) * width() + stack_quad(part, thread)]; }
-  return stack_total(share, thread);
 }
 
 // y of iteration t from the cotangent of g_t, which belongs to log b as well.
@@ -217,6 +210,16 @@ fn right_numbers(at: u32, lane: u32) -> mat4x4f {
   return result;
 }
 fn left_rows(at: u32, i: vec4u) -> vec4f { return vec4f(left[at + i.x], left[at + i.y], left[at + i.z], left[at + i.w]); }
+
+// The kernel of an annealed iteration, as fill_with_shares does it. One entry cannot bind all that both read.
+fn fill_with_exponentials(matrix: u32, first: u32, lane: u32) {
+  let temperature = temperature_at(params.t);
+  for (var i = first; i < min(first + 4u, params.n); i++) {
+    for (var quad = lane; quad < width(); quad += LANES) {
+      kernel[kernel_place(matrix, i, quad)] = exponential_quad(matrix, i, quad, temperature, history_at(params.t));
+    }
+  }
+}
 
 // Rows of iteration t: z = û ∘ (f̄ − û ∘ P y) / mass, and the panel's share of Pᵀ z.
 @compute @workgroup_size(256)
@@ -288,34 +291,22 @@ fn write_element(at: u32, value: f32) {
 fn assembled_row(matrix: u32, i: u32, quad: u32, product: vec4f, temperature: f32) {
   if (i >= params.n || 4u * quad >= params.m) { return; }
   let share = kernel[kernel_place(matrix, i, quad)];
-  let at = elements_of(matrix, i, quad);
-  var value = share * product;
-  if (params.t == 0u) {
-    let arrived = arriving_quad(matrix, i, quad, share);
-    value = arrived * select(share, vec4f(1.0), params.matrix == 1u) - value;
-  }
-  value /= temperature;
-  write_element(at.x, value.x);
-  if (4u * quad + 1u < params.m) { write_element(at.y, value.y); }
-  if (4u * quad + 2u < params.m) { write_element(at.z, value.z); }
-  if (4u * quad + 3u < params.m) { write_element(at.w, value.w); }
+  var value = share * product / temperature;
+  if (params.t == 0u) { value = logit_gradient(matrix, i, quad, share, product, temperature); }
+  write_quad(matrix, i, quad, value);
 }
 
 // dx = (P ∘ (G − leftᵀ right) + G of log P) / temperature; for an annealed iteration, dx −= kernel ∘ leftᵀ right / temperature.
 // One workgroup computes 64 × 64 elements, one thread 4 × 4 neighbours.
 @compute @workgroup_size(256)
 fn assemble(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = linear_workgroup(group, groups);
-  let across = (params.m + 63u) / 64u;
-  let tiles = (params.n + 63u) / 64u * across;
-  if (index >= params.count * tiles) { return; }
-  let matrix = index / tiles;
-  let top = (index % tiles / across) * 64u;
-  let side = (index % tiles % across) * 64u;
-  // Neighbouring threads have neighbours in memory.
-  let upright = params.row_step == 1u;
-  let r = select(lane / 16u, lane % 16u, upright);
-  let c = select(lane % 16u, lane / 16u, upright);
+  let tile = tile_of(linear_workgroup(group, groups));
+  if (tile.matrix >= params.count) { return; }
+  let matrix = tile.matrix;
+  let top = tile.top;
+  let side = tile.side;
+  let r = tile_row(lane);
+  let c = tile_column(lane);
   let begin = select(2u * (params.t - 1u), 2u * params.annealed, params.t == 0u);
   let end = select(2u * params.t, 2u * params.iterations, params.t == 0u);
   var products = mat4x4f();

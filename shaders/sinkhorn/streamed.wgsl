@@ -303,9 +303,7 @@ fn scale_columns(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     take_row(matrix, (part - stacks()) * 256u + thread, absorb);
     return;
   }
-  var share = vec4f();
-  for (var k = thread / 8u; k < params.panels; k += 32u) { share += partials[(matrix * params.panels + k) * width() + stack_quad(part, thread)]; }
-  let sum = stack_total(share, thread);
+  let sum = column_total(matrix, part, thread);
   let j = part * 32u + thread;
   if (thread >= 32u || j >= params.m || is_done(matrix)) { return; }
   let mass = state[column_state(matrix, 2u, j)];

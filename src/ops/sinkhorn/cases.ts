@@ -179,6 +179,47 @@ const byImplicit = [
     SMALL,
   ),
 ];
+/** On both sides of a side of 128, after too few iterations to meet the masses: the fixed point is that of the sums that P has. */
+const AROUND_128 = [
+  [128, 60],
+  [130, 7],
+  [9, 140],
+  [129, 131],
+] as const;
+const implicitAround = (what: string, settings: (n: number, m: number) => Omit<Settings, "n" | "m">): Case[] =>
+  inRegimes(
+    `implicit gradient ${what}`,
+    (n, m) => {
+      const { attrs, ...rest } = settings(n, m);
+      return { ...rest, attrs: { iterations: 3, backward: "implicit", record: "head", ...attrs } };
+    },
+    AROUND_128,
+  );
+const byImplicitAround = [
+  ...implicitAround("of P, given masses", () => ({ masses: "each", scale: 2 })),
+  ...implicitAround("leaking, of potentials too", () => ({ leaks: [0.3, 0.1], potentials: true, temperature: 0.8 })),
+  ...implicitAround("of log P under a mask, rows and columns without mass", () => ({ mask: "shared", masses: "some zero", attrs: { plan: "logP" } })),
+  ...implicitAround("of potentials alone, leaking under a mask for each", () => ({
+    mask: "each",
+    leaks: [0.2, 0.5],
+    potentials: true,
+    attrs: { plan: "none" },
+  })),
+  ...implicitAround("of ragged sizes, columns first", (n, m) => ({
+    batch: [4],
+    sizes: [n, m, 1, 1, Math.ceil(n / 2), m, 0, Math.ceil(m / 3)],
+    attrs: { order: "column", uniform: true },
+  })),
+  // One is solved at once, one takes more steps than lie between two looks.
+  ...implicitAround("of matrices that take few and many steps", (n, m) => ({
+    fill: (random, index) => (index < n * m ? 0.1 : 8) * random.normal(),
+    scale: 8,
+    attrs: { iterations: 12 },
+  })),
+  ...[1025, 4096].map((m) =>
+    named("implicit gradient, wide", { n: 9, m, batch: [], attrs: { iterations: 2, backward: "implicit", record: "head" } }),
+  ),
+];
 
 const streamed = [129, 160, 257].flatMap((n) =>
   [1, 2, BLOCK + 2].map((T) => named("over several workgroups", { n, batch: [2], scale: 5, large: n > 200 && T > 2, attrs: { iterations: T } })),
@@ -247,6 +288,7 @@ export const cases: readonly Case[] = [
   ...annealed,
   ...byPlan,
   ...byImplicit,
+  ...byImplicitAround,
   ...streamed,
   ...large,
   ...special,

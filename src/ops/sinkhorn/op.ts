@@ -65,12 +65,7 @@ const fault = ({ attrs }: Call<ForwardAttrs>): string => {
   return `sinkhorn: expected ${["finite numbers for `logits`", ...also].join(", ")}`;
 };
 
-const adjoint = (
-  name: string,
-  run: Op<BackwardAttrs>["reference"],
-  passes: Op<BackwardAttrs>["plan"],
-  unsupported?: Op<BackwardAttrs>["unsupported"],
-): Op<BackwardAttrs> =>
+const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
   defineOp<BackwardAttrs>({
     name,
     scalars: SCALARS,
@@ -80,7 +75,6 @@ const adjoint = (
     },
     reference: run,
     plan: passes,
-    ...(unsupported && { unsupported }),
     gradient: { none: "second derivatives are not provided" },
   });
 
@@ -90,11 +84,7 @@ const adjoint = (
  */
 export const backward = adjoint("sinkhorn.backward", referenceBackward.backward, plan.backward);
 /** The same of the fixed point. */
-export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit, plan.implicit, ({ inputs }, device) =>
-  device === "webgpu" && Math.max(...inputs[0].shape.slice(-2)) > plan.IMPLICIT_SIDE
-    ? `implicit gradients are for sides up to ${plan.IMPLICIT_SIDE} there`
-    : undefined,
-);
+export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit, plan.implicit);
 
 /** logits and the gradient of P, of a plain run that kept no record -> gradient of the logits. */
 export const tinyBackward = defineOp<TinyAttrs>({

@@ -36,14 +36,11 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
       column_step: columnStep,
       panel_rows: panelRows,
       panels,
-      iterations: attrs.iterations,
-      annealed: attrs.annealed,
       record_stride: size,
-      history,
-      history_stride: stride,
     },
+    run: { iterations: attrs.iterations, annealed: attrs.annealed, history, history_stride: stride },
     width,
-    constants: { LANES: lanes, QUADS: Math.ceil(width / lanes), BLOCK },
+    constants: { LANES: lanes, QUADS: Math.ceil(width / lanes) },
     panelGrid: grid(count * groups, limits),
     stacks: (rows: number): Workgroups => grid(count * (Math.ceil(width / STACK) + Math.ceil(rows / THREADS)), limits),
     vectors: grid(Math.ceil((count * Math.max(n, m)) / THREADS), limits),
@@ -52,7 +49,7 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
 
 export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const { iterations, annealed, checkEvery, error, plan, record } = call.attrs;
-  const { params, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
+  const { params, run, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
   const { count, n, m, panels } = params;
   if (count === 0) return { passes: [] };
   const { has, ref, step } = operandsOf(call, 1, count);
@@ -79,8 +76,8 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number, fresh = false): Pass => ({
     shader: shaders.streamed,
     entry,
-    constants: { ...constants, RENEW: Number(fresh), ...(entry === "decide" && { LANES: THREADS }) },
-    params: { ...params, ...(entry === "open" ? sized : masked), t, plan: PLANS[plan], record: RECORDS[record], launches },
+    constants: { ...constants, BLOCK, RENEW: Number(fresh), ...(entry === "decide" && { LANES: THREADS }) },
+    params: { ...params, ...run, ...(entry === "open" ? sized : masked), t, plan: PLANS[plan], record: RECORDS[record], launches },
     bind: { ...bind, gate: entry === "open" ? ref("sizes", UNREAD) : ref("mask", UNREAD) },
     workgroups,
   });
@@ -115,9 +112,14 @@ export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => {
   return { scratch: temporary, passes };
 };
 
+const tilesOf = (call: Call<BackwardAttrs>, limits: Limits): Workgroups => {
+  const { count, n, m } = orient(call.inputs[0].shape, call.attrs.order);
+  return grid(count * Math.ceil(n / TILE) * Math.ceil(m / TILE), limits);
+};
+
 export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
   const { iterations, annealed, vectors: wanted } = call.attrs;
-  const { params, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
+  const { params, run, width, constants, panelGrid, stacks, vectors } = frame(call, limits);
   const { count, n, m, panels } = params;
   if (count === 0) return { passes: [] };
   const { fields, bind: operands } = adjointFields(call, count, n, m);
@@ -132,12 +134,12 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
   const pass = (entry: string, workgroups: Pass["workgroups"], t: number): Pass => ({
     shader: shaders.streamedBackward,
     entry,
-    constants: { ...constants, RENEW: Number(entry === "step" && t <= annealed) },
-    params: { ...params, ...fields, t },
+    constants: { ...constants, BLOCK, RENEW: Number(entry === "step" && t <= annealed) },
+    params: { ...params, ...run, ...fields, t },
     bind,
     workgroups,
   });
-  const tiles = grid(count * Math.ceil(n / TILE) * Math.ceil(m / TILE), limits);
+  const tiles = tilesOf(call, limits);
   const passes = [pass("anchor", vectors, 0), pass("start", panelGrid, 0), pass("start_columns", stacks(0), 0)];
   for (let t = iterations; t > annealed; t--) passes.push(pass("step", panelGrid, t), pass("step_columns", stacks(0), t));
   passes.push(pass("assemble", tiles, 0));
@@ -145,4 +147,47 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
   passes.push(pass("close", vectors, 0));
   const size = count * 2 * iterations;
   return { scratch: [size * n, size * m, count * panels * 4 * width, count * (n + 2 * m), count * n * 4 * width], passes };
+};
+
+/** Steps between two looks at whether all matrices are solved. */
+const LOOK_EVERY = 8;
+
+export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan => {
+  const { params, width, constants, panelGrid, stacks } = frame(call, limits);
+  const { count, n, m, panels } = params;
+  if (count === 0) return { passes: [] };
+  const { MOST_STEPS, LAUNCH_STEP, LAUNCH_COLUMNS, LAUNCH_WORDS, ROW_VECTORS, COLUMN_VECTORS, SCALARS } = shaders.streamedImplicit.consts;
+  const { fields, bind: operands } = adjointFields(call, count, n, m);
+  const bind: Readonly<Record<string, BufferRef>> = {
+    ...operands,
+    dvectors: call.attrs.vectors ? output(1) : scratch(4),
+    state: scratch(0),
+    partials: scratch(1),
+    kernel: scratch(2),
+    launch: scratch(3),
+  };
+  const columns = stacks(0);
+  const launches = [...panelGrid, 0, ...columns, 0];
+  const pass = (entry: string, workgroups: Pass["workgroups"], t = 0): Pass => ({
+    shader: shaders.streamedImplicit,
+    entry,
+    constants: { ...constants, ...(["look", "settle"].includes(entry) && { LANES: THREADS }) },
+    params: { ...params, ...fields, t, launches },
+    bind,
+    workgroups,
+  });
+  const passes = [pass("arrive", panelGrid), pass("arrive_columns", stacks(n)), pass("step", panelGrid), pass("step_columns", columns)];
+  const launched = (t: number, offset: number, otherwise: Workgroups): Pass["workgroups"] =>
+    t > LOOK_EVERY ? { indirect: { scratch: 3 }, offset } : otherwise;
+  // Exact arithmetic would end after one step more than P has ranks.
+  const steps = Math.min(MOST_STEPS, 2 * Math.min(n, m) + 8);
+  for (let t = 1; t <= steps; t++) {
+    passes.push(pass("step", launched(t, LAUNCH_STEP, panelGrid), t), pass("step_columns", launched(t, LAUNCH_COLUMNS, columns), t));
+    if (t % LOOK_EVERY === 0) passes.push(pass("look", [1, 1, 1], t));
+  }
+  // A step begins with what the one before leaves to do.
+  passes.push(pass("step", launched(steps + 1, LAUNCH_STEP, panelGrid), steps + 1));
+  passes.push(pass("solve", panelGrid), pass("settle", grid(count, limits)), pass("assemble", tilesOf(call, limits)));
+  const numbers = ROW_VECTORS * n + COLUMN_VECTORS * 4 * width + Math.ceil(width / STACK) + SCALARS;
+  return { scratch: [count * numbers, count * panels * 8 * width, count * n * 4 * width, LAUNCH_WORDS, 1], passes };
 };

@@ -27,7 +27,4 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
   inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).backward);
 export const tinyBackward = (call: Call<TinyAttrs>, limits: Limits): Plan => inSlices(call, limits, { inputs: [2, 2], outputs: [2] }, tiny.backward);
 export const implicit = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
-  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), resident.implicit);
-
-/** The largest side whose fixed point one workgroup solves. */
-export const IMPLICIT_SIDE = resident.RESIDENT[resident.RESIDENT.length - 1].n;
+  inSlices(call, limits, ranks(["matrix", "record"], call.attrs.operands), regime(call).implicit);

@@ -1,6 +1,6 @@
 /** Convolutions beside sums over the taps of the kernel, each a product of matrices with a shifted image. */
 import { elements } from "../src/op.ts";
-import { conv2d } from "../src/ops/conv2d/index.ts";
+import { conv2d } from "../src/ops/conv/index.ts";
 import { add } from "../src/ops/elementwise/index.ts";
 import { matmul } from "../src/ops/matmul/index.ts";
 import { concat, reshape, slice } from "../src/ops/shape/index.ts";

@@ -2,7 +2,7 @@
 import { groupPool } from "../src/nn/networks.ts";
 import { weightSharingConv } from "../src/nn/weightSharingConv.ts";
 import { elements, type Shape } from "../src/op.ts";
-import { conv2d } from "../src/ops/conv2d/index.ts";
+import { conv2d } from "../src/ops/conv/index.ts";
 import { add, exp, mul, relu, sub } from "../src/ops/elementwise/index.ts";
 import { expandKernel } from "../src/ops/expandKernel/index.ts";
 import { linear, matmul } from "../src/ops/matmul/index.ts";

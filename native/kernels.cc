@@ -9,10 +9,9 @@ namespace birkhoff::BIRKHOFF_ISA {
 KERNEL(assignmentGreedy);
 KERNEL(assignmentMatrix);
 
-KERNEL(conv2d);
-KERNEL(conv2dBackwardData);
-KERNEL(conv2dBackwardWeight);
-KERNEL(conv2dBackwardBias);
+KERNEL(conv);
+KERNEL(convData);
+KERNEL(convWeight);
 
 KERNEL(crossEntropyForward);
 KERNEL(crossEntropyBackward);
@@ -86,10 +85,9 @@ namespace {
 constexpr KernelEntry table[] = {
     {"assignment.greedy", assignmentGreedy},
     {"assignment.matrix", assignmentMatrix},
-    {"conv2d", conv2d},
-    {"conv2d.backwardData", conv2dBackwardData},
-    {"conv2d.backwardWeight", conv2dBackwardWeight},
-    {"conv2d.backwardBias", conv2dBackwardBias},
+    {"conv", conv},
+    {"conv.data", convData},
+    {"conv.weight", convWeight},
     {"crossEntropy.forward", crossEntropyForward},
     {"crossEntropy.backward", crossEntropyBackward},
     {"cumsum", cumsum},

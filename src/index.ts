@@ -56,7 +56,7 @@ export {
 } from "./op.ts";
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
 export * from "./ops/assignment/index.ts";
-export * from "./ops/conv2d/index.ts";
+export * from "./ops/conv/index.ts";
 export * from "./ops/crossEntropy/index.ts";
 export * from "./ops/cumsum/index.ts";
 export * from "./ops/elementwise/index.ts";

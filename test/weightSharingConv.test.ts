@@ -9,7 +9,7 @@ import { normRegularizer } from "../src/nn/regularizers.ts";
 import { FactorisedWeightSharingConv2d, WeightSharingConv2d } from "../src/nn/weightSharing.ts";
 import { KernelCache, type Sharing, weightSharingConv } from "../src/nn/weightSharingConv.ts";
 import type { Shape } from "../src/op.ts";
-import { conv2d } from "../src/ops/conv2d/index.ts";
+import { conv2d } from "../src/ops/conv/index.ts";
 import { add, mul } from "../src/ops/elementwise/index.ts";
 import { expandKernel } from "../src/ops/expandKernel/index.ts";
 import { sum } from "../src/ops/reduce/index.ts";

@@ -1,6 +1,6 @@
 /** The ordinary layers that networks need beside the group layers. */
 import { expected } from "../errors.ts";
-import { conv2d } from "../ops/conv2d/index.ts";
+import { conv2d } from "../ops/conv/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Initializer, kaimingUniform, zeros } from "./init.ts";

@@ -1,7 +1,7 @@
 /** The weight-sharing layer as one call: Sinkhorn, expansion and convolution. */
 import { expected } from "../errors.ts";
 import { elements } from "../op.ts";
-import { type Conv2dOptions, conv2d } from "../ops/conv2d/index.ts";
+import { type Conv2dOptions, conv2d } from "../ops/conv/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
 import { expand, reshape } from "../ops/shape/index.ts";
 import { sinkhorn } from "../ops/sinkhorn/index.ts";

@@ -1,7 +1,7 @@
 /** The list of rooms, for tests, `birkhoff check` and benches to walk. The library itself never imports it. */
 import type { Room } from "../testing/cases.ts";
 import { room as assignment } from "./assignment/cases.ts";
-import { room as conv2d } from "./conv2d/cases.ts";
+import { room as conv } from "./conv/cases.ts";
 import { room as crossEntropy } from "./crossEntropy/cases.ts";
 import { room as cumsum } from "./cumsum/cases.ts";
 import { room as elementwise } from "./elementwise/cases.ts";
@@ -19,7 +19,7 @@ import { room as transport } from "./transport/cases.ts";
 
 export const rooms: readonly Room[] = [
   assignment,
-  conv2d,
+  conv,
   crossEntropy,
   cumsum,
   elementwise,

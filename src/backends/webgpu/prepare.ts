@@ -30,7 +30,8 @@ export interface Prepared {
   readonly reportsFaults: boolean;
 }
 
-const MIN_BINDING_BYTES = 4;
+/** One vec4f: what a shader reads in vectors must hold one at the least. The smallest allocation is larger. */
+const MIN_BINDING_BYTES = 16;
 
 /** Bytes that a buffer of `length` elements binds; bindings cannot be empty. */
 export const bindingBytes = (length: number): number => Math.max(MIN_BINDING_BYTES, 4 * length);

@@ -8,7 +8,7 @@
 //   weight      channels     features                  rows × pixels
 //                 or taps
 //
-// so there is one tile, compiled for every p up to `maxTile`. See src/ops/conv2d/README.md.
+// so there is one tile, compiled for every p up to `maxTile`. See src/ops/conv/README.md.
 #pragma once
 
 #include <algorithm>

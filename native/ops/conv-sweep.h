@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "conv2d-plan.h"
-#include "conv2d-tile.h"
+#include "conv-plan.h"
+#include "conv-tile.h"
 #include "kernel.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
@@ -26,25 +26,43 @@ struct Sweep {
   int64_t batch, groups;
   // Channels per group of what is read and of what is computed.
   int64_t sources, results;
-  int64_t sourceHeight, sourceWidth, resultHeight, resultWidth;
-  int64_t kernelHeight, kernelWidth;
-  Axis rows, columns;
+  Extent source, result, kernel;
+  Axis planes, rows, columns;
   // weights[channel][source][tap]: distances, and whether channels count within the group.
   int64_t channelStride, sourceStride, groupStride;
-  const float *source, *weights, *bias;
-  float* result;
+  const float *from, *weights, *bias;
+  float* to;
 
-  int64_t taps() const { return kernelHeight * kernelWidth; }
+  int64_t taps() const { return volume(kernel); }
 };
 
-// A rectangle of result pixels of one phase: what one work item computes for one block of channels.
+// A rectangle of result pixels of one phase and plane: what one work item computes for one block of channels.
 struct Band {
-  const Phase *rows, *columns;
-  int64_t row, rowEnd;
+  const Phase *planes, *rows, *columns;
+  int64_t plane, row, rowEnd;
   // Tiles of the column phase.
   const std::vector<Run>* runs;
   int64_t column, columnEnd;
 };
+
+// Rows low to high - 1 of one axis of the source.
+struct Span {
+  int64_t low, high;
+
+  int64_t count() const { return high - low; }
+};
+
+// What taps of `phase` read for its pixels first to end - 1.
+inline Span spanOf(const Phase& phase, int64_t step, int64_t first, int64_t end, int64_t size) {
+  Span span{size, 0};
+  for (const Tap& tap : phase.taps) {
+    const int64_t low = std::max(tap.low, first), high = std::min(tap.high, end);
+    if (low >= high) continue;
+    span.low = std::min(span.low, tap.start + low * step);
+    span.high = std::max(span.high, tap.start + (high - 1) * step + 1);
+  }
+  return {std::min(span.low, span.high), span.high};
+}
 
 class Sweeper {
  public:
@@ -52,7 +70,7 @@ class Sweeper {
     summed_ = sumsLanes(s.sources, s.results);
     packed_ = summed_ || packsGroups(s.groups, s.results);
     sources_ = summed_ ? ceilDivide(s.sources, lanes) : s.sources;
-    together_ = channelBlock(s.kernelWidth);
+    together_ = channelBlock(s.kernel[2]);
     if (summed_) {
       for (int64_t c = 0; c < s.groups * s.results; c++) blocks_.push_back({c, 1, 1});
     } else {
@@ -68,9 +86,9 @@ class Sweeper {
     int64_t sums = 0, sourceRows = 0;
     for (const Band& band : bands_) {
       sums = std::max(sums, (band.rowEnd - band.row) * (band.columnEnd - band.column) * maxVectors * lanes);
-      sourceRows = std::max(sourceRows, span(band).second - span(band).first);
+      sourceRows = std::max(sourceRows, planesOf(band).count() * rowsOf(band).count());
     }
-    const int64_t copy = packed_ ? sources_ * sourceRows * s.sourceWidth * lanes : 0;
+    const int64_t copy = packed_ ? sources_ * sourceRows * s.source[2] * lanes : 0;
     float* areas = context_.scratch(threads * (sums + copy));
     const int64_t perImage = static_cast<int64_t>(blocks_.size() * bands_.size());
     context_.parallel(s.batch * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
@@ -87,46 +105,47 @@ class Sweeper {
  private:
   struct Lists {
     std::vector<int64_t> x, w;
-    std::vector<const Tap*> taps;
+    std::vector<const Tap*> planes, rows;
+    // Rows of the kernel that reach a row of the result: where they read, in rows of the source, and which they are.
+    std::vector<std::pair<int64_t, int64_t>> taps;
   };
 
   void makeBands() {
     const int64_t vectors = blocks_.front().vectors;
-    int64_t phases = 0;
+    int64_t planes = 0, phases = 0;
+    for (const Phase& each : s.planes.phases) planes += each.count;
     for (const Phase& rows : s.rows.phases) phases += rows.count > 0;
-    const int64_t items = s.batch * static_cast<int64_t>(blocks_.size() * s.columns.phases.size()) * phases;
+    const int64_t items = s.batch * static_cast<int64_t>(blocks_.size() * s.columns.phases.size()) * phases * planes;
     const int64_t most = sumBytes / (vectors * lanes * 4);
     const int64_t wanted = (wantedItems + std::max<int64_t>(items, 1) - 1) / std::max<int64_t>(items, 1);
-    for (const Phase& rows : s.rows.phases) {
-      for (size_t c = 0; c < s.columns.phases.size(); c++) {
-        const Phase& columns = s.columns.phases[c];
-        if (rows.count == 0 || columns.count == 0) continue;
-        const int64_t wide = std::min(columns.count, most / maxTile(vectors) * maxTile(vectors));
-        const int64_t strips = (columns.count + wide - 1) / wide;
-        const int64_t high = std::max<int64_t>(1, std::min(most / wide, (rows.count + wanted - 1) / wanted));
-        const int64_t count = (rows.count + high - 1) / high;
-        for (int64_t i = 0; i < count; i++) {
-          for (int64_t j = 0; j < strips; j++) {
-            bands_.push_back({&rows, &columns, rows.count * i / count, rows.count * (i + 1) / count, &runs_[c],
-                              tileEdge(columns.count, vectors, strips, j),
-                              tileEdge(columns.count, vectors, strips, j + 1)});
+    for (const Phase& each : s.planes.phases) {
+      for (const Phase& rows : s.rows.phases) {
+        for (size_t c = 0; c < s.columns.phases.size(); c++) {
+          const Phase& columns = s.columns.phases[c];
+          if (rows.count == 0 || columns.count == 0) continue;
+          const int64_t wide = std::min(columns.count, most / maxTile(vectors) * maxTile(vectors));
+          const int64_t strips = (columns.count + wide - 1) / wide;
+          const int64_t high = std::max<int64_t>(1, std::min(most / wide, (rows.count + wanted - 1) / wanted));
+          const int64_t count = (rows.count + high - 1) / high;
+          for (int64_t plane = 0; plane < each.count; plane++) {
+            for (int64_t i = 0; i < count; i++) {
+              for (int64_t j = 0; j < strips; j++) {
+                bands_.push_back({&each, &rows, &columns, plane, rows.count * i / count, rows.count * (i + 1) / count,
+                                  &runs_[c], tileEdge(columns.count, vectors, strips, j),
+                                  tileEdge(columns.count, vectors, strips, j + 1)});
+              }
+            }
           }
         }
       }
     }
   }
 
-  // Rows of the source that a band reads.
-  std::pair<int64_t, int64_t> span(const Band& band) const {
-    int64_t first = s.sourceHeight, end = 0;
-    for (const Tap& tap : band.rows->taps) {
-      const int64_t low = std::max(tap.low, band.row), high = std::min(tap.high, band.rowEnd);
-      if (low >= high) continue;
-      first = std::min(first, tap.start + low * s.rows.step);
-      end = std::max(end, tap.start + (high - 1) * s.rows.step + 1);
-    }
-    return {std::min(first, end), end};
+  // Planes and rows of the source that a band reads.
+  Span planesOf(const Band& band) const {
+    return spanOf(*band.planes, s.planes.step, band.plane, band.plane + 1, s.source[0]);
   }
+  Span rowsOf(const Band& band) const { return spanOf(*band.rows, s.rows.step, band.row, band.rowEnd, s.source[1]); }
 
   void packWeights() {
     int64_t total = 0;
@@ -167,25 +186,33 @@ class Sweeper {
     const int64_t width = block.vectors * lanes, columns = band.columnEnd - band.column;
     initialise(block, sums, (band.rowEnd - band.row) * columns);
     const int64_t unit = packed_ ? lanes : 1;
-    const auto [firstRow, endRow] = span(band);
-    const float* source =
-        s.source + (image * s.groups + block.channel / s.results) * s.sources * s.sourceHeight * s.sourceWidth;
-    int64_t plane = s.sourceHeight * s.sourceWidth, origin = 0;
+    const float* source = s.from + (image * s.groups + block.channel / s.results) * s.sources * volume(s.source);
+    // Planes and rows at hand.
+    Span planes{0, s.source[0]}, rows{0, s.source[1]};
     if (packed_) {
-      packSource(image, block, firstRow, endRow, copy);
+      planes = planesOf(band);
+      rows = rowsOf(band);
+      packSource(image, block, planes, rows, copy);
       source = copy;
-      plane = (endRow - firstRow) * s.sourceWidth * lanes;
-      origin = firstRow;
     }
+    const int64_t area = planes.count() * rows.count() * s.source[2] * unit;
+    tapsAt(*band.planes, band.plane, band.plane + 1, lists.planes);
     const int64_t pitch = s.columns.step * unit;
     const Factor factor = packed_ ? Factor::vector : pitch == 1 ? Factor::unit : Factor::strided;
     for (int64_t j0 = 0; j0 < sources_; j0 += together_) {
       const int64_t channels = std::min(together_, sources_ - j0);
-      const float* x = source + j0 * plane;
+      const float* x = source + j0 * area;
       const float* w = weights + j0 * s.taps() * width;
-      const int64_t chunk = std::max<int64_t>(1, weightBytes / (s.kernelWidth * channels * width * 4));
+      const int64_t chunk = std::max<int64_t>(1, weightBytes / (s.kernel[2] * channels * width * 4));
       for (int64_t row = band.row, next; row < band.rowEnd; row = next) {
-        next = tapsAt(*band.rows, row, band.rowEnd, lists.taps);
+        next = tapsAt(*band.rows, row, band.rowEnd, lists.rows);
+        lists.taps.clear();
+        for (const Tap* above : lists.planes) {
+          const int64_t plane = above->start + band.plane * s.planes.step - planes.low;
+          for (const Tap* tap : lists.rows)
+            lists.taps.push_back(
+                {plane * rows.count() + tap->start - rows.low, above->index * s.kernel[1] + tap->index});
+        }
         for (size_t t = 0; t < lists.taps.size(); t += chunk) {
           const size_t end = std::min(lists.taps.size(), t + static_cast<size_t>(chunk));
           for (const Run& run : *band.runs) {
@@ -194,14 +221,14 @@ class Sweeper {
             lists.w.clear();
             for (size_t u = t; u < end; u++) {
               for (const Tap* tap : run.taps) {
-                lists.x.push_back(((lists.taps[u]->start - origin) * s.sourceWidth + tap->start) * unit);
-                lists.w.push_back((lists.taps[u]->index * s.kernelWidth + tap->index) * channels * width);
+                lists.x.push_back((lists.taps[u].first * s.source[2] + tap->start) * unit);
+                lists.w.push_back((lists.taps[u].second * s.kernel[2] + tap->index) * channels * width);
               }
             }
-            const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, plane};
+            const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, area};
             const Tile kernel = findTile(factor, block.vectors, run.count);
             for (int64_t i = row; i < next; i++) {
-              const int64_t at = i * s.rows.step * s.sourceWidth + run.first * s.columns.step;
+              const int64_t at = i * s.rows.step * s.source[2] + run.first * s.columns.step;
               kernel(sums + ((i - band.row) * columns + run.first - band.column) * width, x + at * unit, w, terms,
                      pitch);
             }
@@ -225,26 +252,31 @@ class Sweeper {
     }
   }
 
-  // copy: [sources][rows][columns][lanes]. A lane holds the channel of its own group, or one of the summed sources.
-  void packSource(int64_t image, const Block& block, int64_t firstRow, int64_t endRow, float* copy) const {
-    const int64_t area = s.sourceHeight * s.sourceWidth, count = (endRow - firstRow) * s.sourceWidth;
+  // copy: [sources][planes][rows][columns][lanes]. A lane holds the channel of its own group, or a summed source.
+  void packSource(int64_t image, const Block& block, const Span& planes, const Span& rows, float* copy) const {
+    const int64_t area = volume(s.source), count = rows.count() * s.source[2];
     for (int64_t j = 0; j < sources_; j++) {
-      const float* planes[lanes];
+      const float* first[lanes];
       const int64_t used = summed_ ? std::min<int64_t>(lanes, s.sources - j * lanes) : block.channels;
       for (int64_t c = 0; c < used; c++) {
         const int64_t channel = summed_ ? block.channel / s.results * s.sources + j * lanes + c
                                         : (block.channel + c) / s.results * s.sources + j;
-        planes[c] = s.source + (image * s.groups * s.sources + channel) * area + firstRow * s.sourceWidth;
+        first[c] = s.from + (image * s.groups * s.sources + channel) * area + rows.low * s.source[2];
       }
-      toLanes(copy + j * count * lanes, lanes, planes, used, count);
+      for (int64_t plane = planes.low; plane < planes.high; plane++, copy += count * lanes) {
+        const float* at[lanes];
+        for (int64_t c = 0; c < used; c++) at[c] = first[c] + plane * s.source[1] * s.source[2];
+        toLanes(copy, lanes, at, used, count);
+      }
     }
   }
 
   void finish(int64_t image, const Block& block, const Band& band, const float* sums) const {
-    const int64_t area = s.resultHeight * s.resultWidth, width = block.vectors * lanes;
+    const int64_t area = volume(s.result), width = block.vectors * lanes;
     const int64_t columns = band.columnEnd - band.column, rows = band.rowEnd - band.row;
-    float* first = s.result + (image * s.groups * s.results + block.channel) * area;
-    const bool whole = columns == s.resultWidth && s.rows.spacing == 1;
+    const int64_t plane = band.planes->first + band.plane * s.planes.spacing;
+    float* first = s.to + (image * s.groups * s.results + block.channel) * area + plane * s.result[1] * s.result[2];
+    const bool whole = columns == s.result[2] && s.rows.spacing == 1;
     for (int64_t v = 0; v < block.vectors; v++) {
       const int64_t channels = std::min<int64_t>(lanes, block.channels - v * lanes);
       if (channels <= 0) break;
@@ -253,8 +285,7 @@ class Sweeper {
         const int64_t column = band.columns->first + band.column * s.columns.spacing;
         const float* from = sums + i * columns * width + v * lanes;
         float* planes[lanes];
-        for (int64_t c = 0; c < channels; c++)
-          planes[c] = first + (v * lanes + c) * area + row * s.resultWidth + column;
+        for (int64_t c = 0; c < channels; c++) planes[c] = first + (v * lanes + c) * area + row * s.result[2] + column;
         if (summed_) {
           sumLanes(planes[0], s.columns.spacing, from, whole ? rows * columns : columns);
           continue;
@@ -282,20 +313,6 @@ class Sweeper {
   std::vector<int64_t> offsets_;
   float* weights_ = nullptr;
 };
-
-// Pixels that do not see their neighbours are one long row: tiles then fill up whatever the width of the image.
-inline void flatten(Sweep& sweep) {
-  if (sweep.taps() > 1 || sweep.sourceHeight != sweep.resultHeight || sweep.sourceWidth != sweep.resultWidth) return;
-  for (const Axis* axis : {&sweep.rows, &sweep.columns}) {
-    if (axis->step != 1 || axis->spacing != 1 || axis->phases[0].taps.empty() || axis->phases[0].taps[0].start != 0)
-      return;
-  }
-  const int64_t area = sweep.sourceHeight * sweep.sourceWidth;
-  sweep.sourceHeight = sweep.resultHeight = 1;
-  sweep.sourceWidth = sweep.resultWidth = area;
-  sweep.rows = forwardAxis(1, 1, 1, 1, 0, 1);
-  sweep.columns = forwardAxis(area, 1, area, 1, 0, 1);
-}
 
 }  // namespace
 }  // namespace birkhoff::BIRKHOFF_ISA

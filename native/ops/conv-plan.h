@@ -2,13 +2,49 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
-#include "conv2d-tile.h"
+#include "conv-tile.h"
+#include "kernel.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
+
+// Depth, height, width.
+using Extent = std::array<int64_t, 3>;
+
+inline int64_t volume(const Extent& extent) { return extent[0] * extent[1] * extent[2]; }
+
+// One to three spatial axes as three: those that are missing come first.
+inline Extent extent(const std::vector<int64_t>& list, size_t skipped, int64_t filler) {
+  Extent all{filler, filler, filler};
+  std::copy_backward(list.begin() + static_cast<int64_t>(skipped), list.end(), all.end());
+  return all;
+}
+
+// The sizes of y = conv(x, w), whichever of the three is computed from the others; channels and features per group.
+struct Geometry {
+  int64_t batch, groups, channels, features;
+  Extent size, kernel, out, stride, start, dilation;
+
+  Geometry(const Call& call, const Tensor& x, const Tensor& w, const Tensor& y)
+      : batch(x.shape[0]),
+        groups(call.integer("groups")),
+        channels(w.shape[1]),
+        features(w.shape[0] / groups),
+        size(extent(x.shape, 2, 1)),
+        kernel(extent(w.shape, 2, 1)),
+        out(extent(y.shape, 2, 1)),
+        stride(extent(call.integers("stride"), 0, 1)),
+        start(extent(call.integers("padding"), 0, 0)),
+        dilation(extent(call.integers("dilation"), 0, 1)) {
+    // Pixels that do not see their neighbours are one long row: tiles then fill up whatever the shape of the image.
+    if (volume(kernel) == 1 && volume(stride) == 1 && start == Extent{} && size == out)
+      size = out = {1, 1, volume(size)};
+  }
+};
 
 // Result pixels low to high - 1 of a phase read source pixel start + pixel·step through this tap.
 struct Tap {
@@ -35,25 +71,27 @@ inline void addTap(Phase& phase, int64_t index, int64_t start, int64_t step, int
   if (low < high) phase.taps.push_back({index, start, low, high});
 }
 
-// y[i] reads x[i·stride + u·dilation − padding].
-inline Axis forwardAxis(int64_t size, int64_t kernel, int64_t out, int64_t stride, int64_t padding, int64_t dilation) {
-  Axis axis{stride, 1, {{0, out, {}}}};
-  for (int64_t u = 0; u < kernel; u++) addTap(axis.phases[0], u, u * dilation - padding, stride, size);
-  return axis;
+// y[i] reads x[i·stride + u·dilation − start].
+inline Axis forwardAxis(const Geometry& g, int axis) {
+  Axis result{g.stride[axis], 1, {{0, g.out[axis], {}}}};
+  for (int64_t u = 0; u < g.kernel[axis]; u++)
+    addTap(result.phases[0], u, u * g.dilation[axis] - g.start[axis], g.stride[axis], g.size[axis]);
+  return result;
 }
 
-// dx[r + i·stride] reads dy[(r + padding − u·dilation) / stride + i] where that divides.
-inline Axis dataAxis(int64_t size, int64_t kernel, int64_t out, int64_t stride, int64_t padding, int64_t dilation) {
-  Axis axis{1, stride, {}};
+// dx[r + i·stride] reads dy[(r + start − u·dilation) / stride + i] where that divides.
+inline Axis dataAxis(const Geometry& g, int axis) {
+  const int64_t stride = g.stride[axis], size = g.size[axis];
+  Axis result{1, stride, {}};
   for (int64_t r = 0; r < std::min(stride, size); r++) {
     Phase phase{r, ceilDivide(size - r, stride), {}};
-    for (int64_t u = 0; u < kernel; u++) {
-      const int64_t distance = r + padding - u * dilation;
-      if (distance % stride == 0) addTap(phase, u, distance / stride, 1, out);
+    for (int64_t u = 0; u < g.kernel[axis]; u++) {
+      const int64_t distance = r + g.start[axis] - u * g.dilation[axis];
+      if (distance % stride == 0) addTap(phase, u, distance / stride, 1, g.out[axis]);
     }
-    axis.phases.push_back(std::move(phase));
+    result.phases.push_back(std::move(phase));
   }
-  return axis;
+  return result;
 }
 
 // The taps of `phase` that reach `pixel`; returns where that set changes next, at most `end`.

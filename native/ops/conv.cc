@@ -1,0 +1,66 @@
+// From calls to the sweep over result pixels and to the sums of weights.
+#include "conv-sweep.h"
+#include "conv-weight.h"
+#include "kernel.h"
+
+namespace birkhoff::BIRKHOFF_ISA {
+
+void conv(const Call& call, Context& context) {
+  const Tensor &x = call.inputs[0], &w = call.inputs[1], &y = call.outputs[0];
+  const Geometry g(call, x, w, y);
+  const int64_t taps = volume(g.kernel);
+  const Sweep sweep{
+      .batch = g.batch,
+      .groups = g.groups,
+      .sources = g.channels,
+      .results = g.features,
+      .source = g.size,
+      .result = g.out,
+      .kernel = g.kernel,
+      .planes = forwardAxis(g, 0),
+      .rows = forwardAxis(g, 1),
+      .columns = forwardAxis(g, 2),
+      .channelStride = g.channels * taps,
+      .sourceStride = taps,
+      .groupStride = g.features * g.channels * taps,
+      .from = x.f32(),
+      .weights = w.f32(),
+      .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
+      .to = y.f32(),
+  };
+  Sweeper(sweep, context).run();
+}
+
+void convData(const Call& call, Context& context) {
+  const Tensor &y = call.inputs[0], &w = call.inputs[1], &x = call.outputs[0];
+  const Geometry g(call, x, w, y);
+  const int64_t taps = volume(g.kernel);
+  const Sweep sweep{
+      .batch = g.batch,
+      .groups = g.groups,
+      .sources = g.features,
+      .results = g.channels,
+      .source = g.out,
+      .result = g.size,
+      .kernel = g.kernel,
+      .planes = dataAxis(g, 0),
+      .rows = dataAxis(g, 1),
+      .columns = dataAxis(g, 2),
+      .channelStride = taps,
+      .sourceStride = g.channels * taps,
+      .groupStride = g.features * g.channels * taps,
+      .from = y.f32(),
+      .weights = w.f32(),
+      .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
+      .to = x.f32(),
+  };
+  Sweeper(sweep, context).run();
+}
+
+void convWeight(const Call& call, Context& context) {
+  const Tensor &y = call.inputs[0], &x = call.inputs[1], &w = call.outputs[0];
+  const Geometry g(call, x, w, y);
+  Weights(g, y.f32(), x.f32(), context).run(w.f32());
+}
+
+}  // namespace birkhoff::BIRKHOFF_ISA

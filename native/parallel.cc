@@ -54,6 +54,7 @@ void Pool::split(int64_t count, int64_t grain, Body body, const void* closure) {
     body(closure, 0, count, std::max(insideThread, 0));
     return;
   }
+  spread();
   const uint64_t job = (ticket_.load() >> 32) + 1;
   ticket_.store(job << 32 | closed);
   body_.store(body);
@@ -74,6 +75,14 @@ void Pool::split(int64_t count, int64_t grain, Body body, const void* closure) {
   }
   std::lock_guard lock(mutex_);
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+// A system may wake the workers on the processor of the thread that woke them, and leave them there for tens of
+// milliseconds while others idle: they take turns, and the loop is no faster than one thread.
+void Pool::spread() {
+  const int here = currentProcessor();
+  if (here == std::exchange(avoided_, here)) return;
+  for (std::thread& worker : workers_) keepOff(worker, here, threads() - 1);
 }
 
 void Pool::loop(int thread) {

@@ -29,6 +29,7 @@ class Pool {
   void split(int64_t count, int64_t grain, Body body, const void* closure);
 
  private:
+  void spread();
   void loop(int thread);
   void work(int thread);
   void runPiece(Body body, const void* closure, int64_t begin, int64_t end, int thread);
@@ -42,6 +43,8 @@ class Pool {
   std::atomic<int64_t> pieces_{0};
   std::atomic<int64_t> remaining_{0};
 
+  // The processor that the workers keep off: that of thread 0. Written by thread 0 alone.
+  int avoided_ = -1;
   std::atomic<bool> stopping_{false};
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <thread>
 
 namespace birkhoff {
 
@@ -35,5 +36,12 @@ inline void relax() noexcept {
   asm volatile("yield");
 #endif
 }
+
+// Where the calling thread runs now; -1 where the system does not say.
+int currentProcessor() noexcept;
+
+// Lets `other` run on every processor that this process may use but `processor`, if those are at least `fewest`.
+// Does nothing where the system has no such thing.
+void keepOff(std::thread& other, int processor, int fewest) noexcept;
 
 }  // namespace birkhoff

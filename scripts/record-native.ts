@@ -54,7 +54,7 @@ const recordCall = (entry: Case, forward: boolean, call: Call, scalars: Scalars,
   const tolerance = forward ? entry.forward : (entry.backward ?? entry.forward);
   const operand = (kind: string, { dtype, shape }: Spec, compared: boolean, from: number, want: number): string =>
     [kind, dtype, Number(compared && !fault), from, want, shape.length, ...shape].join(" ");
-  lines.push(`call ${op.name} ${tolerance.relative} ${tolerance.absolute}`);
+  lines.push(`call ${op.name} ${tolerance.relative} ${tolerance.absolute} ${JSON.stringify(entry.name)}`);
   for (const [name, value] of Object.entries(attrs)) lines.push(attrLine(name, value));
   for (const name of op.scalars ?? []) lines.push(`scalar ${name} ${scalars[name]}`);
   for (const [i, spec] of inputs.entries()) {

@@ -54,9 +54,12 @@ class ImplicitInLanes : ArrivedInLanes {
       vi going = energy > enough;
       if (!anyOf(going)) break;
       schur(k);
-      vf curvature{};
-      for (int64_t j = 0; j < m_; j++) curvature = fma(at(search_, j), at(product_, j), curvature);
-      going &= curvature > 0.0f;
+      vf curvature{}, alone{};
+      for (int64_t j = 0; j < m_; j++) {
+        curvature = fma(at(search_, j), at(product_, j), curvature);
+        alone = fma(at(search_, j) * at(search_, j), at(diagonal_, j), alone);
+      }
+      going &= curvature > alone * leastCurvature;
       if (!anyOf(going)) break;
       const vf length = select(going, energy / curvature, vf{});
       vf next{};

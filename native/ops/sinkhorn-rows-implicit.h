@@ -36,10 +36,14 @@ class ImplicitInRows : ArrivedInRows {
     const int64_t steps = mostSteps(m_);
     for (int64_t k = 0; k < steps && energy > enough; k++) {
       schur();
-      vf part{};
-      for (int64_t j = 0; j < width_; j += lanes) part = fma(load(search_ + j), load(product_ + j), part);
+      vf part{}, alone{};
+      for (int64_t j = 0; j < width_; j += lanes) {
+        const vf search = load(search_ + j);
+        part = fma(search, load(product_ + j), part);
+        alone = fma(search * search, load(diagonal_ + j), alone);
+      }
       const float curvature = sum(part);
-      if (!(curvature > 0)) break;
+      if (!(curvature > sum(alone) * leastCurvature)) break;
       const vf length = broadcast(energy / curvature);
       part = vf{};
       for (int64_t j = 0; j < width_; j += lanes) {

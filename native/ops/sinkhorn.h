@@ -385,8 +385,9 @@ inline constexpr int64_t chunk = 32;
 
 inline float clipped(double x) { return static_cast<float>(std::min(x, 1e30)); }
 
-// Conjugate gradients stop here: what is left of the energy, or this many steps.
-inline constexpr float leastEnergy = 1e-13f;
+// Conjugate gradients stop here: what is left of the energy, how curved the direction is against the diagonal alone (a
+// flatter one is known by its rounding errors only: what all columns share changes nothing), or this many steps.
+inline constexpr float leastEnergy = 1e-13f, leastCurvature = 1e-6f;
 inline int64_t mostSteps(int64_t m) { return std::min<int64_t>(2 * m + 8, 256); }
 
 }  // namespace birkhoff::BIRKHOFF_ISA::sinkhorn

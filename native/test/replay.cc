@@ -2,7 +2,7 @@
 // then with other numbers of threads, which must not change a bit.
 //
 // One line per item, the numbers of a tensor at an offset in the file of the same name with .bin:
-//   call <op> <relative tolerance> <absolute tolerance>
+//   call <op> <relative tolerance> <absolute tolerance> <name of the case>
 //   attr <name> number|flag|text|integers <value...>          scalar <name> <value>
 //   input|output <dtype> <compared> <offset of values> <offset of expected values> <rank> <sizes...>
 //   end
@@ -34,6 +34,7 @@ struct Recorded {
   std::vector<double> scalars;
   std::vector<Operand> operands;
   double relative = 0, absolute = 0;
+  std::string name;
 };
 
 double parseNumber(std::istream& line) {
@@ -108,7 +109,7 @@ double errorRatio(const Recorded& recorded, DType dtype, const uint32_t* got, co
 // Appends everything that is compared to `results`.
 void runRecorded(Device& device, const Level& level, const Recorded& recorded, const std::vector<uint32_t>& data,
                  std::vector<uint32_t>& results) {
-  const std::string name = std::string(level.name) + " " + recorded.prepared->op;
+  const std::string name = std::string(level.name) + " " + recorded.prepared->op + " (" + recorded.name + ")";
   const size_t inputs = recorded.prepared->call.inputs.size();
   std::vector<std::shared_ptr<Block>> blocks;
   for (size_t i = 0; i < recorded.operands.size(); i++) {
@@ -160,7 +161,7 @@ void testRecorded(const Level& level, const std::string& path) {
       std::string item, name;
       line >> item;
       if (item == "call") {
-        line >> name >> recorded.relative >> recorded.absolute;
+        line >> name >> recorded.relative >> recorded.absolute >> std::quoted(recorded.name);
         recorded.prepared = prepare(level, name, {}, {});
         recorded.scalars.clear();
         recorded.operands.clear();

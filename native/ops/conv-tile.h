@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "simd.h"
+#include "transpose.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
@@ -89,26 +90,6 @@ inline Tile findTile(Factor factor, int64_t vectors, int64_t size) {
   if (factor == Factor::unit)
     return vectors == 2 ? pick<Factor::unit, 2>(size, sizes) : pick<Factor::unit, 1>(size, sizes);
   return vectors == 2 ? pick<Factor::strided, 2>(size, sizes) : pick<Factor::strided, 1>(size, sizes);
-}
-
-// Exchanges off-diagonal blocks of `distance` in a square of vectors.
-template <int distance, int... k>
-BIRKHOFF_INLINE void exchange(vf* rows, std::integer_sequence<int, k...>) {
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; i++) {
-    if (i & distance) continue;
-    const vf a = rows[i], b = rows[i | distance];
-    rows[i] = __builtin_shufflevector(a, b, ((k & distance) ? lanes + (k ^ distance) : k)...);
-    rows[i | distance] = __builtin_shufflevector(a, b, ((k & distance) ? lanes + k : (k ^ distance))...);
-  }
-}
-
-BIRKHOFF_INLINE void transpose(vf* rows) {
-  constexpr std::make_integer_sequence<int, lanes> all;
-  exchange<1>(rows, all);
-  exchange<2>(rows, all);
-  if constexpr (lanes > 4) exchange<4>(rows, all);
-  if constexpr (lanes > 8) exchange<8>(rows, all);
 }
 
 // planes[c][0, count) for c < channels <= lanes, from rows of lanes that are `pitch` apart.

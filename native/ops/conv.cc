@@ -1,9 +1,18 @@
 // From calls to the sweep over result pixels and to the sums of weights.
 #include "conv-sweep.h"
 #include "conv-weight.h"
+#include "conv-winograd.h"
 #include "kernel.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
+
+static void run(const Geometry& geometry, const Sweep& sweep, const winograd::Reading& reading, Context& context) {
+  if (winograd::suits(geometry, sweep)) {
+    winograd::Convolver(sweep, reading, context).run();
+  } else {
+    Sweeper(sweep, context).run();
+  }
+}
 
 void conv(const Call& call, Context& context) {
   const Tensor &x = call.inputs[0], &w = call.inputs[1], &y = call.outputs[0];
@@ -28,7 +37,7 @@ void conv(const Call& call, Context& context) {
       .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
       .to = y.f32(),
   };
-  Sweeper(sweep, context).run();
+  run(g, sweep, {-g.start[1], -g.start[2], false}, context);
 }
 
 void convData(const Call& call, Context& context) {
@@ -54,7 +63,7 @@ void convData(const Call& call, Context& context) {
       .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
       .to = x.f32(),
   };
-  Sweeper(sweep, context).run();
+  run(g, sweep, {g.start[1] - 2, g.start[2] - 2, true}, context);
 }
 
 void convWeight(const Call& call, Context& context) {

@@ -3,6 +3,7 @@ import { type Case, constant, EXACT, integers, minimalBytes, type Room, summed }
 import { type Sizes, sized } from "./case.ts";
 import { combined } from "./cases-combined.ts";
 import { shapes } from "./cases-shapes.ts";
+import { winograd } from "./cases-winograd.ts";
 import { conv, data, ops } from "./op.ts";
 
 /** Around every vector width and tile of rows, as features and as channels; widths around the native tile of pixels. */
@@ -94,6 +95,7 @@ const large = [
 export const cases: readonly Case[] = [
   ...shapes.map(([name, sizes]) => sized(name, sizes)),
   ...combined,
+  ...winograd,
   ...widths,
   ...tiles,
   ...splits,

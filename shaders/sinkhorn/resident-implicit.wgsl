@@ -49,8 +49,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dx: array<f32>;
 @group(0) @binding(8) var<storage, read_write> dvectors: array<f32>;
 
-// A matrix is solved when the energy of its residual has fallen to this share, a relative residual of 1e-6, or after so many steps.
+// A matrix is solved when the energy of its residual has fallen to this share, a relative residual of 1e-6, or after so many steps;
+// or where a direction is this flat against the diagonal alone: what all columns share changes nothing, and only rounding errors curve it.
 const ENOUGH: f32 = 1.0e-12;
+const LEAST_CURVATURE: f32 = 1.0e-6;
 const MOST_STEPS: u32 = 96u;
 // Steps between two looks at whether all matrices of the workgroup are solved.
 const LOOK_EVERY: u32 = 4u;
@@ -104,8 +106,9 @@ fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     }
     let back = times_rows(times(times_columns(search), inverse_r));
     let product = plus(times(diagonal, search), -1.0, back);
-    let curvature = dot_columns(search, product);
-    done = done || !(curvature > SMALLEST);
+    let bend = row_total(Strip(vec4f(own_dot(search, product), own_dot(search, times(diagonal, search)), 0.0, 0.0), vec4f()), place)[0];
+    let curvature = bend.x;
+    done = done || !(curvature > max(LEAST_CURVATURE * bend.y, SMALLEST));
     let length = select(energy / max(curvature, SMALLEST), 0.0, done);
     beta = plus(beta, length, search);
     left = plus(left, -length, product);

@@ -54,6 +54,7 @@ struct Params {
 
 // As in resident-implicit.wgsl.
 const ENOUGH: f32 = 1.0e-12;
+const LEAST_CURVATURE: f32 = 1.0e-6;
 const MOST_STEPS: u32 = 96u;
 
 const LAUNCH_STEP: u32 = 0u;
@@ -204,8 +205,10 @@ fn advance(place: Place, thread: u32) -> Advance {
     energy = state[energy_at(matrix, 1u - version)];
     var part = 0.0;
     if (lane < stacks()) { part = state[curvature_at(matrix, lane)]; }
-    let curvature = panel_total(vec4f(part), thread).x;
-    stuck = !(curvature > SMALLEST);
+    let diagonal = column_numbers(matrix, SUM, lane) * (1.0 + params.leak_columns * params.temperature);
+    let bend = panel_total(vec4f(part, row_dot(direction, products(direction, diagonal)), 0.0, 0.0), thread);
+    let curvature = bend.x;
+    stuck = !(curvature > max(LEAST_CURVATURE * bend.y, SMALLEST));
     let length = select(energy / max(curvature, SMALLEST), 0.0, stuck);
     residual -= length * column_numbers(matrix, PRODUCT, lane);
     beta = length * direction;

@@ -9,11 +9,12 @@ namespace birkhoff::BIRKHOFF_ISA::winograd {
 // Per axis of a tile: results, and what it reads and multiplies; then the products of a tile.
 inline constexpr int outputs = 4, points = 6, positions = points * points, taps = 3;
 
-// The points ±a and ±b: half as much error as ±1 and ±2 or less, and their powers are exact.
+// The points ±a and ±b: a third of the error of ±1 and ±2, and their powers are exact.
 inline constexpr float a = 0.75f, b = 1.5f, aa = a * a, bb = b * b;
+inline constexpr float ofZero = 1 / (aa * bb), ofA = 1 / (2 * aa * (aa - bb)), ofB = 1 / (2 * bb * (bb - aa));
 
-// Bᵀ x
-BIRKHOFF_INLINE void transformSource(const vf (&x)[points], vf (&y)[points]) {
+// Bᵀ x, of what a tile reads.
+BIRKHOFF_INLINE void toPoints(const vf (&x)[points], vf (&y)[points]) {
   const vf first = broadcast(aa * bb), second = broadcast(-(aa + bb));
   y[0] = fma(first, x[0], fma(second, x[2], x[4]));
   y[5] = fma(first, x[1], fma(second, x[3], x[5]));
@@ -25,10 +26,9 @@ BIRKHOFF_INLINE void transformSource(const vf (&x)[points], vf (&y)[points]) {
   y[4] = fma(broadcast(-b), oddB, evenB);
 }
 
-// G w
-BIRKHOFF_INLINE void transformWeights(const vf (&w)[taps], vf (&y)[points]) {
-  constexpr float ofA = 1 / (2 * aa * (aa - bb)), ofB = 1 / (2 * bb * (bb - aa));
-  y[0] = w[0] * (1 / (aa * bb));
+// G w, of a kernel.
+BIRKHOFF_INLINE void toPoints(const vf (&w)[taps], vf (&y)[points]) {
+  y[0] = ofZero * w[0];
   const vf evenA = ofA * fma(broadcast(aa), w[2], w[0]), evenB = ofB * fma(broadcast(bb), w[2], w[0]);
   y[1] = fma(broadcast(a * ofA), w[1], evenA);
   y[2] = fma(broadcast(-a * ofA), w[1], evenA);
@@ -37,13 +37,70 @@ BIRKHOFF_INLINE void transformWeights(const vf (&w)[taps], vf (&y)[points]) {
   y[5] = w[2];
 }
 
-// Aᵀ m
-BIRKHOFF_INLINE void transformProducts(const vf (&m)[points], vf (&y)[outputs]) {
+// Aᵀ m: results from the products of a tile.
+BIRKHOFF_INLINE void fromPoints(const vf (&m)[points], vf (&y)[outputs]) {
   const vf evenA = m[1] + m[2], oddA = m[1] - m[2], evenB = m[3] + m[4], oddB = m[3] - m[4];
   y[0] = m[0] + evenA + evenB;
   y[1] = fma(broadcast(b), oddB, a * oddA);
   y[2] = fma(broadcast(bb), evenB, aa * evenA);
   y[3] = fma(broadcast(b * bb), oddB, fma(broadcast(a * aa), oddA, m[5]));
+}
+
+// A y, the adjoint of that: of the gradient of a tile's results.
+BIRKHOFF_INLINE void toPoints(const vf (&y)[outputs], vf (&m)[points]) {
+  m[0] = y[0];
+  const vf evenA = fma(broadcast(aa), y[2], y[0]), oddA = a * fma(broadcast(aa), y[3], y[1]);
+  m[1] = evenA + oddA;
+  m[2] = evenA - oddA;
+  const vf evenB = fma(broadcast(bb), y[2], y[0]), oddB = b * fma(broadcast(bb), y[3], y[1]);
+  m[3] = evenB + oddB;
+  m[4] = evenB - oddB;
+  m[5] = y[3];
+}
+
+// Gᵀ m, the adjoint of G: the gradient of a kernel.
+BIRKHOFF_INLINE void fromPoints(const vf (&m)[points], vf (&w)[taps]) {
+  const vf evenA = ofA * (m[1] + m[2]), oddA = ofA * (m[1] - m[2]);
+  const vf evenB = ofB * (m[3] + m[4]), oddB = ofB * (m[3] - m[4]);
+  w[0] = fma(broadcast(ofZero), m[0], evenA + evenB);
+  w[1] = fma(broadcast(b), oddB, a * oddA);
+  w[2] = fma(broadcast(bb), evenB, fma(broadcast(aa), evenA, m[5]));
+}
+
+// Both axes of a square.
+template <int size>
+BIRKHOFF_INLINE void toPositions(const vf (&x)[size][size], vf (&y)[points][points]) {
+  vf half[size][points];
+#pragma GCC unroll 6
+  for (int i = 0; i < size; i++) toPoints(x[i], half[i]);
+#pragma GCC unroll 6
+  for (int k = 0; k < points; k++) {
+    vf column[size], whole[points];
+#pragma GCC unroll 6
+    for (int i = 0; i < size; i++) column[i] = half[i][k];
+    toPoints(column, whole);
+#pragma GCC unroll 6
+    for (int i = 0; i < points; i++) y[i][k] = whole[i];
+  }
+}
+
+template <int size>
+BIRKHOFF_INLINE void fromPositions(const vf (&m)[points][points], vf (&y)[size][size]) {
+  vf half[points][size];
+#pragma GCC unroll 6
+  for (int k = 0; k < points; k++) {
+    vf column[points];
+#pragma GCC unroll 6
+    for (int i = 0; i < points; i++) column[i] = m[i][k];
+    fromPoints(column, half[k]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < size; i++) {
+    vf row[points];
+#pragma GCC unroll 6
+    for (int k = 0; k < points; k++) row[k] = half[k][i];
+    fromPoints(row, y[i]);
+  }
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA::winograd

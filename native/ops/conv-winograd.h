@@ -11,25 +11,14 @@
 
 #include "conv-plan.h"
 #include "conv-sweep.h"
-#include "conv-winograd-transform.h"
+#include "conv-winograd-tiles.h"
 #include "kernel.h"
-#include "transpose.h"
 
 namespace birkhoff::BIRKHOFF_ISA::winograd {
 namespace {
 
 // Bytes of transformed tiles and products that a work item keeps.
 constexpr int64_t itemBytes = 1 << 19;
-// Tiles of a row that are transformed together: their pixels stay in the first-level cache.
-constexpr int64_t stripTiles = 8;
-constexpr int64_t stripWidth = stripTiles * outputs + points - outputs;
-// Sources whose weights are transformed together.
-constexpr int64_t packedSources = 16;
-// Floats of a line of the caches: what is written position after position lies this much off a power of two, since
-// lines that are a power of two apart share few places.
-constexpr int64_t line = 16;
-// Work items per thread, where there are several.
-constexpr int64_t itemsPerThread = 4;
 
 // to[p][v] = Σ_c x[p·pitch + c] · w[c][v] for P tiles and V vectors of features.
 template <int P, int V>
@@ -66,28 +55,6 @@ inline Multiply findMultiply(int64_t vectors, int64_t size) {
   return vectors == 2 ? pickMultiply<2>(size, sizes) : pickMultiply<1>(size, sizes);
 }
 
-// With fewer channels on either side a panel of products does not pay for the transforms, …
-constexpr int64_t leastChannels = 16;
-// … nor when more than 4/9 of the direct multiplications are left: of images smaller than a tile or little larger than
-// some, whose direct sums skip the padding.
-constexpr int64_t mostLeft = 4, ofDirect = 9;
-
-// Pairs of a result and a tap that meet within the image, along one axis.
-inline int64_t reached(const Axis& axis) {
-  int64_t count = 0;
-  for (const Tap& tap : axis.phases[0].taps) count += tap.high - tap.low;
-  return count;
-}
-
-// From sizes alone, and never the batch: an image has the same result in any.
-inline bool suits(const Geometry& g, const Sweep& s) {
-  if (g.kernel != Extent{1, taps, taps} || volume(g.stride) != 1 || volume(g.dilation) != 1) return false;
-  if (g.size[0] != 1 || g.out[0] != 1 || g.start[0] != 0) return false;
-  if (std::min(g.channels, g.features) < leastChannels || volume(s.result) == 0) return false;
-  const int64_t tiles = ceilDivide(s.result[1], outputs) * ceilDivide(s.result[2], outputs);
-  return tiles * positions * ofDirect <= reached(s.rows) * reached(s.columns) * mostLeft;
-}
-
 // Where the result pixel 0 reads through the tap 0, and whether the taps of the kernel are in reverse.
 struct Reading {
   int64_t row, column;
@@ -101,9 +68,9 @@ class Convolver {
         reading_(reading),
         context_(context),
         blocks_(channelBlocks(1, s.results, false)),
-        down_(ceilDivide(s.result[1], outputs)),
-        across_(ceilDivide(s.result[2], outputs)),
-        tiles_(s.batch * down_ * across_),
+        grid_(s.result),
+        tiles_(s.batch * grid_.tiles()),
+        source_{s.from, s.groups, s.sources, s.source, reading.row, reading.column},
         sourceVectors_(ceilDivide(s.sources, lanes)),
         pitch_(sourceVectors_ * lanes + line) {}
 
@@ -118,15 +85,14 @@ class Convolver {
     const int64_t shares = std::clamp<int64_t>(ceilDivide(wanted, std::max<int64_t>(1, cuts * s.groups)), 1, blocks);
     const int64_t tilesArea = positions * (most * pitch_ + line);
     const int64_t productsArea = positions * (most * maxVectors * lanes + line);
-    const int64_t strip = points * stripWidth * lanes;
-    float* areas = context_.scratch(context_.threads() * (tilesArea + productsArea + strip));
+    float* areas = context_.scratch(context_.threads() * (tilesArea + productsArea + stripFloats));
     context_.parallel(cuts * s.groups * shares, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float* tiles = areas + thread * (tilesArea + productsArea + strip);
+      float* tiles = areas + thread * (tilesArea + productsArea + stripFloats);
       float *products = tiles + tilesArea, *pixels = products + productsArea;
       for (int64_t item = begin; item < end; item++) {
         const int64_t share = item % shares, group = item / shares % s.groups, cut = item / shares / s.groups;
         const Part part{group, tiles_ * cut / cuts, tiles_ * (cut + 1) / cuts};
-        transformTiles(part, tiles, pixels);
+        transformTiles<points>(source_, grid_, part, 0, sourceVectors_, tiles, pitch_, tilesPitch(part), pixels);
         for (int64_t block = blocks * share / shares; block < blocks * (share + 1) / shares; block++) {
           multiplyTiles(part, block, tiles, products);
           for (int64_t v = 0; v < blocks_[block].vectors; v++) finish(part, blocks_[block], v, products, pixels);
@@ -136,29 +102,6 @@ class Convolver {
   }
 
  private:
-  // Tiles first to end - 1 of one group.
-  struct Part {
-    int64_t group, first, end;
-
-    int64_t count() const { return end - first; }
-  };
-
-  // Neighbouring tiles of one row.
-  struct Strip {
-    int64_t image, row, column, tiles;
-  };
-
-  // visit(strip, number of its first tile within the part)
-  template <class Visit>
-  void forStrips(const Part& part, Visit&& visit) const {
-    for (int64_t tile = part.first; tile < part.end;) {
-      const int64_t column = tile % across_, count = std::min({part.end - tile, across_ - column, stripTiles});
-      visit(Strip{tile / across_ / down_, tile / across_ % down_ * outputs, column * outputs, count},
-            tile - part.first);
-      tile += count;
-    }
-  }
-
   // Floats per position: of a part's tiles and products, and of a block's weights.
   int64_t tilesPitch(const Part& part) const { return part.count() * pitch_ + line; }
   static int64_t productsPitch(const Part& part, int64_t width) { return part.count() * width + line; }
@@ -201,77 +144,14 @@ class Convolver {
       }
     }
     for (int64_t j = 0; j < sources; j++) {
-      vf half[taps][points];
-#pragma GCC unroll 3
-      for (int v = 0; v < taps; v++) {
-        vf column[taps];
-#pragma GCC unroll 3
-        for (int u = 0; u < taps; u++) {
-          const int tap = u * taps + v;
-          column[u] = load(raw + (j * each + (reading_.reversed ? each - 1 - tap : tap)) * lanes);
-        }
-        transformWeights(column, half[v]);
-      }
-#pragma GCC unroll 6
-      for (int i = 0; i < points; i++) {
-        const vf row[taps] = {half[0][i], half[1][i], half[2][i]};
-        vf whole[points];
-        transformWeights(row, whole);
-#pragma GCC unroll 6
-        for (int k = 0; k < points; k++)
-          store(to + (i * points + k) * weightsPitch(width) + (source + j) * width, whole[k]);
-      }
-    }
-  }
-
-  // tiles: [position][tile][source]
-  void transformTiles(const Part& part, float* tiles, float* pixels) const {
-    const int64_t size = tilesPitch(part);
-    for (int64_t v = 0; v < sourceVectors_; v++) {
-      forStrips(part, [&](const Strip& strip, int64_t number) {
-        const int64_t width = strip.tiles * outputs + points - outputs;
-        loadPixels(part.group, strip, v * lanes, pixels, width);
-        for (int64_t column = 0; column < width; column++) {
-          vf x[points], y[points];
-#pragma GCC unroll 6
-          for (int i = 0; i < points; i++) x[i] = load(pixels + (i * width + column) * lanes);
-          transformSource(x, y);
-#pragma GCC unroll 6
-          for (int i = 0; i < points; i++) store(pixels + (i * width + column) * lanes, y[i]);
-        }
-        for (int64_t tile = 0; tile < strip.tiles; tile++) {
-          float* to = tiles + (number + tile) * pitch_ + v * lanes;
-          for (int64_t i = 0; i < points; i++) {
-            vf x[points], y[points];
-#pragma GCC unroll 6
-            for (int k = 0; k < points; k++) x[k] = load(pixels + (i * width + tile * outputs + k) * lanes);
-            transformSource(x, y);
-#pragma GCC unroll 6
-            for (int k = 0; k < points; k++) store(to + (i * points + k) * size, y[k]);
-          }
-        }
-      });
-    }
-  }
-
-  // pixels: [row][column][lanes] of what the strip reads, zeros around the image.
-  void loadPixels(int64_t group, const Strip& strip, int64_t source, float* pixels, int64_t width) const {
-    const int64_t area = volume(s.source), channels = std::min<int64_t>(lanes, s.sources - source);
-    const float* image = s.from + ((strip.image * s.groups + group) * s.sources + source) * area;
-    const int64_t first = strip.column + reading_.column;
-    const int64_t low = std::clamp<int64_t>(-first, 0, width), high = std::clamp(s.source[2] - first, low, width);
-    for (int64_t i = 0; i < points; i++, pixels += width * lanes) {
-      const int64_t row = strip.row + reading_.row + i;
-      if (row < 0 || row >= s.source[1]) {
-        std::fill_n(pixels, width * lanes, 0.0f);
-        continue;
-      }
-      std::fill_n(pixels, low * lanes, 0.0f);
-      std::fill_n(pixels + high * lanes, (width - high) * lanes, 0.0f);
-      for (int64_t j = low; j < high; j += lanes) {
-        transposeBlock(image + row * s.source[2] + first + j, area, pixels + j * lanes, lanes, channels,
-                       std::min<int64_t>(lanes, high - j), lanes);
-      }
+      vf kernel[taps][taps], whole[points][points];
+#pragma GCC unroll 9
+      for (int tap = 0; tap < each; tap++)
+        kernel[tap / taps][tap % taps] = load(raw + (j * each + (reading_.reversed ? each - 1 - tap : tap)) * lanes);
+      toPositions(kernel, whole);
+#pragma GCC unroll 36
+      for (int i = 0; i < positions; i++)
+        store(to + i * weightsPitch(width) + (source + j) * width, whole[i / points][i % points]);
     }
   }
 
@@ -295,25 +175,18 @@ class Convolver {
     const int64_t area = volume(s.result), width = block.vectors * lanes, channel = block.channel + v * lanes;
     const int64_t channels = std::min<int64_t>(lanes, s.results - channel), size = productsPitch(part, width);
     const vf bias = s.bias ? loadPartial(s.bias + part.group * s.results + channel, channels) : vf{};
-    forStrips(part, [&](const Strip& strip, int64_t number) {
+    grid_.forStrips(part, [&](const Strip& strip, int64_t number) {
       const int64_t pitch = strip.tiles * outputs;
       for (int64_t tile = 0; tile < strip.tiles; tile++) {
         const float* from = products + (number + tile) * width + v * lanes;
-        vf half[points][outputs];
-#pragma GCC unroll 6
-        for (int k = 0; k < points; k++) {
-          vf m[points];
-#pragma GCC unroll 6
-          for (int i = 0; i < points; i++) m[i] = load(from + (i * points + k) * size);
-          transformProducts(m, half[k]);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < outputs; i++) {
-          const vf m[points] = {half[0][i], half[1][i], half[2][i], half[3][i], half[4][i], half[5][i]};
-          vf y[outputs];
-          transformProducts(m, y);
-#pragma GCC unroll 4
-          for (int k = 0; k < outputs; k++) store(pixels + (i * pitch + tile * outputs + k) * lanes, y[k] + bias);
+        vf m[points][points], y[outputs][outputs];
+#pragma GCC unroll 36
+        for (int i = 0; i < positions; i++) m[i / points][i % points] = load(from + i * size);
+        fromPositions(m, y);
+#pragma GCC unroll 16
+        for (int i = 0; i < outputs * outputs; i++) {
+          const vf value = y[i / outputs][i % outputs] + bias;
+          store(pixels + (i / outputs * pitch + tile * outputs + i % outputs) * lanes, value);
         }
       }
       float* to = s.to + ((strip.image * s.groups + part.group) * s.results + channel) * area +
@@ -339,8 +212,10 @@ class Convolver {
   Context& context_;
   // Of one group.
   const std::vector<Block> blocks_;
-  // Tiles per column and row of the image, and of the batch.
-  const int64_t down_, across_, tiles_;
+  const Grid grid_;
+  // Of the batch.
+  const int64_t tiles_;
+  const Source source_;
   const int64_t sourceVectors_, pitch_;
   float* weights_ = nullptr;
 };

@@ -1,13 +1,14 @@
-// From calls to the sweep over result pixels and to the sums of weights.
+// From calls to the sweep over result pixels, to the sums of weights, or to Winograd's tiles where they suit.
 #include "conv-sweep.h"
 #include "conv-weight.h"
+#include "conv-winograd-weight.h"
 #include "conv-winograd.h"
 #include "kernel.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 
 static void run(const Geometry& geometry, const Sweep& sweep, const winograd::Reading& reading, Context& context) {
-  if (winograd::suits(geometry, sweep)) {
+  if (winograd::suits(geometry, sweep.result, sweep.rows, sweep.columns)) {
     winograd::Convolver(sweep, reading, context).run();
   } else {
     Sweeper(sweep, context).run();
@@ -69,7 +70,11 @@ void convData(const Call& call, Context& context) {
 void convWeight(const Call& call, Context& context) {
   const Tensor &y = call.inputs[0], &x = call.inputs[1], &w = call.outputs[0];
   const Geometry g(call, x, w, y);
-  Weights(g, y.f32(), x.f32(), context).run(w.f32());
+  if (winograd::suits(g, g.out, forwardAxis(g, 1), forwardAxis(g, 2))) {
+    winograd::WeightGradient(g, y.f32(), x.f32(), context).run(w.f32());
+  } else {
+    Weights(g, y.f32(), x.f32(), context).run(w.f32());
+  }
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA

@@ -62,4 +62,16 @@ const transposed = [
   layer("3x3 weights, groups 2", { result: "w", batch: 3, channels: 40, features: 34, groups: 2, size: [10, 8], padding: [0, 1, 1, 2] }),
 ];
 
-export const winograd: readonly Case[] = [...channels, ...sizes, ...batches, ...transposed];
+/** The weight gradient sums 28 tiles at a time, in parts of at least 128 tiles, for 64 channels and features at most. */
+const tiles = [
+  ...[3, 4, 5, 6].map((columns) => layer(`3x3 weights, ${7 * columns} tiles`, { result: "w", size: [28, 4 * columns] })),
+  ...[16, 17].map((rows) => layer(`3x3 weights, ${15 * rows} tiles`, { result: "w", size: [4 * rows, 60] })),
+  layer("3x3 weights, parts across images", { result: "w", batch: 3, size: [32, 41] }),
+  ...[64, 65].flatMap((count) => [
+    layer(`3x3 weights, ${count} channels`, { result: "w", channels: count, size: [8, 8] }),
+    layer(`3x3 weights, ${count} features`, { result: "w", features: count, size: [8, 8] }),
+  ]),
+  layer("3x3 weights, batch of 0", { result: "w", batch: 0, size: [8, 8] }),
+];
+
+export const winograd: readonly Case[] = [...channels, ...sizes, ...batches, ...transposed, ...tiles];

@@ -1,38 +1,22 @@
-// Products of matrices on packed panels, and the micro-kernel under them. Everything is read by strides, so that no
-// transpose is ever made.
-//
-// Packed: a is cut into panels of `panelRows` rows, b into panels of `panelColumns` columns, each stored step of k
-// after step of k, and the micro-kernel keeps panelRows × panelColumns sums in registers. Blocks of k are added in
-// order, and every element of c is computed by one thread: results do not depend on the number of threads.
+// Products of matrices, packed or not, and how threads share one. Blocks and parts of k are added in order, and every
+// element of c is computed by one thread: results do not depend on the number of threads.
 #pragma once
 
 #include <algorithm>
 
+#include "gemm-panel.h"
 #include "kernel.h"
-#include "simd.h"
-#include "transpose.h"
 
 namespace birkhoff::BIRKHOFF_ISA::gemm {
-
-// Registers: 32 vectors with AVX-512 and NEON, 16 otherwise.
-#if defined(__AVX512F__)
-inline constexpr int panelRows = 12, panelVectors = 2, stripVectors = 4;
-#elif defined(__aarch64__)
-inline constexpr int panelRows = 8, panelVectors = 3, stripVectors = 4;
-#elif defined(__AVX2__)
-inline constexpr int panelRows = 6, panelVectors = 2, stripVectors = 2;
-#else
-inline constexpr int panelRows = 4, panelVectors = 2, stripVectors = 2;
-#endif
-inline constexpr int panelColumns = panelVectors * lanes;
-inline constexpr int64_t stripColumns = stripVectors * lanes;
 
 // Steps of k per block: a panel of a and one of b stay in the first-level cache.
 inline constexpr int64_t blockSteps = 256;
 // Rows and columns packed at a time: they bound the work area, and stay in the second- and third-level cache.
 inline constexpr int64_t blockRows = 960, blockColumns = 3072;
-// Panels of a and of b in one task.
-inline constexpr int64_t taskPanels = 4;
+// Panels of a and of b in one task at most, and tasks per thread where there are enough panels.
+inline constexpr int64_t taskPanels = 4, tasksPerThread = 4;
+// A long k is cut into parts of at least so many steps, whose sums are added in order, until there are so many tiles.
+inline constexpr int64_t partSteps = 512, wantedTiles = 256;
 // Multiplications that are worth a piece of work of their own.
 inline constexpr int64_t taskOperations = 1 << 16;
 
@@ -68,90 +52,6 @@ inline void finish(const Product& p, int64_t row, int64_t column, int64_t rows, 
     float* c = p.c + (row + i) * p.cRow + column;
     if (z) std::copy_n(c, columns, z + (c - base));
     apply(c, columns);
-  }
-}
-
-// Sums of rows × (vectors · lanes) elements over k. With `edge` the last vector has `tail` columns. Inlined, so that
-// constant strides fold.
-template <int rows, int vectors, bool edge>
-BIRKHOFF_INLINE void microKernel(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bStep,
-                                 float* c, int64_t cRow, const float* bias, bool accumulate, int64_t tail) {
-  const auto get = [&](const float* p, int v) {
-    return edge && v == vectors - 1 ? loadPartial(p + v * lanes, tail) : load(p + v * lanes);
-  };
-  vf sums[rows][vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) sums[r][v] = vf{};
-  }
-  for (int64_t l = 0; l < k; l++) {
-    vf column[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) column[v] = get(b, v);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
-      const vf row = broadcast(a[r * aRow]);
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) sums[r][v] = fma(row, column[v], sums[r][v]);
-    }
-    a += aStep;
-    b += bStep;
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-      float* to = c + r * cRow;
-      const vf before = accumulate ? get(to, v) : bias ? get(bias, v) : vf{};
-      if (edge && v == vectors - 1) {
-        storePartial(to + v * lanes, tail, before + sums[r][v]);
-      } else {
-        store(to + v * lanes, before + sums[r][v]);
-      }
-    }
-  }
-}
-
-// A panel: to[l · width + i] = from[i · along + l · step] for i < count, zeros up to width.
-template <int width>
-inline void packPanel(const float* from, int64_t along, int64_t step, int64_t count, int64_t k, float* to) {
-  for (int64_t i = 0; i < width; i += lanes) {
-    const int64_t columns = std::min<int64_t>(lanes, width - i), present = std::clamp<int64_t>(count - i, 0, columns);
-    const float* x = from + i * along;
-    float* y = to + i;
-    if (along == 1) {
-      if (present == lanes) {
-        for (int64_t l = 0; l < k; l++) store(y + l * width, load(x + l * step));
-      } else {
-        for (int64_t l = 0; l < k; l++) storePartial(y + l * width, columns, loadPartial(x + l * step, present));
-      }
-    } else if (step == 1) {
-      for (int64_t l = 0; l < k; l += lanes)
-        transposeBlock(x + l, along, y + l * width, width, present, std::min<int64_t>(lanes, k - l), columns);
-    } else {
-      for (int64_t l = 0; l < k; l++) {
-        for (int64_t j = 0; j < columns; j++) y[l * width + j] = j < present ? x[j * along + l * step] : 0.0f;
-      }
-    }
-  }
-}
-
-// One tile of c from a packed panel of each side; `rows` and `columns` may be fewer than the panels hold.
-inline void panelTile(int64_t k, const float* a, const float* b, float* c, int64_t cRow, const float* bias,
-                      bool accumulate, int64_t rows, int64_t columns) {
-  if (rows == panelRows && columns == panelColumns) {
-    return microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, c, cRow, bias, accumulate,
-                                                       0);
-  }
-  float tile[panelRows * panelColumns];
-  microKernel<panelRows, panelVectors, false>(k, a, 1, panelRows, b, panelColumns, tile, panelColumns, nullptr, false,
-                                              0);
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t j = 0; j < columns; j++) {
-      float& to = c[i * cRow + j];
-      to = tile[i * panelColumns + j] + (accumulate ? to : bias ? bias[j] : 0.0f);
-    }
   }
 }
 
@@ -262,18 +162,43 @@ void dotProduct(const Product& p, Parallel&& parallel) {
 
 inline int64_t panels(int64_t size, int64_t panel) { return (size + panel - 1) / panel; }
 
-// Floats that `product` needs as work area when at most `threads` threads run it.
-inline int64_t productWork(int64_t m, int64_t n, int64_t k, int threads) {
-  const int64_t steps = std::min(k, blockSteps);
-  if (unpacked(m, n, k)) return threads * blockSteps * stripColumns;
-  return (panels(std::min(m, blockRows), panelRows) * panelRows +
-          panels(std::min(n, blockColumns), panelColumns) * panelColumns) *
-         steps;
+// How many parts k has: from sizes and strides alone. Columns of dot products and strips count several times: with
+// more of them there are pieces enough.
+inline int64_t partsOf(const Product& p) {
+  int64_t tiles = panels(p.m, panelRows) * panels(p.n, panelColumns);
+  if (dots(p)) {
+    tiles = 4 * std::max(p.m, p.n);
+  } else if (unpacked(p.m, p.n, p.k)) {
+    tiles = 16 * panels(p.m, unpackedRows) * panels(p.n, stripColumns);
+  }
+  return std::max<int64_t>(1, std::min(wantedTiles / tiles, p.k / partSteps));
 }
 
-// One product. `parallel(count, grain, body)` is Context::parallel, or runs the body in one piece.
+// Floats that one part of k steps needs as work area when at most `threads` threads run it; a multiple of 16.
+inline int64_t partWork(const Product& p, int64_t k, int threads) {
+  const int64_t packed = (panels(std::min(p.m, blockRows), panelRows) * panelRows +
+                          panels(std::min(p.n, blockColumns), panelColumns) * panelColumns) *
+                         std::min(k, blockSteps);
+  return panels(unpacked(p.m, p.n, k) ? threads * blockSteps * stripColumns : packed, 16) * 16;
+}
+
+// Floats that `product` needs.
+inline int64_t productWork(const Product& p, int threads) {
+  const int64_t parts = partsOf(p);
+  return parts == 1 ? partWork(p, p.k, threads) : threads * partWork(p, panels(p.k, parts), 1) + parts * p.m * p.n;
+}
+
+// Loops of a caller that is one thread of several.
+struct Alone {
+  static constexpr int threads = 1;
+  template <class Body>
+  void operator()(int64_t count, int64_t, Body&& body) const {
+    body(0, count, 0);
+  }
+};
+
 template <class Parallel>
-void product(const Product& p, float* work, Parallel&& parallel) {
+void part(const Product& p, float* work, Parallel&& parallel) {
   if (dots(p)) return dotProduct(p, parallel);
   if (unpacked(p.m, p.n, p.k)) return unpackedProduct(p, work, parallel);
   const int64_t kBlocks = panels(p.k, blockSteps), steps = panels(p.k, kBlocks);
@@ -299,11 +224,14 @@ void product(const Product& p, float* work, Parallel&& parallel) {
             }
           }
         });
-        const int64_t across = panels(panelsB, taskPanels), down = panels(panelsA, taskPanels);
+        int64_t tall = taskPanels, wide = taskPanels;
+        while (panels(panelsA, tall) * panels(panelsB, wide) < tasksPerThread * parallel.threads && tall * wide > 1)
+          (tall > wide ? tall : wide) /= 2;
+        const int64_t across = panels(panelsB, wide), down = panels(panelsA, tall);
         parallel(across * down, 1, [&](int64_t begin, int64_t end, int) {
           for (int64_t task = begin; task < end; task++) {
-            const int64_t firstA = task % down * taskPanels, endA = std::min(firstA + taskPanels, panelsA);
-            const int64_t firstB = task / down * taskPanels, endB = std::min(firstB + taskPanels, panelsB);
+            const int64_t firstA = task % down * tall, endA = std::min(firstA + tall, panelsA);
+            const int64_t firstB = task / down * wide, endB = std::min(firstB + wide, panelsB);
             for (int64_t b = firstB; b < endB; b++) {
               for (int64_t a = firstA; a < endA; a++) {
                 const int64_t i = a * panelRows, j = b * panelColumns;
@@ -321,6 +249,47 @@ void product(const Product& p, float* work, Parallel&& parallel) {
       }
     }
   }
+}
+
+// One product. `parallel(count, grain, body)` is Context::parallel for `parallel.threads` threads, or Alone.
+template <class Parallel>
+void product(const Product& p, float* work, Parallel&& parallel) {
+  const int64_t parts = partsOf(p);
+  if (parts == 1) return part(p, work, parallel);
+  const int64_t each = partWork(p, panels(p.k, parts), 1), elements = p.m * p.n;
+  float* sums = work + parallel.threads * each;
+  parallel(parts, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t step = p.k * i / parts;
+      Product one{p.m,
+                  p.n,
+                  p.k * (i + 1) / parts - step,
+                  p.a + step * p.aStep,
+                  p.aRow,
+                  p.aStep,
+                  p.b + step * p.bStep,
+                  p.bStep,
+                  p.bColumn,
+                  sums + i * elements,
+                  p.n,
+                  nullptr,
+                  false,
+                  nullptr};
+      part(one, work + thread * each, Alone{});
+    }
+  });
+  parallel(p.m, std::max<int64_t>(1, taskOperations / (p.n * parts)), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      for (int64_t j = 0; j < p.n; j += lanes) {
+        const int64_t count = std::min<int64_t>(lanes, p.n - j);
+        float* to = p.c + i * p.cRow + j;
+        vf sum = p.accumulate ? loadPartial(to, count) : p.bias ? loadPartial(p.bias + j, count) : vf{};
+        for (int64_t q = 0; q < parts; q++) sum += loadPartial(sums + q * elements + i * p.n + j, count);
+        storePartial(to, count, sum);
+      }
+    }
+    finish(p, begin, 0, end - begin, p.n);
+  });
 }
 
 }  // namespace birkhoff::BIRKHOFF_ISA::gemm

@@ -9,15 +9,20 @@
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
 
-using gemm::Epilogue, gemm::Product, gemm::product, gemm::productWork, gemm::taskOperations;
+using gemm::Alone, gemm::Epilogue, gemm::Product, gemm::product, gemm::productWork, gemm::taskOperations;
 
 // One batch axis: strides in elements.
 struct Axis {
   int64_t size, a, b, c;
 };
 
-// Below this many multiplications per matrix, threads take whole matrices of a batch.
+// Threads take whole matrices of a batch with fewer multiplications than this, …
 constexpr int64_t batchOperations = 1 << 20;
+// … or whose work area (floats) stays in a thread's cache.
+constexpr int64_t batchWork = 1 << 18;
+
+// Whether `count` pieces of one size keep the threads busy for four fifths of the time.
+bool even(int64_t count, int64_t threads) { return 5 * count >= 4 * threads * ((count + threads - 1) / threads); }
 
 // Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and
 // those summed.
@@ -68,6 +73,16 @@ void seek(Product& p, const std::vector<Axis>& axes, int64_t number) {
     p.c += at * axes[i].c;
   }
 }
+
+// Loops of all threads.
+struct Shared {
+  Context& context;
+  int threads;
+  template <class Body>
+  void operator()(int64_t count, int64_t grain, Body&& body) const {
+    context.parallel(count, grain, body);
+  }
+};
 
 using Apply = decltype(Epilogue::apply);
 
@@ -133,18 +148,18 @@ void matmul(const Call& call, Context& context) {
     }
   };
   const int64_t operations = p.m * p.n * p.k;
-  if (batches == 1 || operations >= batchOperations) {
-    float* work = context.scratch(productWork(p.m, p.n, p.k, context.threads()));
-    const auto parallel = [&](int64_t size, int64_t grain, auto&& body) { context.parallel(size, grain, body); };
+  const int64_t each = productWork(p, 1);
+  const bool together = operations >= batchOperations && (each > batchWork || !even(batches, context.threads()));
+  if (batches == 1 || together) {
+    float* work = context.scratch(productWork(p, context.threads()));
+    const Shared parallel{context, context.threads()};
     for (int64_t batch = 0; batch < batches; batch++) one(batch, work, parallel);
     return;
   }
-  const int64_t each = (productWork(p.m, p.n, p.k, 1) + 15) / 16 * 16;
   float* work = context.scratch(each * context.threads());
   context.parallel(batches, std::max<int64_t>(1, taskOperations / (operations * sums)),
                    [&](int64_t begin, int64_t end, int thread) {
-                     const auto inlined = [](int64_t size, int64_t, auto&& body) { body(0, size, 0); };
-                     for (int64_t batch = begin; batch < end; batch++) one(batch, work + thread * each, inlined);
+                     for (int64_t batch = begin; batch < end; batch++) one(batch, work + thread * each, Alone{});
                    });
 }
 

@@ -124,7 +124,22 @@ const blocked = [
   square("more columns than are packed at once", 30, 10, 3080, { transposeB: true, bias: true }),
   square("chunks of slim rows", 520, 5, 3, { bias: true }),
   product("batches of panels, one a thread", [3, 80, 70], [3, 70, 75], { large: true }),
-  product("batches of blocks, all threads on one", [2, 100, 110], [2, 110, 100], { large: true }),
+  product("batches of blocks, one a thread where threads come out even", [2, 100, 110], [2, 110, 100], { large: true }),
+  product("batches of blocks, all threads on one", [3, 100, 110], [3, 110, 100], { large: true }),
+];
+
+/** Parts of k on the CPU, at least 512 steps each: one and two, with every kind of product under them. */
+const PART_STEPS = 512;
+const parts = [
+  ...[-1, 0, 1].flatMap((more) => [
+    square("parts", 30, 2 * PART_STEPS + more, 31, { transposeB: more === 0, bias: true }),
+    square("parts of a strip", 5, 2 * PART_STEPS + more, 37, { transposeA: true }),
+    square("parts of dot products", 3, 2 * PART_STEPS + more, 2, { transposeB: true, bias: true }),
+  ]),
+  square("parts", 26, 4 * PART_STEPS + 77, 33, { transposeA: true, bias: true, activation: "gelu" }),
+  square("many parts", 1, 20 * PART_STEPS + 3, 1, { transposeB: true }),
+  product("parts of sums over the batch", [2, 26, 1100], [2, 1100, 20], { batch: [], bias: true, activation: "silu" }),
+  product("parts of a batch", [3, 9, 1030], [3, 1030, 4]),
 ];
 
 const sums = [
@@ -220,6 +235,7 @@ export const cases: readonly Case[] = [
   ...batches,
   ...splits,
   ...blocked,
+  ...parts,
   ...sums,
   ...activations,
   identity,

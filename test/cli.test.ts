@@ -55,6 +55,12 @@ const writeDigits = (path: string): void => {
 };
 
 describe("birkhoff", () => {
+  test("ends quietly when nobody reads on", async () => {
+    const { child, done } = start(["bench", "--list"]);
+    child.stdout?.destroy();
+    expect(await done).toMatchObject({ code: 0, stderr: "" });
+  });
+
   test("without a command shows the commands", async () => {
     const { code, stdout } = await birkhoff();
     expect(code).toBe(2);

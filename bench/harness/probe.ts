@@ -1,4 +1,5 @@
 /** What a device can do at most, measured on the device itself: multiply-adds, and bytes copied. */
+import { setTimeout } from "node:timers/promises";
 import { apply } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
 import { type Attrs, defineOp, elements, input, type Op, output } from "../../src/op.ts";
@@ -54,15 +55,19 @@ const copyProbe: Op<Attrs> = defineOp({
   gradient,
 });
 
-/** Samples, and how long one lasts at the least, so that neither launching nor the clock counts; on a CPU so short that some are left alone by other programs. */
-const SAMPLES = { gpu: { count: 7, ms: 40 }, cpu: { count: 60, ms: 4 } } as const;
+interface Samples {
+  readonly count: number;
+  /** How long one lasts at the least, so that neither launching nor the clock counts. */
+  readonly ms: number;
+  /** Between tenths of them. */
+  readonly pauseMs: number;
+}
+
+/** On a CPU so short that some are left alone by other programs, and over so long that whoever takes a core for a second does not meet all. */
+const SAMPLES: Readonly<Record<"gpu" | "cpu", Samples>> = { gpu: { count: 7, ms: 40, pauseMs: 0 }, cpu: { count: 60, ms: 4, pauseMs: 200 } };
 
 /** Work per millisecond of the best of some samples: a peak is what was reached, not what is usual. */
-const best = async (
-  run: (amount: number) => Promise<number>,
-  unit: number,
-  { count, ms }: { readonly count: number; readonly ms: number },
-): Promise<number> => {
+const best = async (run: (amount: number) => Promise<number>, unit: number, { count, ms, pauseMs }: Samples): Promise<number> => {
   let amount = 1;
   let took = await run(amount);
   while (took < ms) {
@@ -70,7 +75,10 @@ const best = async (
     took = await run(amount);
   }
   let rate = (unit * amount) / took;
-  for (let i = 1; i < count; i++) rate = Math.max(rate, (unit * amount) / (await run(amount)));
+  for (let i = 1; i < count; i++) {
+    if (pauseMs > 0 && i % Math.ceil(count / 10) === 0) await setTimeout(pauseMs);
+    rate = Math.max(rate, (unit * amount) / (await run(amount)));
+  }
   return rate;
 };
 

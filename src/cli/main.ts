@@ -37,4 +37,10 @@ const main = async ([name, ...args]: readonly string[]): Promise<number> => {
   }
 };
 
+// Whoever reads the output has seen enough (`birkhoff bench | head`): no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 process.exitCode = await main(process.argv.slice(2));

@@ -9,8 +9,9 @@
 
 namespace birkhoff::BIRKHOFF_ISA::gemm {
 
-// Steps of k per block: a panel of a and one of b stay in the first-level cache.
-inline constexpr int64_t blockSteps = 256;
+// Steps of k per block: a panel of a stays in the first-level cache, and c is visited seldom. Unpacked, a strip of b is
+// to stay there.
+inline constexpr int64_t blockSteps = 512, stripSteps = 256;
 // Rows and columns packed at a time: they bound the work area, and stay in the second- and third-level cache.
 inline constexpr int64_t blockRows = 960, blockColumns = 3072;
 // Panels of a and of b in one task at most, and tasks per thread where there are enough panels.
@@ -95,7 +96,7 @@ inline constexpr int64_t unpackedRows = 256;
 
 // Whether packing would not pay.
 inline bool unpacked(int64_t m, int64_t n, int64_t k) {
-  return m < 2 * panelRows || (n <= stripColumns && k <= 4 * blockSteps) || m * n * k <= 64 * 64 * 64;
+  return m < 2 * panelRows || (n <= stripColumns && k <= 4 * stripSteps) || m * n * k <= 64 * 64 * 64;
 }
 
 template <class Parallel>
@@ -104,14 +105,14 @@ void unpackedProduct(const Product& p, float* work, Parallel&& parallel) {
   const int64_t operations = std::min(p.m, unpackedRows) * std::min<int64_t>(p.n, stripColumns) * p.k;
   parallel(strips * chunks, std::max<int64_t>(1, taskOperations / std::max<int64_t>(1, operations)),
            [&](int64_t begin, int64_t end, int thread) {
-             float* packed = work + thread * blockSteps * stripColumns;
+             float* packed = work + thread * stripSteps * stripColumns;
              for (int64_t task = begin; task < end; task++) {
                const int64_t column = task % strips * stripColumns, row = task / strips * unpackedRows;
-               for (int64_t step = 0; step < p.k; step += blockSteps) {
+               for (int64_t step = 0; step < p.k; step += stripSteps) {
                  Product part = p;
                  part.m = std::min(p.m - row, unpackedRows);
                  part.n = std::min(p.n - column, stripColumns);
-                 part.k = std::min(p.k - step, blockSteps);
+                 part.k = std::min(p.k - step, stripSteps);
                  part.a += row * p.aRow + step * p.aStep;
                  part.b += step * p.bStep + column * p.bColumn;
                  part.c += row * p.cRow + column;
@@ -179,7 +180,7 @@ inline int64_t partWork(const Product& p, int64_t k, int threads) {
   const int64_t packed = (panels(std::min(p.m, blockRows), panelRows) * panelRows +
                           panels(std::min(p.n, blockColumns), panelColumns) * panelColumns) *
                          std::min(k, blockSteps);
-  return panels(unpacked(p.m, p.n, k) ? threads * blockSteps * stripColumns : packed, 16) * 16;
+  return panels(unpacked(p.m, p.n, k) ? threads * stripSteps * stripColumns : packed, 16) * 16;
 }
 
 // Floats that `product` needs.

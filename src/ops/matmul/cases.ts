@@ -118,7 +118,7 @@ const blocked = [
   square("blocks", 130, 300, 150, { bias: true, large: true }),
   ...transposes.map((variant) => square("panels", 64, 64, 65, variant)),
   square("long inner axis", 64, 520, 64, { transposeA: true, large: true }),
-  square("one block of k", 97, 256, 97, { large: true }),
+  ...[255, 256, 257, 511, 512, 513].map((k) => square("a block of k", 97, k, 97, { large: true })),
   square("slim and long", 7, 700, 300, { transposeB: true, large: true }),
   square("more rows than are packed at once", 970, 24, 70),
   square("more columns than are packed at once", 30, 10, 3080, { transposeB: true, bias: true }),

@@ -9,16 +9,16 @@
 namespace birkhoff::BIRKHOFF_ISA::winograd {
 namespace {
 
-// With fewer channels on either side the products do not pay for the transforms, …
+// With fewer channels than this on either side the products do not pay for the transforms.
 constexpr int64_t leastChannels = 16;
-// … nor when more than 4/9 of the direct multiplications are left: of images smaller than a tile, or little larger than
-// some, whose direct sums skip the padding.
-constexpr int64_t mostLeft = 4, ofDirect = 9;
+// They do when at most half of the direct multiplications are left, or, from so many channels on, three quarters. More
+// are left of images little larger than some tiles, whose direct sums skip the padding.
+constexpr int64_t manyChannels = 32;
 // Work items per thread, where there are several threads.
 constexpr int64_t itemsPerThread = 4;
-// Tiles of a row that are transformed together: their pixels stay in the first-level cache.
-constexpr int64_t stripTiles = 8;
-constexpr int64_t stripFloats = points * (stripTiles * outputs + points - outputs) * lanes;
+// Results of a row whose tiles are transformed together: their pixels stay in the first-level cache.
+constexpr int64_t stripResults = 32;
+constexpr int64_t stripFloats = points * (stripResults + points) * lanes;
 // Floats of a line of the caches. What is written position after position lies this much off a power of two, since
 // lines that are a power of two apart share few places.
 constexpr int64_t line = 16;
@@ -37,8 +37,11 @@ struct Strip {
   int64_t image, row, column, tiles;
 };
 
-// Tiles per column and row of an image.
+// Tiles per column and row of an image, for kernels of taps × taps.
+template <int taps>
 struct Grid {
+  static constexpr int outputs = outputsOf(taps);
+
   int64_t down, across;
 
   explicit Grid(const Extent& result) : down(ceilDivide(result[1], outputs)), across(ceilDivide(result[2], outputs)) {}
@@ -49,7 +52,8 @@ struct Grid {
   template <class Visit>
   void forStrips(const Part& part, Visit&& visit) const {
     for (int64_t tile = part.first; tile < part.end;) {
-      const int64_t column = tile % across, count = std::min({part.end - tile, across - column, stripTiles});
+      const int64_t column = tile % across,
+                    count = std::min({part.end - tile, across - column, stripResults / outputs});
       visit(Strip{tile / across / down, tile / across % down * outputs, column * outputs, count}, tile - part.first);
       tile += count;
     }
@@ -63,13 +67,16 @@ inline int64_t reached(const Axis& axis) {
   return count;
 }
 
-// Whether results with these axes are computed by tiles. From sizes alone, and never the batch: an image has the same
-// result in any.
-inline bool suits(const Geometry& g, const Extent& result, const Axis& rows, const Axis& columns) {
+// Whether results with these axes are computed by tiles of kernels of taps × taps. From sizes alone, and never the
+// batch: an image has the same result in any.
+template <int taps>
+bool suits(const Geometry& g, const Extent& result, const Axis& rows, const Axis& columns) {
   if (g.kernel != Extent{1, taps, taps} || volume(g.stride) != 1 || volume(g.dilation) != 1) return false;
   if (g.size[0] != 1 || g.out[0] != 1 || g.start[0] != 0) return false;
-  if (std::min(g.channels, g.features) < leastChannels || volume(result) == 0) return false;
-  return Grid(result).tiles() * positions * ofDirect <= reached(rows) * reached(columns) * mostLeft;
+  const int64_t least = std::min(g.channels, g.features);
+  if (least < leastChannels || volume(result) == 0) return false;
+  const int64_t left = Grid<taps>(result).tiles() * positions, direct = reached(rows) * reached(columns);
+  return least < manyChannels ? 2 * left <= direct : 4 * left <= 3 * direct;
 }
 
 // What tiles read: the first one from (row, column) on. Channels are those of a group.
@@ -103,9 +110,10 @@ inline void loadPixels(const Source& source, int64_t group, const Strip& strip, 
 }
 
 // to[position·size + tile·pitch + c] for `vectors` vectors of channels from `channel` on; a tile reads window × window.
-template <int window>
-void transformTiles(const Source& source, const Grid& grid, const Part& part, int64_t channel, int64_t vectors,
+template <int window, int taps>
+void transformTiles(const Source& source, const Grid<taps>& grid, const Part& part, int64_t channel, int64_t vectors,
                     float* to, int64_t pitch, int64_t size, float* pixels) {
+  constexpr int outputs = outputsOf(taps);
   for (int64_t v = 0; v < vectors; v++) {
     grid.forStrips(part, [&](const Strip& strip, int64_t number) {
       const int64_t width = strip.tiles * outputs + window - outputs;

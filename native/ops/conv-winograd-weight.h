@@ -1,4 +1,4 @@
-// The weight gradient of 3×3 kernels by the adjoint of Winograd's F(4×4, 3×3): tiles of the image and of dy are
+// The weight gradient of 3×3 and 5×5 kernels by the adjoint of Winograd's convolution: tiles of the image and of dy are
 // transformed, their products summed over tiles, and the sums transformed to kernels.
 //
 // The tiles of the batch are split as their number says, and the splits are added in order: the result does not depend
@@ -22,7 +22,11 @@ constexpr int64_t itemChannels = 64;
 // The batch is split until there is this much to share out, but no split has fewer tiles than this.
 constexpr int64_t wantedSplits = 16, leastSplitTiles = 128;
 
+// For kernels of taps × taps.
+template <int taps>
 class WeightGradient {
+  static constexpr int outputs = outputsOf(taps);
+
  public:
   WeightGradient(const Geometry& geometry, const float* dy, const float* x, Context& context)
       : s(geometry),
@@ -146,7 +150,7 @@ class WeightGradient {
         for (int i = 0; i < positions; i++) m[i / points][i % points] += load(from + i * sumsPitch(index));
       }
       fromPositions(m, kernel);
-#pragma GCC unroll 9
+#pragma GCC unroll 25
       for (int tap = 0; tap < each; tap++) store(raw + (c * each + tap) * lanes, kernel[tap / taps][tap % taps]);
     }
     float* to = dw + ((group * s.features + feature) * s.channels + channel) * each;
@@ -159,7 +163,7 @@ class WeightGradient {
 
   const Geometry& s;
   Context& context_;
-  const Grid grid_;
+  const Grid<taps> grid_;
   // Of the batch.
   const int64_t tiles_;
   const Source image_, gradient_;

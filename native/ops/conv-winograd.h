@@ -1,5 +1,5 @@
-// Kernels of 3×3 without stride or dilation, forward and data gradient, by Winograd's F(4×4, 3×3): 36 multiplications
-// per channel where the direct sum has 144.
+// Kernels of 3×3 and 5×5 without stride or dilation, forward and data gradient, by Winograd's F(4×4, 3×3) and
+// F(2×2, 5×5): 36 multiplications per channel where the direct sum has 144 or 100.
 //
 // A work item transforms a block of tiles, multiplies them with one block of features after the other and transforms
 // back, all in the second-level cache. Tiles are numbered through the batch: how they are cut into blocks changes no
@@ -61,7 +61,11 @@ struct Reading {
   bool reversed;
 };
 
+// For kernels of taps × taps.
+template <int taps>
 class Convolver {
+  static constexpr int outputs = outputsOf(taps);
+
  public:
   Convolver(const Sweep& sweep, const Reading& reading, Context& context)
       : s(sweep),
@@ -145,7 +149,7 @@ class Convolver {
     }
     for (int64_t j = 0; j < sources; j++) {
       vf kernel[taps][taps], whole[points][points];
-#pragma GCC unroll 9
+#pragma GCC unroll 25
       for (int tap = 0; tap < each; tap++)
         kernel[tap / taps][tap % taps] = load(raw + (j * each + (reading_.reversed ? each - 1 - tap : tap)) * lanes);
       toPositions(kernel, whole);
@@ -212,7 +216,7 @@ class Convolver {
   Context& context_;
   // Of one group.
   const std::vector<Block> blocks_;
-  const Grid grid_;
+  const Grid<taps> grid_;
   // Of the batch.
   const int64_t tiles_;
   const Source source_;

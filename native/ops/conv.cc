@@ -8,8 +8,10 @@
 namespace birkhoff::BIRKHOFF_ISA {
 
 static void run(const Geometry& geometry, const Sweep& sweep, const winograd::Reading& reading, Context& context) {
-  if (winograd::suits(geometry, sweep.result, sweep.rows, sweep.columns)) {
-    winograd::Convolver(sweep, reading, context).run();
+  if (winograd::suits<3>(geometry, sweep.result, sweep.rows, sweep.columns)) {
+    winograd::Convolver<3>(sweep, reading, context).run();
+  } else if (winograd::suits<5>(geometry, sweep.result, sweep.rows, sweep.columns)) {
+    winograd::Convolver<5>(sweep, reading, context).run();
   } else {
     Sweeper(sweep, context).run();
   }
@@ -64,14 +66,17 @@ void convData(const Call& call, Context& context) {
       .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
       .to = x.f32(),
   };
-  run(g, sweep, {g.start[1] - 2, g.start[2] - 2, true}, context);
+  run(g, sweep, {g.start[1] + 1 - g.kernel[1], g.start[2] + 1 - g.kernel[2], true}, context);
 }
 
 void convWeight(const Call& call, Context& context) {
   const Tensor &y = call.inputs[0], &x = call.inputs[1], &w = call.outputs[0];
   const Geometry g(call, x, w, y);
-  if (winograd::suits(g, g.out, forwardAxis(g, 1), forwardAxis(g, 2))) {
-    winograd::WeightGradient(g, y.f32(), x.f32(), context).run(w.f32());
+  const Axis rows = forwardAxis(g, 1), columns = forwardAxis(g, 2);
+  if (winograd::suits<3>(g, g.out, rows, columns)) {
+    winograd::WeightGradient<3>(g, y.f32(), x.f32(), context).run(w.f32());
+  } else if (winograd::suits<5>(g, g.out, rows, columns)) {
+    winograd::WeightGradient<5>(g, y.f32(), x.f32(), context).run(w.f32());
   } else {
     Weights(g, y.f32(), x.f32(), context).run(w.f32());
   }

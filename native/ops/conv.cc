@@ -1,4 +1,8 @@
-// From calls to the sweep over result pixels, to the sums of weights, or to Winograd's tiles where they suit.
+// From calls to the sweep over result pixels and to the sums of weights, or to patches or Winograd's tiles where they
+// suit.
+#include "conv-patches-data.h"
+#include "conv-patches-weight.h"
+#include "conv-patches.h"
 #include "conv-sweep.h"
 #include "conv-weight.h"
 #include "conv-winograd-weight.h"
@@ -20,6 +24,8 @@ static void run(const Geometry& geometry, const Sweep& sweep, const winograd::Re
 void conv(const Call& call, Context& context) {
   const Tensor &x = call.inputs[0], &w = call.inputs[1], &y = call.outputs[0];
   const Geometry g(call, x, w, y);
+  const float* bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr;
+  if (patches::suits(g)) return patches::Forward(g, context).run(x.f32(), w.f32(), bias, y.f32());
   const int64_t taps = volume(g.kernel);
   const Sweep sweep{
       .batch = g.batch,
@@ -37,7 +43,7 @@ void conv(const Call& call, Context& context) {
       .groupStride = g.features * g.channels * taps,
       .from = x.f32(),
       .weights = w.f32(),
-      .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
+      .bias = bias,
       .to = y.f32(),
   };
   run(g, sweep, {-g.start[1], -g.start[2], false}, context);
@@ -46,6 +52,8 @@ void conv(const Call& call, Context& context) {
 void convData(const Call& call, Context& context) {
   const Tensor &y = call.inputs[0], &w = call.inputs[1], &x = call.outputs[0];
   const Geometry g(call, x, w, y);
+  const float* bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr;
+  if (patches::suits(g)) return patches::Data(g, context).run(y.f32(), w.f32(), bias, x.f32());
   const int64_t taps = volume(g.kernel);
   const Sweep sweep{
       .batch = g.batch,
@@ -63,7 +71,7 @@ void convData(const Call& call, Context& context) {
       .groupStride = g.features * g.channels * taps,
       .from = y.f32(),
       .weights = w.f32(),
-      .bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr,
+      .bias = bias,
       .to = x.f32(),
   };
   run(g, sweep, {g.start[1] + 1 - g.kernel[1], g.start[2] + 1 - g.kernel[2], true}, context);
@@ -72,6 +80,7 @@ void convData(const Call& call, Context& context) {
 void convWeight(const Call& call, Context& context) {
   const Tensor &y = call.inputs[0], &x = call.inputs[1], &w = call.outputs[0];
   const Geometry g(call, x, w, y);
+  if (patches::suitsWeights(g)) return patches::Weights(g, context).run(y.f32(), x.f32(), w.f32());
   const Axis rows = forwardAxis(g, 1), columns = forwardAxis(g, 2);
   if (winograd::suits<3>(g, g.out, rows, columns)) {
     winograd::WeightGradient<3>(g, y.f32(), x.f32(), context).run(w.f32());

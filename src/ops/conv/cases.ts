@@ -2,6 +2,7 @@ import { type Call, elements, type Op } from "../../op.ts";
 import { type Case, constant, EXACT, integers, minimalBytes, type Room, summed } from "../../testing/cases.ts";
 import { type Sizes, sized } from "./case.ts";
 import { combined } from "./cases-combined.ts";
+import { patches } from "./cases-patches.ts";
 import { shapes } from "./cases-shapes.ts";
 import { winograd } from "./cases-winograd.ts";
 import { conv, data, ops } from "./op.ts";
@@ -96,6 +97,7 @@ export const cases: readonly Case[] = [
   ...shapes.map(([name, sizes]) => sized(name, sizes)),
   ...combined,
   ...winograd,
+  ...patches,
   ...widths,
   ...tiles,
   ...splits,

@@ -42,7 +42,7 @@ const program = (manner: string): RivalProgram => ({
   on: "any",
   command: () => ({ program: process.execPath, args: [fileURLToPath(new URL("support/rival.mjs", import.meta.url)), manner] }),
 });
-const OPTIONS = { rounds: 3, sampleMs: 0 };
+const OPTIONS = { rounds: 3, sampleMs: 0, pauseMs: 0 };
 const run = async (entry: BenchCase, rivals: readonly Rival[] = []) =>
   race(entry, { kind: "reference", open, reference: truth, rivals, absent: { other: "not installed" } }, OPTIONS);
 
@@ -155,7 +155,7 @@ describe("times", () => {
     expect(await summarize("x", [5])).toMatchObject({ medianMs: 5 });
   });
 
-  test("everybody takes turns, with as many steps as fill a sample", async () => {
+  test("everybody takes turns, with as many steps as fill a sample behind some that do not count", async () => {
     const turns: string[] = [];
     const side = (name: string, ms: number): Contestant => ({
       name,
@@ -165,8 +165,8 @@ describe("times", () => {
       },
       results: async () => [],
     });
-    const timings = await timeInTurns([side("a", 1), side("b", 50)], "forward", { rounds: 2, sampleMs: 20 });
-    expect(turns).toEqual(["a1", "a1", "a4", "b1", "b1", "a20", "b1", "a20", "b1"]);
+    const timings = await timeInTurns([side("a", 1), side("b", 50)], "forward", { rounds: 2, sampleMs: 20, pauseMs: 0 });
+    expect(turns).toEqual(["a1", "a1", "a4", "b1", "b1", "a5", "a20", "b1", "a5", "a20", "b1"]);
     expect(timings.map(({ name, medianMs }) => [name, medianMs])).toEqual([
       ["a", 1],
       ["b", 50],

@@ -1,4 +1,5 @@
 /** One case on one device: everybody's results compared, then everybody timed in turns. */
+import { setTimeout } from "node:timers/promises";
 import { Bench } from "tinybench";
 import type { DeviceKind } from "../../src/backend.ts";
 import type { Device } from "../../src/device.ts";
@@ -43,12 +44,18 @@ export interface RaceOptions {
   readonly rounds: number;
   /** How long a sample lasts at the least; 0 is one step. */
   readonly sampleMs: number;
+  /** Between two turns. */
+  readonly pauseMs: number;
 }
 
 const MOST_STEPS = 2000;
 
 /** Samples of several contestants in turns, so that whatever else the machine does meets all of them alike. */
-export const timeInTurns = async (contestants: readonly Contestant[], pass: Pass, { rounds, sampleMs }: RaceOptions): Promise<readonly Timing[]> => {
+export const timeInTurns = async (
+  contestants: readonly Contestant[],
+  pass: Pass,
+  { rounds, sampleMs, pauseMs }: RaceOptions,
+): Promise<readonly Timing[]> => {
   const steps: number[] = [];
   for (const contestant of contestants) {
     await contestant.run(pass, 1);
@@ -59,7 +66,12 @@ export const timeInTurns = async (contestants: readonly Contestant[], pass: Pass
   }
   const samples: number[][] = contestants.map(() => []);
   for (let round = 0; round < rounds; round++) {
-    for (const [i, contestant] of contestants.entries()) samples[i].push((await contestant.run(pass, steps[i])) / steps[i]);
+    for (const [i, contestant] of contestants.entries()) {
+      // Threads of who was before may spin on for a while, and those of who is next have cooled down.
+      await setTimeout(pauseMs);
+      if (steps[i] > 1) await contestant.run(pass, Math.ceil(steps[i] / 4));
+      samples[i].push((await contestant.run(pass, steps[i])) / steps[i]);
+    }
   }
   return Promise.all(contestants.map(({ name }, i) => summarize(name, samples[i])));
 };

@@ -34,6 +34,8 @@ const FLAGS: readonly Flag[] = [
 
 /** A sample lasts this long at the least; on a software GPU it is a single step. */
 const SAMPLE_MS = 25;
+/** Between two turns: pools of threads that spin have gone to sleep by then. */
+const PAUSE_MS = 20;
 /** Load of the last minute above which something else is running. */
 const BUSY = 0.7;
 /** Work of a step that a software GPU gets through in a second or so. */
@@ -147,7 +149,7 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
     ...(device.kind === "native" && threads > 1 && { openAlone }),
     ...(device.kind !== "reference" && { reference }),
   };
-  const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS };
+  const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS, pauseMs: software ? 0 : PAUSE_MS };
   let [ran, refused] = [0, 0];
   for (const entry of cases.filter((one) => suits(one, device))) {
     for (const outcome of await race(entry, context, options)) {

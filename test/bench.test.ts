@@ -42,7 +42,7 @@ const program = (manner: string): RivalProgram => ({
   on: "any",
   command: () => ({ program: process.execPath, args: [fileURLToPath(new URL("support/rival.mjs", import.meta.url)), manner] }),
 });
-const OPTIONS = { rounds: 3, sampleMs: 0, pauseMs: 0 };
+const OPTIONS = { rounds: 3, sampleMs: 0, pauseMs: 0, timeRivals: true };
 const run = async (entry: BenchCase, rivals: readonly Rival[] = []) =>
   race(entry, { kind: "reference", open, reference: truth, rivals, absent: { other: "not installed" } }, OPTIONS);
 
@@ -189,6 +189,8 @@ describe("rivals", () => {
       const [other] = await run({ ...doubling, rival: { operation: "halve" } }, [rival]);
       expect(other.absent.doubler).toBe("it has no halve");
       expect(other.measured?.rivals).toEqual([]);
+      const [counted] = await race(doubling, { kind: "webgpu", open, rivals: [rival], absent: {} }, { ...OPTIONS, timeRivals: false });
+      expect(counted.measured).toMatchObject({ rivals: [], rivalCounts: { doubler: { dispatches: 7, submits: 2, newBuffers: 1, bytes: 48 } } });
     } finally {
       await rival.close();
     }
@@ -233,6 +235,7 @@ describe("reports", () => {
       rivals: [timing("torch", 60)],
       counts,
       naiveCounts: { ...counts, dispatches: 9 },
+      rivalCounts: { "tfjs-webgpu": { dispatches: 3, submits: 2, newBuffers: 1, bytes: 1e6 } },
     },
   };
   const on = (software: boolean) => ({ kind: "webgpu" as const, info: { kind: "webgpu" as const, description: "card", software, details: {} } });
@@ -255,6 +258,7 @@ describe("reports", () => {
     expect(line).toMatchObject({ shareOf: "copy", dispatches: 2, submits: 1, newBuffers: 0, bytes: 200, minimumBytes: 192, naiveDispatches: 9 });
     expect(line.share).toBeCloseTo(192 / 2 / 1e4);
     expect(textOf(line)).toContain("naive 4.00x  torch 30.0x");
+    expect(textOf(line)).toContain("tfjs-webgpu: 3 dispatches, 2 submits, 1 new buffers, 1.00 MB");
     expect(textOf(line)).toContain("jax-js-wasm not raced: not installed");
   });
 

@@ -63,4 +63,15 @@ export interface Contestant {
   run(pass: Pass, steps: number): Promise<number>;
   /** The result of one step and, with a backward pass, the gradients of the inputs that want one, in their order. */
   results(pass: Pass): Promise<readonly ArrayLike<number>[]>;
+  /** What one step in steady state asks of a GPU; readbacks are left out. */
+  counts?(pass: Pass): Promise<StepCounts>;
+}
+
+export interface StepCounts {
+  readonly dispatches: number;
+  readonly submits: number;
+  /** Allocations of a step in steady state. */
+  readonly newBuffers: number;
+  /** Of all buffers that kernels are given to read and write, once per dispatch. */
+  readonly bytes: number;
 }

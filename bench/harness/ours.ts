@@ -6,7 +6,7 @@ import { type Call, elements, type Limits } from "../../src/op.ts";
 import { scope } from "../../src/scope.ts";
 import { differentiate } from "../../src/tape.ts";
 import type { Tensor } from "../../src/tensor.ts";
-import type { BenchCase, Contestant, Form, Pass } from "./bench.ts";
+import type { BenchCase, Contestant, Form, Pass, StepCounts } from "./bench.ts";
 import type { Data } from "./data.ts";
 
 /** A device that notes the calls that reach it while `calls` is an array. */
@@ -50,14 +50,6 @@ export const bytesOf = (call: Call, kind: Device["kind"], limits: Limits): numbe
   }
   return 4 * words;
 };
-
-export interface StepCounts {
-  readonly dispatches: number;
-  readonly submits: number;
-  /** Allocations of a step in steady state. */
-  readonly newBuffers: number;
-  readonly bytes: number;
-}
 
 export interface Ours extends Contestant, Disposable {
   /** What one step in steady state does; readbacks are left out. */

@@ -3,10 +3,10 @@ import { setTimeout } from "node:timers/promises";
 import { Bench } from "tinybench";
 import type { DeviceKind } from "../../src/backend.ts";
 import type { Device } from "../../src/device.ts";
-import { type BenchCase, type Contestant, type Cost, type Pass, passesOf } from "./bench.ts";
+import { type BenchCase, type Contestant, type Cost, type Pass, passesOf, type StepCounts } from "./bench.ts";
 import { disagreement } from "./compare.ts";
 import { type Data, dataOf, sliceOf } from "./data.ts";
-import { type Ours, ours, type RecordingBackend, type StepCounts } from "./ours.ts";
+import { type Ours, ours, type RecordingBackend } from "./ours.ts";
 import type { Peaks } from "./probe.ts";
 import { type Rival, Unavailable } from "./rival.ts";
 
@@ -26,6 +26,8 @@ export interface Measured {
   readonly rivals: readonly Timing[];
   readonly counts: StepCounts;
   readonly naiveCounts: StepCounts;
+  /** Of those who share a GPU's interface with us. */
+  readonly rivalCounts: Readonly<Record<string, StepCounts>>;
 }
 
 export interface Outcome {
@@ -46,6 +48,8 @@ export interface RaceOptions {
   readonly sampleMs: number;
   /** Between two turns. */
   readonly pauseMs: number;
+  /** Whether rivals are timed, and not only compared and counted. */
+  readonly timeRivals: boolean;
 }
 
 const MOST_STEPS = 2000;
@@ -54,7 +58,7 @@ const MOST_STEPS = 2000;
 export const timeInTurns = async (
   contestants: readonly Contestant[],
   pass: Pass,
-  { rounds, sampleMs, pauseMs }: RaceOptions,
+  { rounds, sampleMs, pauseMs }: Omit<RaceOptions, "timeRivals">,
 ): Promise<readonly Timing[]> => {
   const steps: number[] = [];
   for (const contestant of contestants) {
@@ -141,6 +145,10 @@ export interface RaceContext {
   readonly absent: Readonly<Record<string, string>>;
 }
 
+const unlessUnavailable = (error: unknown): undefined => {
+  if (!(error instanceof Unavailable)) throw error;
+};
+
 /** All passes of a case. What goes wrong refuses the pass and is told; it does not end the run. */
 export const race = async (entry: BenchCase, context: RaceContext, options: RaceOptions): Promise<readonly Outcome[]> => {
   const { kind, reference } = context;
@@ -177,7 +185,13 @@ export const race = async (entry: BenchCase, context: RaceContext, options: Race
         continue;
       }
       const single = alone ? [alone] : [];
-      const times = await timeInTurns([fused, naive, ...single, ...compared.rivals], pass, options);
+      const timed = options.timeRivals ? compared.rivals : [];
+      const times = await timeInTurns([fused, naive, ...single, ...timed], pass, options);
+      const rivalCounts: Record<string, StepCounts> = {};
+      for (const rival of kind === "webgpu" ? compared.rivals : []) {
+        const counts = await rival.counts?.(pass).catch(unlessUnavailable);
+        if (counts) rivalCounts[rival.name] = counts;
+      }
       const [ownTime, naiveTime] = times;
       const measured = {
         fused: ownTime,
@@ -186,6 +200,7 @@ export const race = async (entry: BenchCase, context: RaceContext, options: Race
         rivals: times.slice(2 + single.length),
         counts: await fused.counts(pass),
         naiveCounts: await naive.counts(pass),
+        rivalCounts,
       };
       outcomes.push({ entry, pass, errors, absent, measured });
     } catch (error) {

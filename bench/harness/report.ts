@@ -1,6 +1,6 @@
 /** What a run says: one JSON object per case and pass, or lines for people. */
 import type { Device } from "../../src/device.ts";
-import type { Pass } from "./bench.ts";
+import type { Pass, StepCounts } from "./bench.ts";
 import type { Peaks } from "./probe.ts";
 import { type Outcome, shareOf } from "./race.ts";
 
@@ -25,6 +25,8 @@ export interface Line {
   readonly naiveDispatches: number;
   readonly naiveBytes: number;
   readonly rivalMs: Readonly<Record<string, number>>;
+  /** Work that rivals on WebGPU ask of it in one step. */
+  readonly rivalCounts: Readonly<Record<string, StepCounts>>;
   /** How many times as fast as on one thread; null where that was not measured. */
   readonly scaling: number | null;
   readonly absent: Readonly<Record<string, string>>;
@@ -54,7 +56,7 @@ export const lineOf = (
 ): Line | Refusal => {
   const common = { case: entry.name, device: device.kind, pass };
   if (!measured) return { ...common, refused: refused ?? "nothing was measured", errors };
-  const { fused, naive, oneThread, rivals, counts, naiveCounts } = measured;
+  const { fused, naive, oneThread, rivals, counts, naiveCounts, rivalCounts } = measured;
   const { software, description } = device.info;
   const cost = entry.cost[pass] ?? { operations: 0, bytes: 0 };
   return {
@@ -70,6 +72,7 @@ export const lineOf = (
     naiveDispatches: naiveCounts.dispatches,
     naiveBytes: naiveCounts.bytes,
     rivalMs: Object.fromEntries(rivals.map(({ name, medianMs }) => [name, medianMs])),
+    rivalCounts,
     scaling: oneThread ? oneThread.medianMs / fused.medianMs : null,
     absent,
     errors,
@@ -100,14 +103,18 @@ export const textOf = (line: Line | Refusal): string => {
     `${line.newBuffers} new buffers`,
     `${megabytes(line.bytes)} MB (minimum ${megabytes(line.minimumBytes)}, naive ${megabytes(line.naiveBytes)})`,
   ].join(", ");
-  return `${head}\n    ${speed}${ratios}${share}${scaling}\n    ${work}${absent.join("")}`;
+  const theirs = Object.entries(line.rivalCounts).map(
+    ([name, { dispatches, submits, newBuffers, bytes }]) =>
+      `\n    ${name}: ${dispatches} dispatches, ${submits} submits, ${newBuffers} new buffers, ${megabytes(bytes)} MB`,
+  );
+  return `${head}\n    ${speed}${ratios}${share}${scaling}\n    ${work}${theirs.join("")}${absent.join("")}`;
 };
 
 export const headline = ({ kind, info: { description, software } }: Pick<Device, "kind" | "info">, peaks: Peaks | undefined): string => {
   const limits = peaks && !software ? `\n${(peaks.fma / 1e6).toFixed(0)} GFLOP/s, ${(peaks.copy / 1e6).toFixed(1)} GB/s: ${peaks.how}` : "";
   const warning =
     software && kind === "webgpu"
-      ? "\na software GPU: only the ratio to our own naive form means something; milliseconds and rivals are left out"
+      ? "\na software GPU: only the ratio to our own naive form means something; milliseconds are left out, and rivals are counted, not timed"
       : "";
   return `${kind}: ${description}${limits}${warning}`;
 };

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { BenchCase, Contestant, Pass } from "./bench.ts";
+import type { BenchCase, Contestant, Pass, StepCounts } from "./bench.ts";
 import type { Data } from "./data.ts";
 
 export interface RivalProgram {
   readonly name: string;
-  /** What it computes on: one that knows the CPU alone does not race GPUs. */
-  readonly on: "cpu" | "any";
+  /** What it computes on: whoever knows one alone does not race the other. */
+  readonly on: "cpu" | "gpu" | "any";
   command(threads: number): { readonly program: string; readonly args: readonly string[]; readonly env?: Readonly<Record<string, string>> };
 }
 
@@ -27,8 +27,8 @@ const script = (file: string): string => join(packageFolder(), "bench", "rivals"
 const python = (): string => process.env.BIRKHOFF_PYTHON || (existsSync("/usr/bin/python3") ? "/usr/bin/python3" : "python3");
 
 const javaScript =
-  (file: string): RivalProgram["command"] =>
-  (threads) => ({ program: process.execPath, args: [script(file), process.env.BIRKHOFF_RIVALS || process.cwd(), String(threads)] });
+  (file: string, ...more: readonly string[]): RivalProgram["command"] =>
+  (threads) => ({ program: process.execPath, args: [script(file), process.env.BIRKHOFF_RIVALS || process.cwd(), String(threads), ...more] });
 
 export const RIVALS: readonly RivalProgram[] = [
   {
@@ -43,6 +43,8 @@ export const RIVALS: readonly RivalProgram[] = [
   },
   { name: "jax-js-wasm", on: "cpu", command: javaScript("jax-js.mjs") },
   { name: "tfjs-wasm", on: "cpu", command: javaScript("tfjs.mjs") },
+  { name: "jax-js-webgpu", on: "gpu", command: javaScript("jax-js.mjs", "webgpu") },
+  { name: "tfjs-webgpu", on: "gpu", command: javaScript("tfjs.mjs", "webgpu") },
   { name: "onnxruntime-node", on: "cpu", command: javaScript("onnxruntime.mjs") },
 ];
 
@@ -51,6 +53,7 @@ interface Answer {
   readonly ready?: string;
   readonly ms?: number;
   readonly sizes?: readonly number[];
+  readonly counts?: StepCounts;
   /** Why not: not installed, or no such operation. */
   readonly unavailable?: string;
   readonly error?: string;
@@ -127,6 +130,11 @@ export class Rival {
         const { ms } = await this.#ask({ do: "run", pass, steps });
         if (typeof ms !== "number") throw new Error(`${this.name}: it answered without a time`);
         return ms;
+      },
+      counts: async (pass: Pass) => {
+        const { counts } = await this.#ask({ do: "count", pass });
+        if (!counts) throw new Error(`${this.name}: it answered without counts`);
+        return counts;
       },
       results: async (pass: Pass) => {
         const prefix = join(this.#folder, "result");

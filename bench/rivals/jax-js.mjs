@@ -1,11 +1,13 @@
-/** jax-js on its WebAssembly backend, jitted, as a rival of `birkhoff bench`. Argument: where to look for it. */
+/** jax-js, jitted, as a rival of `birkhoff bench`. Arguments: where to look for it, the number of threads (it decides itself), and its backend, `wasm` or `webgpu`. */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { findPackage, floats, serve, unavailable } from "./serve.mjs";
+import { openGpu } from "./gpu.mjs";
+import { findPackage, floats, Refusal, serve, unavailable } from "./serve.mjs";
 
-const BACKEND = "wasm";
+const BACKEND = process.argv[4] ?? "wasm";
+const gpu = BACKEND === "webgpu" ? openGpu() : undefined;
 const { folder, version, exports } = findPackage("@jax-js/jax");
-const { init, defaultDevice, jit, vjp, nn, numpy: np, blockUntilReady } = await import(pathToFileURL(join(folder, exports["."].import)).href);
+const { init, defaultDevice, jit, vjp, nn, lax, numpy: np, blockUntilReady } = await import(pathToFileURL(join(folder, exports["."].import)).href);
 if (!(await init(BACKEND)).includes(BACKEND)) unavailable(`its ${BACKEND} backend does not start`);
 defaultDevice(BACKEND);
 
@@ -26,6 +28,11 @@ const OPERATIONS = {
       const product = np.matmul(a, transposeB ? np.matrixTranspose(b) : b);
       return ACTIVATIONS[activation](bias ? product.add(bias) : product);
     },
+  conv2d: ({ padding, stride, groups }) => {
+    if (groups > 1) throw new Refusal("it has no grouped convolutions");
+    const around = [padding, padding];
+    return (x, w) => lax.convGeneralDilated(x, w, [stride, stride], [around, around]);
+  },
 };
 
 const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }) => {
@@ -56,4 +63,4 @@ const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }
   };
 };
 
-await serve(`jax-js ${version}, ${BACKEND}, jit`, prepare);
+await serve(`jax-js ${version}, ${BACKEND}, jit`, prepare, gpu);

@@ -29,9 +29,9 @@ export const floats = ({ file }) => {
 
 /**
  * Answers requests until the input ends. `prepare(request)` gives the case: `step(pass)` starts a step and gives what it makes, `finish(made)` waits for
- * it and frees it, `values(made)` gives its tensors as arrays of floats. Or it gives `{ unavailable }`.
+ * it and frees it, `values(made)` gives its tensors as arrays of floats. Or it gives `{ unavailable }`. `gpu` is what counts a GPU's work, where there is one.
  */
-export const serve = async (ready, prepare) => {
+export const serve = async (ready, prepare, gpu) => {
   let current;
   const handlers = {
     async prepare(request) {
@@ -51,6 +51,15 @@ export const serve = async (ready, prepare) => {
         writeFileSync(`${prefix}${i}.f32`, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       }
       return { sizes };
+    },
+    async count({ pass }) {
+      if (!gpu) throw new Refusal("it does not compute on a GPU");
+      const step = async () => current.finish(await current.step(pass));
+      // Twice: pools of buffers are full then.
+      for (let i = 0; i < 2; i++) await step();
+      gpu.reset();
+      await step();
+      return { counts: gpu.counts() };
     },
   };
   answer({ id: 0, ready });

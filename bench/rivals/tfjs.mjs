@@ -1,19 +1,24 @@
-/** TensorFlow.js on its WebAssembly backend as a rival of `birkhoff bench`. Argument: where to look for it; then the number of threads. */
+/** TensorFlow.js as a rival of `birkhoff bench`. Arguments: where to look for it, the number of threads, and its backend, `wasm` or `webgpu`. */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { findPackage, floats, serve, unavailable } from "./serve.mjs";
+import { openGpu } from "./gpu.mjs";
+import { findPackage, floats, Refusal, serve, unavailable } from "./serve.mjs";
 
-const NAME = "@tensorflow/tfjs-backend-wasm";
+const backend = process.argv[4] ?? "wasm";
+const NAME = `@tensorflow/tfjs-backend-${backend}`;
 const { folder } = findPackage(NAME);
 findPackage("@tensorflow/tfjs");
+const gpu = backend === "webgpu" ? openGpu() : undefined;
 const load = createRequire(join(folder, "package.json"));
 // It warns about itself on standard output.
 console.log = console.warn = console.error;
 const tf = load("@tensorflow/tfjs");
-const wasm = load(NAME);
-wasm.setWasmPaths(`${join(folder, "wasm-out")}/`);
-wasm.setThreadsCount(Number(process.argv[3] ?? 1));
-if (!(await tf.setBackend("wasm"))) unavailable("its wasm backend does not start");
+const loaded = load(NAME);
+if (!gpu) {
+  loaded.setWasmPaths(`${join(folder, "wasm-out")}/`);
+  loaded.setThreadsCount(Number(process.argv[3] ?? 1));
+}
+if (!(await tf.setBackend(backend))) unavailable(`its ${backend} backend does not start`);
 
 const ACTIVATIONS = {
   none: (x) => x,
@@ -29,12 +34,34 @@ const OPERATIONS = {
       const product = tf.matMul(a, b, false, transposeB === 1);
       return ACTIVATIONS[activation](bias ? tf.add(product, bias) : product);
     },
+  conv2d: ({ padding, stride, groups }) => {
+    if (groups > 1) throw new Refusal("it has no grouped convolutions");
+    return (x, w) => tf.conv2d(x, w, stride, padding);
+  },
 };
+
+/** Its layouts, from ours: where each of its axes comes from. */
+const LAYOUTS = {
+  conv2d: {
+    inputs: [
+      [0, 2, 3, 1],
+      [2, 3, 1, 0],
+    ],
+    output: [0, 2, 3, 1],
+  },
+};
+const turned = (values, shape, axes) => {
+  const tensor = tf.tensor(values, shape);
+  return axes ? tf.tidy(() => tf.transpose(tensor, axes)) : tensor;
+};
+const inverse = (axes) => axes.map((_, i) => axes.indexOf(i));
 
 const prepare = ({ case: { operation, ...parameters }, inputs, cotangent }) => {
   if (!OPERATIONS[operation]) return { unavailable: `it has no ${operation}` };
   const form = OPERATIONS[operation](parameters);
-  const [dy, ...arrays] = [cotangent, ...inputs].map((tensor) => tf.tensor(floats(tensor), tensor.shape));
+  const layout = LAYOUTS[operation];
+  const arrays = inputs.map((tensor, i) => turned(floats(tensor), tensor.shape, layout?.inputs[i]));
+  const dy = turned(floats(cotangent), cotangent.shape, layout?.output);
   const wanted = inputs.flatMap(({ gradient }, i) => (gradient ? [i] : []));
   const both = () => {
     let result;
@@ -44,15 +71,21 @@ const prepare = ({ case: { operation, ...parameters }, inputs, cotangent }) => {
     })(arrays, dy);
     return [result, ...wanted.map((i) => gradients[i])];
   };
+  const layouts = [layout?.output, ...wanted.map((i) => layout?.inputs[i])];
   return {
     step: (pass) => tf.tidy(() => (pass === "forward" ? [form(...arrays)] : both())),
-    // On this backend a kernel has run when its call returns.
     finish: async (results) => {
+      // With wasm a kernel has run when its call returns.
+      if (gpu) {
+        tf.backend().endComputePassEncoder();
+        tf.backend().submitQueue();
+        await tf.backend().device.queue.onSubmittedWorkDone();
+      }
       for (const tensor of results) tensor.dispose();
     },
-    values: (results) => Promise.all(results.map((tensor) => tensor.data())),
+    values: (results) => Promise.all(results.map((tensor, i) => (layouts[i] ? tf.transpose(tensor, inverse(layouts[i])) : tensor).data())),
     dispose: () => tf.dispose([dy, ...arrays]),
   };
 };
 
-await serve(`TensorFlow.js ${tf.version_core}, wasm, ${wasm.getThreadsCount()} threads`, prepare);
+await serve(`TensorFlow.js ${tf.version_core}, ${gpu ? backend : `${backend}, ${loaded.getThreadsCount()} threads`}`, prepare, gpu);

@@ -3,7 +3,8 @@
 
 // c[p] = f(z[p]), z[p] = Σ_q a[p, q] · b[p, q] + bias for a batch p of matrices, with strides for everything that is read: transposes, repeated and
 // summed batch axes cost no copies.
-//   tile      one workgroup computes 64 × 64 elements of one c[p], one thread 4 × 4 of them, 16 apart; k goes by in steps of 16
+//   tile      one workgroup of SIDE × SIDE threads computes 4·SIDE × 4·SIDE elements of one c[p], one thread 4 × 4 of them, SIDE apart; k goes by in
+//             steps of 16
 //   element   one thread computes one element: for matrices too slim for tiles
 //   combine   one thread adds up one element over the splits
 // The work along q and k can be split over workgroups: then c holds [splits, batches, m, n] and `combine` follows.
@@ -12,6 +13,8 @@
 override ACTIVATION: u32 = 0u;
 override A_ALONG_K: u32 = 0u;
 override B_ALONG_K: u32 = 0u;
+// 8 or 16.
+override SIDE: u32 = 16u;
 
 struct Params {
   m: u32,
@@ -45,44 +48,62 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> z: array<f32>;
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
-// Offsets into a and b of batch `number`, whose axes begin at `first`.
+// Offsets into a and b of batch `number`, whose axes begin at `first`. Divisions are dear: none for the outermost axis.
 fn offsets(number: u32, first: u32, count: u32) -> vec2u {
   var rest = number;
   var result = vec2u(0u);
   for (var i = count; i > 0u; i--) {
     let axis = first + i - 1u;
-    let size = params.sizes[axis / 4u][axis % 4u];
-    let step = rest % size;
-    rest = rest / size;
+    var step = rest;
+    if (i > 1u) {
+      let size = params.sizes[axis / 4u][axis % 4u];
+      rest = rest / size;
+      step -= rest * size;
+    }
     result += step * vec2u(params.a_strides[axis / 4u][axis % 4u], params.b_strides[axis / 4u][axis % 4u]);
   }
   return result;
 }
 
-// [step of k][16 quadruples: rows or columns 16 apart]; the seventeenth keeps writes along k on different banks.
+// [step of k][SIDE quadruples: rows or columns SIDE apart]; one more keeps writes along k on different banks.
 var<workgroup> a_tile: array<vec4f, 272>;
 var<workgroup> b_tile: array<vec4f, 272>;
 
-@compute @workgroup_size(256)
+// Rows of a from `row` on, or columns of b, SIDE apart, as far as there are any.
+fn quad_of_a(at: u32, row: u32) -> vec4f {
+  var quad = vec4f(0.0);
+  let apart = SIDE * params.a_row;
+  if (row < params.m) { quad.x = a[at]; }
+  if (row + SIDE < params.m) { quad.y = a[at + apart]; }
+  if (row + 2u * SIDE < params.m) { quad.z = a[at + 2u * apart]; }
+  if (row + 3u * SIDE < params.m) { quad.w = a[at + 3u * apart]; }
+  return quad;
+}
+fn quad_of_b(at: u32, column: u32) -> vec4f {
+  var quad = vec4f(0.0);
+  let apart = SIDE * params.b_column;
+  if (column < params.n) { quad.x = b[at]; }
+  if (column + SIDE < params.n) { quad.y = b[at + apart]; }
+  if (column + 2u * SIDE < params.n) { quad.z = b[at + 2u * apart]; }
+  if (column + 3u * SIDE < params.n) { quad.w = b[at + 3u * apart]; }
+  return quad;
+}
+
+@compute @workgroup_size(SIDE, SIDE)
 fn tile(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row_tiles = (params.m + 63u) / 64u;
-  let column_tiles = (params.n + 63u) / 64u;
+  let row_tiles = (params.m + 4u * SIDE - 1u) / (4u * SIDE);
+  let column_tiles = (params.n + 4u * SIDE - 1u) / (4u * SIDE);
   var number = linear_workgroup(group, groups);
-  let first_column = number % column_tiles * 64u;
+  let first_column = number % column_tiles * 4u * SIDE;
   number = number / column_tiles;
-  let first_row = number % row_tiles * 64u;
+  let first_row = number % row_tiles * 4u * SIDE;
   number = number / row_tiles;
   let p = number % params.batches;
   let split = number / params.batches;
   if (split >= params.splits) { return; }
   let base = offsets(p, 0u, params.kept);
-  let low = lane % 16u;
-  let high = lane / 16u;
-  // What this thread loads: neighbouring lanes go along memory.
-  let a_step = select(high, low, A_ALONG_K == 1u);
-  let a_quad = select(low, high, A_ALONG_K == 1u);
-  let b_step = select(high, low, B_ALONG_K == 1u);
-  let b_quad = select(low, high, B_ALONG_K == 1u);
+  let low = lane % SIDE;
+  let high = lane / SIDE;
   var sum0 = vec4f(0.0);
   var sum1 = vec4f(0.0);
   var sum2 = vec4f(0.0);
@@ -91,30 +112,29 @@ fn tile(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var step = split * params.split_steps; step < end; step++) {
     let at = base + offsets(step / params.k_steps, 8u, params.summed);
     let first_k = step % params.k_steps * 16u;
-    var a_part = vec4f(0.0);
-    var b_part = vec4f(0.0);
-    if (first_k + a_step < params.k) {
-      let row = first_row + a_quad;
-      let from_a = at.x + (first_k + a_step) * params.a_k + row * params.a_row;
-      if (row < params.m) { a_part.x = a[from_a]; }
-      if (row + 16u < params.m) { a_part.y = a[from_a + 16u * params.a_row]; }
-      if (row + 32u < params.m) { a_part.z = a[from_a + 32u * params.a_row]; }
-      if (row + 48u < params.m) { a_part.w = a[from_a + 48u * params.a_row]; }
+    // Neighbouring lanes go along memory.
+    for (var i = lane; i < 16u * SIDE; i += SIDE * SIDE) {
+      let a_step = select(i / SIDE, i % 16u, A_ALONG_K == 1u);
+      let a_quad = select(i % SIDE, i / 16u, A_ALONG_K == 1u);
+      let b_step = select(i / SIDE, i % 16u, B_ALONG_K == 1u);
+      let b_quad = select(i % SIDE, i / 16u, B_ALONG_K == 1u);
+      var a_part = vec4f(0.0);
+      var b_part = vec4f(0.0);
+      if (first_k + a_step < params.k) {
+        let row = first_row + a_quad;
+        a_part = quad_of_a(at.x + (first_k + a_step) * params.a_k + row * params.a_row, row);
+      }
+      if (first_k + b_step < params.k) {
+        let column = first_column + b_quad;
+        b_part = quad_of_b(at.y + (first_k + b_step) * params.b_k + column * params.b_column, column);
+      }
+      a_tile[a_step * (SIDE + 1u) + a_quad] = a_part;
+      b_tile[b_step * (SIDE + 1u) + b_quad] = b_part;
     }
-    if (first_k + b_step < params.k) {
-      let column = first_column + b_quad;
-      let from_b = at.y + (first_k + b_step) * params.b_k + column * params.b_column;
-      if (column < params.n) { b_part.x = b[from_b]; }
-      if (column + 16u < params.n) { b_part.y = b[from_b + 16u * params.b_column]; }
-      if (column + 32u < params.n) { b_part.z = b[from_b + 32u * params.b_column]; }
-      if (column + 48u < params.n) { b_part.w = b[from_b + 48u * params.b_column]; }
-    }
-    a_tile[a_step * 17u + a_quad] = a_part;
-    b_tile[b_step * 17u + b_quad] = b_part;
     workgroupBarrier();
     for (var i = 0u; i < 16u; i++) {
-      let rows = a_tile[i * 17u + high];
-      let columns = b_tile[i * 17u + low];
+      let rows = a_tile[i * (SIDE + 1u) + high];
+      let columns = b_tile[i * (SIDE + 1u) + low];
       sum0 += rows.x * columns;
       sum1 += rows.y * columns;
       sum2 += rows.z * columns;
@@ -126,17 +146,17 @@ fn tile(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let row = first_row + high;
   let column = first_column + low;
   put_row(first, row, column, sum0);
-  put_row(first, row + 16u, column, sum1);
-  put_row(first, row + 32u, column, sum2);
-  put_row(first, row + 48u, column, sum3);
+  put_row(first, row + SIDE, column, sum1);
+  put_row(first, row + 2u * SIDE, column, sum2);
+  put_row(first, row + 3u * SIDE, column, sum3);
 }
 
 fn put_row(first: u32, row: u32, column: u32, values: vec4f) {
   if (row >= params.m) { return; }
   put(first, row, column, values.x);
-  put(first, row, column + 16u, values.y);
-  put(first, row, column + 32u, values.z);
-  put(first, row, column + 48u, values.w);
+  put(first, row, column + SIDE, values.y);
+  put(first, row, column + 2u * SIDE, values.z);
+  put(first, row, column + 3u * SIDE, values.w);
 }
 
 fn put(first: u32, row: u32, column: u32, sum: f32) {
@@ -152,19 +172,24 @@ fn finish(at: u32, column: u32, sum: f32) {
 
 @compute @workgroup_size(256)
 fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = linear_workgroup(group, groups) * 256u + lane;
   let size = params.m * params.n;
-  if (i >= params.splits * params.batches * size) { return; }
-  let row = i % size / params.n;
-  let column = i % params.n;
-  let split = i / size / params.batches;
-  let base = offsets(i / size % params.batches, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
+  let per_split = (params.batches * size + 255u) / 256u;
+  // A workgroup has one split, so that all its threads take the same steps.
+  let number = linear_workgroup(group, groups);
+  let split = number / per_split;
+  let i = (number - split * per_split) * 256u + lane;
+  if (split >= params.splits || i >= params.batches * size) { return; }
+  let matrix = i / size;
+  let row = (i - matrix * size) / params.n;
+  let column = i - matrix * size - row * params.n;
+  let base = offsets(matrix, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
   var total = 0.0;
-  let end = min(params.steps, (split + 1u) * params.split_steps);
-  for (var step = split * params.split_steps; step < end; step++) {
-    var at = base + offsets(step / params.k_steps, 8u, params.summed);
-    let first_k = step % params.k_steps * 16u;
-    at += first_k * vec2u(params.a_k, params.b_k);
+  var step = split * params.split_steps;
+  let end = min(params.steps, step + params.split_steps);
+  var q = step / params.k_steps;
+  var first_k = (step - q * params.k_steps) * 16u;
+  for (; step < end; step++) {
+    var at = base + offsets(q, 8u, params.summed) + first_k * vec2u(params.a_k, params.b_k);
     // Sixteen terms are summed on their own: long sums lose fewer digits.
     var part = 0.0;
     for (var k = min(16u, params.k - first_k); k > 0u; k--) {
@@ -172,8 +197,13 @@ fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       at += vec2u(params.a_k, params.b_k);
     }
     total += part;
+    first_k += 16u;
+    if (first_k >= params.k) {
+      first_k = 0u;
+      q++;
+    }
   }
-  finish(i, column, total);
+  finish(split * params.batches * size + i, column, total);
 }
 
 @compute @workgroup_size(256)

@@ -8,7 +8,7 @@ import { recording } from "../../bench/harness/ours.ts";
 import { measurePeaks } from "../../bench/harness/probe.ts";
 import { type Opened, race } from "../../bench/harness/race.ts";
 import { headline, lineOf, textOf } from "../../bench/harness/report.ts";
-import { packageFolder, RIVALS, Rival } from "../../bench/harness/rival.ts";
+import { packageFolder, RIVALS, Rival, type RivalProgram } from "../../bench/harness/rival.ts";
 import { benches } from "../../bench/index.ts";
 import { openReference } from "../backends/reference/index.ts";
 import type { Device } from "../device.ts";
@@ -90,10 +90,15 @@ interface Rivals {
   readonly absent: Readonly<Record<string, string>>;
 }
 
-const startRivals = async (flags: Flags): Promise<Rivals> => {
+/** Who races this device: those that use what it is; beside a software GPU, those whose work on it can be counted. */
+const opposes = ({ on }: RivalProgram, { kind, info: { software } }: Device): boolean =>
+  kind === "webgpu" ? on === "gpu" || (on === "any" && !software) : on !== "gpu";
+
+const startRivals = async (flags: Flags, devices: readonly Device[]): Promise<Rivals> => {
   const running: Rival[] = [];
   const absent: Record<string, string> = {};
   for (const program of chosenRivals(flags.text("rivals"))) {
+    if (!devices.some((device) => opposes(program, device))) continue;
     try {
       running.push(await Rival.start(program, flags.number("threads") ?? availableParallelism()));
     } catch (error) {
@@ -101,17 +106,6 @@ const startRivals = async (flags: Flags): Promise<Rivals> => {
     }
   }
   return { running, absent };
-};
-
-/** Who races this device: nobody a software GPU, and a GPU only those that can use one. */
-const opponents = ({ running, absent }: Rivals, { kind, info }: Device): Rivals => {
-  if (kind !== "webgpu") return { running, absent };
-  if (info.software) return { running: [], absent: {} };
-  const out = running.filter(({ program }) => program.on === "cpu");
-  return {
-    running: running.filter((rival) => !out.includes(rival)),
-    absent: { ...absent, ...Object.fromEntries(out.map(({ name }) => [name, "it computes on the CPU, and this device is a GPU"])) },
-  };
 };
 
 const suits = ({ cost, only }: BenchCase, { kind, info: { software } }: Device): boolean => {
@@ -140,16 +134,21 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
   // A software GPU has no limits of its own.
   const peaks = software ? undefined : await measurePeaks(device);
   if (!json) say(`\n${headline(device, peaks)}\n`);
-  const { running, absent } = opponents(rivals, device);
+  const raced = (name: string): boolean => RIVALS.some((program) => program.name === name && opposes(program, device));
   const context = {
     kind: device.kind,
     open,
-    rivals: running,
-    absent,
+    rivals: rivals.running.filter(({ name }) => raced(name)),
+    absent: Object.fromEntries(Object.entries(rivals.absent).filter(([name]) => raced(name))),
     ...(device.kind === "native" && threads > 1 && { openAlone }),
     ...(device.kind !== "reference" && { reference }),
   };
-  const options = { rounds: flags.number("rounds") ?? ROUNDS, sampleMs: software ? 0 : SAMPLE_MS, pauseMs: software ? 0 : PAUSE_MS };
+  const options = {
+    rounds: flags.number("rounds") ?? ROUNDS,
+    sampleMs: software ? 0 : SAMPLE_MS,
+    pauseMs: software ? 0 : PAUSE_MS,
+    timeRivals: !software,
+  };
   let [ran, refused] = [0, 0];
   for (const entry of cases.filter((one) => suits(one, device))) {
     for (const outcome of await race(entry, context, options)) {
@@ -188,7 +187,7 @@ export const benchCommand = async (args: readonly string[]): Promise<number> => 
     return 0;
   }
   const { devices, rejected } = await openDevices(flags);
-  const rivals = await startRivals(flags);
+  const rivals = await startRivals(flags, devices);
   try {
     if (!flags.has("json")) {
       for (const reason of rejected) say(`not ${reason}`);

@@ -2,7 +2,7 @@ import { elements, type Op, type Shape } from "../../op.ts";
 import { type Case, defineCase, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
 import { ACTIVATIONS } from "../elementwise/reference.ts";
 import { biasBackward, matmul, matmulWith, ops, PLAIN } from "./op.ts";
-import { BIAS_CHUNKS, BIAS_ROWS, K_STEP, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
+import { BIAS_CHUNKS, BIAS_ROWS, K_STEP, SMALL_TILE, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
 import { type MatmulAttrs, matmulSizes } from "./reference.ts";
 
 interface Variant {
@@ -79,7 +79,14 @@ const edges = [
     square("edge", size, 20, 40),
     square("edge", 40, 20, size, { transposeB: true }),
   ]),
-  ...[TILE - 1, TILE, TILE + 1].map((size) => square("edge", size, 17, size)),
+  ...[TILE_LEAST - 1, TILE_LEAST, TILE_LEAST + 1].map((size) => square("edge", size, 19, size, { transposeA: true })),
+  ...[SMALL_TILE - 1, SMALL_TILE, SMALL_TILE + 1].flatMap((size) => [
+    square("edge", size, 33, size),
+    ...transposes.map((variant) => square("edge", size, 18, 70, variant)),
+    ...transposes.map((variant) => square("edge", 70, 21, size, { bias: true, ...variant })),
+  ]),
+  ...[TILE - 1, TILE, TILE + 1, TILE + SMALL_TILE, TILE + SMALL_TILE + 1].map((size) => square("edge", size, 17, size)),
+  square("edge", 2 * TILE, 17, TILE + SMALL_TILE, { transposeA: true }),
   ...[K_STEP - 1, K_STEP, K_STEP + 1, 2 * K_STEP].map((k) => square("edge", 20, k, 21)),
   ...[1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 49, 65].map((n) => square("columns", 6, 5, n, { bias: true })),
   ...[1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25].map((m) => square("rows", m, 6, 19, { transposeB: true })),

@@ -7,7 +7,9 @@ const THREADS = 256;
 /** Side of a workgroup's tile of the result, and steps of k held in workgroup memory. */
 export const TILE = 64;
 export const K_STEP = 16;
-/** Results with fewer rows or columns are computed one element a thread: a tile would be mostly empty. */
+/** Of results that larger tiles would cover with a third more to spare. */
+export const SMALL_TILE = 32;
+/** Results with fewer rows or columns, or not more of both, are computed one element a thread: a tile would be mostly empty. */
 export const TILE_LEAST = 16;
 /** Workgroups that keep a GPU busy: with fewer, long sums are split. */
 export const BUSY_GROUPS = 128;
@@ -62,8 +64,10 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const size = batches * m * n;
   const kSteps = Math.ceil(k / K_STEP);
   const steps = kSteps * elements(summed.sizes);
-  const slim = m < TILE_LEAST || n < TILE_LEAST;
-  const groups = slim ? Math.ceil(size / THREADS) : Math.ceil(m / TILE) * Math.ceil(n / TILE) * batches;
+  const slim = Math.min(m, n) < TILE_LEAST || Math.max(m, n) <= TILE_LEAST;
+  const tiles = (side: number): number => Math.ceil(m / side) * Math.ceil(n / side);
+  const tile = 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2 ? SMALL_TILE : TILE;
+  const groups = slim ? Math.ceil(size / THREADS) : tiles(tile) * batches;
   const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.floor(steps / SPLIT_STEPS)));
   const splitSteps = Math.ceil(steps / wanted);
   const splits = steps === 0 ? 1 : Math.ceil(steps / splitSteps);
@@ -74,7 +78,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const pass = (entry: string, last: boolean, bind: Pass["bind"], workgroups: number): Pass => ({
     shader: shaders.product,
     entry,
-    constants: { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, ACTIVATION: last ? code(activation) : 0 },
+    constants: { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, SIDE: tile / 4, ACTIVATION: last ? code(activation) : 0 },
     params: {
       m,
       n,
@@ -110,7 +114,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
             pass("combine", true, { c: output(0), parts: scratch(1) }, Math.ceil(size / THREADS)),
           ],
         };
-  return slim ? main("element", Math.ceil((size * splits) / THREADS)) : main("tile", groups * splits);
+  return main(slim ? "element" : "tile", groups * splits);
 };
 
 export const biasBackward = ({ inputs: [g], outputs: [sums], attrs: { activation } }: Call<BiasAttrs>, limits: Limits): Plan => {

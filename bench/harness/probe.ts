@@ -1,5 +1,4 @@
 /** What a device can do at most, measured on the device itself: multiply-adds, and bytes copied. */
-import { setTimeout } from "node:timers/promises";
 import { apply } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
 import { type Attrs, defineOp, elements, input, type Op, output } from "../../src/op.ts";
@@ -57,17 +56,14 @@ const copyProbe: Op<Attrs> = defineOp({
 
 interface Samples {
   readonly count: number;
-  /** How long one lasts at the least, so that neither launching nor the clock counts. */
   readonly ms: number;
-  /** Between tenths of them. */
-  readonly pauseMs: number;
 }
 
-/** On a CPU so short that some are left alone by other programs, and over so long that whoever takes a core for a second does not meet all. */
-const SAMPLES: Readonly<Record<"gpu" | "cpu", Samples>> = { gpu: { count: 7, ms: 40, pauseMs: 0 }, cpu: { count: 60, ms: 4, pauseMs: 200 } };
+/** Samples, and how long one lasts at the least, so that neither launching nor the clock counts; on a CPU so short that some are left alone by other programs. */
+const SAMPLES: Readonly<Record<"gpu" | "cpu", Samples>> = { gpu: { count: 7, ms: 40 }, cpu: { count: 60, ms: 4 } };
 
 /** Work per millisecond of the best of some samples: a peak is what was reached, not what is usual. */
-const best = async (run: (amount: number) => Promise<number>, unit: number, { count, ms, pauseMs }: Samples): Promise<number> => {
+const best = async (run: (amount: number) => Promise<number>, unit: number, { count, ms }: Samples): Promise<number> => {
   let amount = 1;
   let took = await run(amount);
   while (took < ms) {
@@ -76,11 +72,14 @@ const best = async (run: (amount: number) => Promise<number>, unit: number, { co
   }
   let rate = (unit * amount) / took;
   for (let i = 1; i < count; i++) {
-    if (pauseMs > 0 && i % Math.ceil(count / 10) === 0) await setTimeout(pauseMs);
     rate = Math.max(rate, (unit * amount) / (await run(amount)));
   }
   return rate;
 };
+
+/** The higher of each, for whoever measures again: other programs, and clocks that are still rising, make a peak low for seconds. */
+export const higher = (a: Peaks | undefined, b: Peaks | undefined): Peaks | undefined =>
+  a && b ? { ...a, fma: Math.max(a.fma, b.fma), copy: Math.max(a.copy, b.copy) } : (a ?? b);
 
 /** @returns undefined on the reference device */
 export const measurePeaks = async (device: Device): Promise<Peaks | undefined> => {

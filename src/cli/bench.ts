@@ -5,7 +5,7 @@ import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import type { Bench, BenchCase } from "../../bench/harness/bench.ts";
 import { recording } from "../../bench/harness/ours.ts";
-import { measurePeaks } from "../../bench/harness/probe.ts";
+import { higher, measurePeaks, type Peaks } from "../../bench/harness/probe.ts";
 import { type Opened, race } from "../../bench/harness/race.ts";
 import { headline, lineOf, textOf } from "../../bench/harness/report.ts";
 import { packageFolder, RIVALS, Rival, type RivalProgram } from "../../bench/harness/rival.ts";
@@ -132,7 +132,8 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
   await using reference = deviceOf(openReference());
   const software = device.info.software && device.kind === "webgpu";
   // A software GPU has no limits of its own.
-  const peaks = software ? undefined : await measurePeaks(device);
+  const measure = (): Promise<Peaks | undefined> => (software ? Promise.resolve(undefined) : measurePeaks(device));
+  let peaks = await measure();
   if (!json) say(`\n${headline(device, peaks)}\n`);
   const raced = (name: string): boolean => RIVALS.some((program) => program.name === name && opposes(program, device));
   const context = {
@@ -151,7 +152,9 @@ const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: 
   };
   let [ran, refused] = [0, 0];
   for (const entry of cases.filter((one) => suits(one, device))) {
-    for (const outcome of await race(entry, context, options)) {
+    const outcomes = await race(entry, context, options);
+    peaks = higher(peaks, await measure());
+    for (const outcome of outcomes) {
       const line = lineOf(outcome, device, peaks);
       ran++;
       if ("refused" in line) refused++;

@@ -15,14 +15,20 @@
 namespace birkhoff::BIRKHOFF_ISA::patches {
 namespace {
 
-// Bytes of patches that a work item keeps, in the second-level cache.
+// Bytes of patches that a work item keeps in the second-level cache, if a row of results has no more.
 constexpr int64_t patchBytes = 1 << 17;
 // Bands are made smaller until each thread has so many.
 constexpr int64_t itemsPerThread = 4;
 // With more channels the direct sums lose less than the patches cost, and with fewer features each patch is used too
 // seldom.
 constexpr int64_t fewChannels = 4, leastFeatures = 8;
-inline bool suits(const Geometry& g) { return g.channels <= fewChannels && g.features >= leastFeatures; }
+// A band is a row of results at least: floats of its patches and of the rows that they are copied from, at most.
+constexpr int64_t mostFloats = 1 << 18;
+inline bool suits(const Geometry& g) {
+  const int64_t patches = g.channels * volume(g.kernel) * g.out[2];
+  const int64_t rows = g.kernel[0] * ((g.kernel[1] - 1) * g.dilation[1] + 1) * (g.size[2] + g.start[2]);
+  return g.channels <= fewChannels && g.features >= leastFeatures && patches + rows <= mostFloats;
+}
 
 inline constexpr int rowsAtOnce = static_cast<int>(maxTile(2));
 
@@ -176,7 +182,8 @@ class Patches {
   int64_t pitch(int64_t rows) const { return ceilDivide(rows * s.out[2] + lanes, lanes) * lanes + lanes; }
   // Rows of a band of which there are `wanted` at least.
   int64_t height(int64_t wanted) const {
-    const int64_t most = patchBytes / 4 / std::max<int64_t>(1, terms() * s.out[2]);
+    const int64_t each = terms() * s.out[2] + s.kernel[0] * s.stride[1] * columns_.width();
+    const int64_t most = patchBytes / 4 / std::max<int64_t>(1, each);
     return std::max<int64_t>(1, std::min(most, s.out[1] / std::max<int64_t>(1, wanted)));
   }
   int64_t floats(int64_t rows) const { return terms() * pitch(rows) + s.kernel[0] * reach(rows) * columns_.width(); }

@@ -276,7 +276,7 @@ class Sweeper {
     const int64_t columns = band.columnEnd - band.column, rows = band.rowEnd - band.row;
     const int64_t plane = band.planes->first + band.plane * s.planes.spacing;
     float* first = s.to + (image * s.groups * s.results + block.channel) * area + plane * s.result[1] * s.result[2];
-    const bool whole = columns == s.result[2] && s.rows.spacing == 1;
+    const bool whole = columns == s.result[2] && s.rows.spacing == 1 && s.columns.spacing == 1;
     for (int64_t v = 0; v < block.vectors; v++) {
       const int64_t channels = std::min<int64_t>(lanes, block.channels - v * lanes);
       if (channels <= 0) break;

@@ -62,6 +62,9 @@ const bands = [
     padding: [3, 3, 3, 3],
   }),
   sized("few: rows larger than a band", { batch: 1, channels: 4, features: 8, size: [4, 1400], kernel: [3, 3], padding: PADDED }),
+  // One below and one above what a row of patches may take.
+  ...[52_427, 52_432].map((columns) => sized(`few: a row of ${columns}`, { batch: 1, channels: 1, features: 8, size: [columns], kernel: [4] })),
+  sized("few: rows far apart", { batch: 1, channels: 1, features: 8, size: [300, 130], kernel: [3, 1], dilation: [130, 1], stride: [1, 32] }),
   ...[0, 1, 15, 16, 17, 33].map((batch) =>
     sized(`few: batch of ${batch}`, { batch, channels: 1, features: 9, size: [4, 5], kernel: [3, 3], padding: PADDED, bias: true }),
   ),

@@ -124,6 +124,15 @@ const transposed: readonly (readonly [string, Sizes])[] = [
     { result: "x", channels: 4, features: 3, size: [5, 6, 7], kernel: [3, 2, 3], stride: [2, 2, 2], padding: [1, 0, 1, 1, 0, 0], bias: true },
   ],
   ["transposed, empty batch", { result: "x", batch: 0, channels: 4, features: 3, size: [5, 6], kernel: [3, 2], bias: true }],
+  // Rows next to each other, columns apart, and only one of these.
+  ...[1, 2, 5, 8].map((channels): readonly [string, Sizes] => [
+    `transposed, one column of stride 2, ${channels} channels`,
+    { result: "x", batch: 20, channels, features: 6, size: [5, 1], kernel: [2, 1], stride: [1, 2], bias: true },
+  ]),
+  [
+    "image of one column, stride 3",
+    { batch: 17, channels: 5, features: 12, size: [7, 1], kernel: [3, 2], stride: [1, 3], dilation: [1, 2], padding: [1, 3, 1, 0] },
+  ],
   ["weight gradient as an op", { result: "w", channels: 4, features: 5, size: [6, 7], kernel: [3, 2], stride: [1, 2], padding: [1, 0, 1, 1] }],
   ["weight gradient as an op, depthwise, 3d", { result: "w", channels: 3, features: 3, size: [3, 4, 5], kernel: [2, 3, 1], groups: 3 }],
 ];

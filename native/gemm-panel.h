@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "products.h"
 #include "simd.h"
 #include "transpose.h"
 
@@ -33,25 +34,8 @@ BIRKHOFF_INLINE void microKernel(int64_t k, const float* a, int64_t aRow, int64_
   const auto get = [&](const float* p, int v) {
     return edge && v == vectors - 1 ? loadPartial(p + v * lanes, tail) : load(p + v * lanes);
   };
-  vf sums[rows][vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) sums[r][v] = vf{};
-  }
-  for (int64_t l = 0; l < k; l++) {
-    vf column[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) column[v] = get(b, v);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
-      const vf row = broadcast(a[r * aRow]);
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) sums[r][v] = fma(row, column[v], sums[r][v]);
-    }
-    a += aStep;
-    b += bStep;
-  }
+  vf sums[rows][vectors] = {};
+  addProducts<edge>(sums, k, a, aRow, aStep, b, bStep, tail);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4

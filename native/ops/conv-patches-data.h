@@ -54,7 +54,7 @@ class Data {
 
   int64_t height() const {
     const int64_t images = std::max<int64_t>(1, s.batch * s.groups * s.size[0]);
-    const int64_t wanted = context_.threads() > 1 ? ceilDivide(itemsPerThread * context_.threads(), images) : 1;
+    const int64_t wanted = ceilDivide(itemsToShare(context_), images);
     const int64_t taps = s.channels * s.kernel[1] * s.kernel[2];
     const int64_t most = patchBytes / 4 * s.stride[1] / std::max<int64_t>(1, taps * s.out[2]);
     return std::clamp<int64_t>(std::min(most, s.size[1] / wanted), 1, std::max<int64_t>(1, s.size[1]));

@@ -33,9 +33,8 @@ class Weights {
 
   void run(const float* dy, const float* x, float* dw) const {
     const int64_t rows = patches_.floats(high_), area = rows + high_ * s.out[2] * maxVectors * lanes;
-    const int64_t wanted = context_.threads() > 1 ? itemsPerThread * context_.threads() : 1;
     const int64_t blocks = static_cast<int64_t>(blocks_.size());
-    const int64_t shares = std::clamp<int64_t>(ceilDivide(wanted, splits_ * s.groups), 1, blocks);
+    const int64_t shares = std::clamp<int64_t>(ceilDivide(itemsToShare(context_), splits_ * s.groups), 1, blocks);
     float* sums = context_.scratch(splits_ * s.groups * perGroup());
     float* areas = context_.scratch(context_.threads() * area);
     context_.parallel(splits_ * s.groups * shares, 1, [&](int64_t begin, int64_t end, int64_t thread) {

@@ -11,14 +11,13 @@
 #include "conv-plan.h"
 #include "conv-tile.h"
 #include "kernel.h"
+#include "products.h"
 
 namespace birkhoff::BIRKHOFF_ISA::patches {
 namespace {
 
 // Bytes of patches that a work item keeps in the second-level cache, if a row of results has no more.
 constexpr int64_t patchBytes = 1 << 17;
-// Bands are made smaller until each thread has so many.
-constexpr int64_t itemsPerThread = 4;
 // With more channels the direct sums lose less than the patches cost, and with fewer features each patch is used too
 // seldom.
 constexpr int64_t fewChannels = 4, leastFeatures = 8;
@@ -37,7 +36,7 @@ inline constexpr int rowsAtOnce = static_cast<int>(maxTile(2));
 template <int P, int V>
 void multiply(const float* w, int64_t terms, const float* x, int64_t xPitch, const float* bias, float* y,
               int64_t yPitch, int64_t tail) {
-  const auto pass = [&](auto whole) {
+  const auto pass = [&]<bool edge>(std::bool_constant<edge>) {
     vf sums[P][V];
 #pragma GCC unroll 16
     for (int p = 0; p < P; p++) {
@@ -45,30 +44,17 @@ void multiply(const float* w, int64_t terms, const float* x, int64_t xPitch, con
 #pragma GCC unroll 2
       for (int v = 0; v < V; v++) sums[p][v] = start;
     }
-    for (int64_t k = 0; k < terms; k++) {
-      vf pixels[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; v++)
-        pixels[v] = whole || v + 1 < V ? load(x + v * lanes) : loadPartial(x + v * lanes, tail);
-#pragma GCC unroll 16
-      for (int p = 0; p < P; p++) {
-        const vf weight = broadcast(w[p]);
-#pragma GCC unroll 2
-        for (int v = 0; v < V; v++) sums[p][v] = fma(weight, pixels[v], sums[p][v]);
-      }
-      w += P;
-      x += xPitch;
-    }
+    addProducts<edge>(sums, terms, w, 1, P, x, xPitch, tail);
 #pragma GCC unroll 16
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 2
       for (int v = 0; v < V; v++) {
         float* to = y + p * yPitch + v * lanes;
-        whole || v + 1 < V ? store(to, sums[p][v]) : storePartial(to, tail, sums[p][v]);
+        edge&& v == V - 1 ? storePartial(to, tail, sums[p][v]) : store(to, sums[p][v]);
       }
     }
   };
-  tail == lanes ? pass(std::true_type{}) : pass(std::false_type{});
+  tail == lanes ? pass(std::false_type{}) : pass(std::true_type{});
 }
 
 using Multiply = void (*)(const float* w, int64_t terms, const float* x, int64_t xPitch, const float* bias, float* y,
@@ -84,7 +70,7 @@ Multiply pickMultiply(int64_t rows, std::integer_sequence<int, P...>) {
 struct Tiles {
   int64_t rows, count;
 
-  explicit Tiles(int64_t rows) : rows(rows), count(ceilDivide(rows, rowsAtOnce)) {}
+  explicit Tiles(int64_t rows) : rows(rows), count(tileCount(rows, 2)) {}
 
   int64_t edge(int64_t tile) const { return rows * tile / count; }
 
@@ -132,8 +118,7 @@ struct Columns {
   void read(const float* row, float* to) const {
     std::fill_n(to, width(), 0.0f);
     if (stride == 1) {
-      const int64_t first = std::max<int64_t>(0, -start), end = std::min(size, pitch - start);
-      if (first < end) std::copy(row + first, row + end, to + start + first);
+      std::copy_n(row, size, to + start);
       return;
     }
     for (int64_t phase = 0; phase < stride; phase++) {
@@ -145,13 +130,13 @@ struct Columns {
 
   // The reverse: row = bias + from.
   void write(const float* from, float bias, float* row) const {
-    if (stride == 1 && start >= 0) {
+    if (stride == 1) {
       for (int64_t i = 0; i < size; i++) row[i] = bias + from[start + i];
       return;
     }
     for (int64_t i = 0; i < size; i++) {
       const int64_t at = i + start;
-      row[i] = bias + (at < 0 ? 0 : from[at % stride * pitch + at / stride]);
+      row[i] = bias + from[at % stride * pitch + at / stride];
     }
   }
 };
@@ -239,7 +224,7 @@ class Forward {
   void run(const float* x, const float* w, const float* bias, float* y) const {
     const int64_t terms = patches_.terms(), each = s.features * terms, images = s.batch * s.groups;
     if (images == 0 || volume(s.out) == 0) return;
-    const int64_t wanted = context_.threads() > 1 ? ceilDivide(itemsPerThread * context_.threads(), images) : 1;
+    const int64_t wanted = ceilDivide(itemsToShare(context_), images * s.out[0]);
     const int64_t high = patches_.height(wanted), area = patches_.floats(high);
     const std::vector<Band> bands = bandsOf(s.out[0], s.out[1], high);
     const int64_t perImage = static_cast<int64_t>(bands.size());

@@ -62,6 +62,9 @@ struct Axis {
   std::vector<Phase> phases;
 };
 
+// Into how many work items to cut a call at least: several per thread, so that none waits long for another.
+inline int64_t itemsToShare(const Context& context) { return context.threads() > 1 ? 4 * context.threads() : 1; }
+
 // Rounded up, for any sign of a.
 constexpr int64_t ceilDivide(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 

@@ -14,8 +14,6 @@ constexpr int64_t leastChannels = 16;
 // They do when at most half of the direct multiplications are left, or, from so many channels on, three quarters. More
 // are left of images little larger than some tiles, whose direct sums skip the padding.
 constexpr int64_t manyChannels = 32;
-// Work items per thread, where there are several threads.
-constexpr int64_t itemsPerThread = 4;
 // Results of a row whose tiles are transformed together: their pixels stay in the first-level cache.
 constexpr int64_t stripResults = 32;
 constexpr int64_t stripFloats = points * (stripResults + points) * lanes;

@@ -47,7 +47,7 @@ class WeightGradient {
     const auto items = [&] {
       return splits_ * s.groups * ceilDivide(channelVectors_, vectorsEach) * ceilDivide(blocks, blocksEach);
     };
-    const int64_t wanted = context_.threads() > 1 ? itemsPerThread * context_.threads() : 1;
+    const int64_t wanted = itemsToShare(context_);
     while (items() < wanted && blocksEach > 1) blocksEach /= 2;
     while (items() < wanted && vectorsEach > 1) vectorsEach /= 2;
     const int64_t across = ceilDivide(channelVectors_, vectorsEach), down = ceilDivide(blocks, blocksEach);

@@ -13,6 +13,7 @@
 #include "conv-sweep.h"
 #include "conv-winograd-tiles.h"
 #include "kernel.h"
+#include "products.h"
 
 namespace birkhoff::BIRKHOFF_ISA::winograd {
 namespace {
@@ -24,17 +25,7 @@ constexpr int64_t itemBytes = 1 << 19;
 template <int P, int V>
 void multiply(const float* x, int64_t pitch, const float* w, int64_t terms, float* to) {
   vf sums[P][V] = {};
-  for (int64_t c = 0; c < terms; c++) {
-    vf weights[V];
-#pragma GCC unroll 2
-    for (int v = 0; v < V; v++) weights[v] = load(w + (c * V + v) * lanes);
-#pragma GCC unroll 16
-    for (int p = 0; p < P; p++) {
-      const vf value = broadcast(x[(p / 4) * (4 * pitch) + (p % 4) * pitch + c]);
-#pragma GCC unroll 2
-      for (int v = 0; v < V; v++) sums[p][v] = fma(value, weights[v], sums[p][v]);
-    }
-  }
+  addProducts<false>(sums, terms, x, pitch, 1, w, V * lanes);
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 2
@@ -83,7 +74,7 @@ class Convolver {
     packWeights();
     const int64_t largest = maxTile(maxVectors), bytes = positions * (pitch_ + maxVectors * lanes) * 4;
     const int64_t most = largest * std::max<int64_t>(1, itemBytes / (bytes * largest));
-    const int64_t wanted = context_.threads() > 1 ? itemsPerThread * context_.threads() : 1;
+    const int64_t wanted = itemsToShare(context_);
     const int64_t blocks = static_cast<int64_t>(blocks_.size());
     const int64_t cuts = std::max(ceilDivide(tiles_, most), std::min(ceilDivide(wanted, s.groups), tiles_ / largest));
     const int64_t shares = std::clamp<int64_t>(ceilDivide(wanted, std::max<int64_t>(1, cuts * s.groups)), 1, blocks);

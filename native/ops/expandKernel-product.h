@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "kernel.h"
+#include "products.h"
 #include "simd.h"
 #include "transpose.h"
 
@@ -68,17 +69,7 @@ BIRKHOFF_INLINE void microKernel(int64_t steps, const float* a, const float* b, 
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) sums[r][v] = accumulate ? load(c + r * cRow + v * lanes) : vf{};
   }
-  for (int64_t l = 0; l < steps; l++) {
-    vf column[vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++) column[v] = load(b + l * panelColumns + v * lanes);
-#pragma GCC unroll 12
-    for (int r = 0; r < panelRows; r++) {
-      const vf row = broadcast(a[l * panelRows + r]);
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) sums[r][v] = fma(row, column[v], sums[r][v]);
-    }
-  }
+  addProducts<false>(sums, steps, a, 1, panelRows, b, panelColumns);
 #pragma GCC unroll 12
   for (int r = 0; r < panelRows; r++) {
 #pragma GCC unroll 2

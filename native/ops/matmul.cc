@@ -22,7 +22,7 @@ constexpr int64_t batchOperations = 1 << 20;
 constexpr int64_t batchWork = 1 << 18;
 
 // Whether `count` pieces of one size keep the threads busy for four fifths of the time.
-bool even(int64_t count, int64_t threads) { return 5 * count >= 4 * threads * ((count + threads - 1) / threads); }
+bool even(int64_t count, int64_t threads) { return 5 * count >= 4 * threads * gemm::panels(count, threads); }
 
 // Batch axes of all products, neighbours merged where all three operands allow it, split into those of the result and
 // those summed.

@@ -48,18 +48,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> z: array<f32>;
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
-// Offsets into a and b of batch `number`, whose axes begin at `first`. Divisions are dear: none for the outermost axis.
+// Offsets into a and b of batch `number`, whose axes begin at `first`.
 fn offsets(number: u32, first: u32, count: u32) -> vec2u {
   var rest = number;
   var result = vec2u(0u);
   for (var i = count; i > 0u; i--) {
     let axis = first + i - 1u;
-    var step = rest;
-    if (i > 1u) {
-      let size = params.sizes[axis / 4u][axis % 4u];
-      rest = rest / size;
-      step -= rest * size;
-    }
+    let size = params.sizes[axis / 4u][axis % 4u];
+    let step = rest % size;
+    rest = rest / size;
     result += step * vec2u(params.a_strides[axis / 4u][axis % 4u], params.b_strides[axis / 4u][axis % 4u]);
   }
   return result;
@@ -172,24 +169,19 @@ fn finish(at: u32, column: u32, sum: f32) {
 
 @compute @workgroup_size(256)
 fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = linear_workgroup(group, groups) * 256u + lane;
   let size = params.m * params.n;
-  let per_split = (params.batches * size + 255u) / 256u;
-  // A workgroup has one split, so that all its threads take the same steps.
-  let number = linear_workgroup(group, groups);
-  let split = number / per_split;
-  let i = (number - split * per_split) * 256u + lane;
-  if (split >= params.splits || i >= params.batches * size) { return; }
-  let matrix = i / size;
-  let row = (i - matrix * size) / params.n;
-  let column = i - matrix * size - row * params.n;
-  let base = offsets(matrix, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
+  if (i >= params.splits * params.batches * size) { return; }
+  let row = i % size / params.n;
+  let column = i % params.n;
+  let split = i / size / params.batches;
+  let base = offsets(i / size % params.batches, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
   var total = 0.0;
-  var step = split * params.split_steps;
-  let end = min(params.steps, step + params.split_steps);
-  var q = step / params.k_steps;
-  var first_k = (step - q * params.k_steps) * 16u;
-  for (; step < end; step++) {
-    var at = base + offsets(q, 8u, params.summed) + first_k * vec2u(params.a_k, params.b_k);
+  let end = min(params.steps, (split + 1u) * params.split_steps);
+  for (var step = split * params.split_steps; step < end; step++) {
+    var at = base + offsets(step / params.k_steps, 8u, params.summed);
+    let first_k = step % params.k_steps * 16u;
+    at += first_k * vec2u(params.a_k, params.b_k);
     // Sixteen terms are summed on their own: long sums lose fewer digits.
     var part = 0.0;
     for (var k = min(16u, params.k - first_k); k > 0u; k--) {
@@ -197,13 +189,8 @@ fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       at += vec2u(params.a_k, params.b_k);
     }
     total += part;
-    first_k += 16u;
-    if (first_k >= params.k) {
-      first_k = 0u;
-      q++;
-    }
   }
-  finish(split * params.batches * size + i, column, total);
+  finish(i, column, total);
 }
 
 @compute @workgroup_size(256)

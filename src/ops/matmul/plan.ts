@@ -114,7 +114,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
             pass("combine", true, { c: output(0), parts: scratch(1) }, Math.ceil(size / THREADS)),
           ],
         };
-  return main(slim ? "element" : "tile", groups * splits);
+  return slim ? main("element", Math.ceil((size * splits) / THREADS)) : main("tile", groups * splits);
 };
 
 export const biasBackward = ({ inputs: [g], outputs: [sums], attrs: { activation } }: Call<BiasAttrs>, limits: Limits): Plan => {

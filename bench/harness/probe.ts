@@ -54,16 +54,15 @@ const copyProbe: Op<Attrs> = defineOp({
   gradient,
 });
 
-interface Samples {
-  readonly count: number;
-  readonly ms: number;
-}
-
 /** Samples, and how long one lasts at the least, so that neither launching nor the clock counts; on a CPU so short that some are left alone by other programs. */
-const SAMPLES: Readonly<Record<"gpu" | "cpu", Samples>> = { gpu: { count: 7, ms: 40 }, cpu: { count: 60, ms: 4 } };
+const SAMPLES = { gpu: { count: 7, ms: 40 }, cpu: { count: 60, ms: 4 } } as const;
 
 /** Work per millisecond of the best of some samples: a peak is what was reached, not what is usual. */
-const best = async (run: (amount: number) => Promise<number>, unit: number, { count, ms }: Samples): Promise<number> => {
+const best = async (
+  run: (amount: number) => Promise<number>,
+  unit: number,
+  { count, ms }: { readonly count: number; readonly ms: number },
+): Promise<number> => {
   let amount = 1;
   let took = await run(amount);
   while (took < ms) {
@@ -71,9 +70,7 @@ const best = async (run: (amount: number) => Promise<number>, unit: number, { co
     took = await run(amount);
   }
   let rate = (unit * amount) / took;
-  for (let i = 1; i < count; i++) {
-    rate = Math.max(rate, (unit * amount) / (await run(amount)));
-  }
+  for (let i = 1; i < count; i++) rate = Math.max(rate, (unit * amount) / (await run(amount)));
   return rate;
 };
 

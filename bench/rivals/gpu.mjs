@@ -12,9 +12,10 @@ const wrap = (Type, name, { before, after }) => {
   };
 };
 
-const sizeOf = ({ resource }) => {
+/** Bytes of a binding, none of a uniform buffer. */
+const bytesOf = ({ resource }) => {
   const { buffer = resource, offset = 0, size = buffer.size - offset } = resource;
-  return size ?? 0;
+  return buffer.usage & GPUBufferUsage.UNIFORM ? 0 : size;
 };
 
 /**
@@ -39,13 +40,9 @@ export const openGpu = () => {
   wrap(GPUDevice, "createBuffer", { after: () => counts.newBuffers++ });
   wrap(GPUDevice, "createBindGroup", {
     after: (_, [{ entries }], group) => {
-      const storage = entries
-        .map(({ resource }) => resource)
-        .filter((resource) => ((resource.buffer ?? resource).usage & GPUBufferUsage.UNIFORM) === 0);
-      groups.set(
-        group,
-        storage.reduce((sum, resource) => sum + sizeOf({ resource }), 0),
-      );
+      let bytes = 0;
+      for (const entry of entries) bytes += bytesOf(entry);
+      groups.set(group, bytes);
     },
   });
   wrap(GPUComputePassEncoder, "setBindGroup", {

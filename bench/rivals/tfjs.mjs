@@ -50,18 +50,15 @@ const LAYOUTS = {
     output: [0, 2, 3, 1],
   },
 };
-const turned = (values, shape, axes) => {
-  const tensor = tf.tensor(values, shape);
-  return axes ? tf.tidy(() => tf.transpose(tensor, axes)) : tensor;
-};
+const turned = (tensor, axes) => tf.tidy(() => (axes ? tf.transpose(tensor, axes) : tensor));
 const inverse = (axes) => axes.map((_, i) => axes.indexOf(i));
 
 const prepare = ({ case: { operation, ...parameters }, inputs, cotangent }) => {
   if (!OPERATIONS[operation]) return { unavailable: `it has no ${operation}` };
   const form = OPERATIONS[operation](parameters);
   const layout = LAYOUTS[operation];
-  const arrays = inputs.map((tensor, i) => turned(floats(tensor), tensor.shape, layout?.inputs[i]));
-  const dy = turned(floats(cotangent), cotangent.shape, layout?.output);
+  const arrays = inputs.map((input, i) => turned(tf.tensor(floats(input), input.shape), layout?.inputs[i]));
+  const dy = turned(tf.tensor(floats(cotangent), cotangent.shape), layout?.output);
   const wanted = inputs.flatMap(({ gradient }, i) => (gradient ? [i] : []));
   const both = () => {
     let result;
@@ -83,7 +80,7 @@ const prepare = ({ case: { operation, ...parameters }, inputs, cotangent }) => {
       }
       for (const tensor of results) tensor.dispose();
     },
-    values: (results) => Promise.all(results.map((tensor, i) => (layouts[i] ? tf.transpose(tensor, inverse(layouts[i])) : tensor).data())),
+    values: (results) => Promise.all(results.map((tensor, i) => turned(tensor, layouts[i] && inverse(layouts[i])).data())),
     dispose: () => tf.dispose([dy, ...arrays]),
   };
 };

@@ -20,6 +20,7 @@ DType parseDType(const Napi::Value& value) {
   if (name == "float32") return DType::float32;
   if (name == "int32") return DType::int32;
   if (name == "uint32") return DType::uint32;
+  if (name == "float16") return DType::float16;
   throw std::invalid_argument("unknown dtype " + name);
 }
 
@@ -209,7 +210,7 @@ class Device : public Napi::ObjectWrap<Device> {
     for (size_t i = 0; i < operands; i++) {
       const Tensor& tensor = i < call.inputs.size() ? call.inputs[i] : call.outputs[i - call.inputs.size()];
       const Slot& operand = slot(values[i]);
-      if (operand.bytes < static_cast<size_t>(tensor.size) * 4)
+      if (operand.bytes < static_cast<size_t>(tensor.bytes()))
         throw std::invalid_argument("too small a buffer for " + prepared->op);
       blocks.push_back(operand.block);
     }
@@ -263,9 +264,10 @@ class Device : public Napi::ObjectWrap<Device> {
     const Slot& source = slot(info[0].ToNumber());
     const Napi::Env env = info.Env();
     const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, source.bytes);
-    const size_t length = source.bytes / 4;
+    const DType dtype = parseDType(info[1]);
+    const size_t length = source.bytes / static_cast<size_t>(bytesOf(dtype));
     Napi::Object values;
-    switch (parseDType(info[1])) {
+    switch (dtype) {
       case DType::float32:
         values = Napi::Float32Array::New(env, length, buffer, 0);
         break;
@@ -274,6 +276,9 @@ class Device : public Napi::ObjectWrap<Device> {
         break;
       case DType::uint32:
         values = Napi::Uint32Array::New(env, length, buffer, 0);
+        break;
+      case DType::float16:
+        values = Napi::Uint16Array::New(env, length, buffer, 0);
         break;
     }
     Answer* answer = expect(env);

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-enum { BIRKHOFF_FLOAT32 = 0, BIRKHOFF_INT32 = 1, BIRKHOFF_UINT32 = 2 };
+enum { BIRKHOFF_FLOAT32 = 0, BIRKHOFF_INT32 = 1, BIRKHOFF_UINT32 = 2, BIRKHOFF_FLOAT16 = 3 };
 
 /* Dense, row-major, 64-byte aligned. `data` may be null when `size` is 0. */
 typedef struct {

@@ -35,7 +35,7 @@ const gccOnly = process.platform === "darwin" ? [] : ["-Wno-maybe-uninitialized"
 export const levels = {
   x64: {
     portable: [],
-    avx2: ["-mavx2", "-mfma"],
+    avx2: ["-mavx2", "-mfma", "-mf16c"],
     avx512: ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", ...gccOnly],
   },
   arm64: { neon: [] },

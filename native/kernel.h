@@ -14,7 +14,9 @@
 
 namespace birkhoff {
 
-enum class DType { float32, int32, uint32 };
+enum class DType { float32, int32, uint32, float16 };
+
+constexpr int64_t bytesOf(DType dtype) { return dtype == DType::float16 ? 2 : 4; }
 
 // One operand: dense, row-major. `data` is null or one past nothing that may be read when `size` is 0.
 struct Tensor {
@@ -26,6 +28,8 @@ struct Tensor {
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   uint32_t* u32() const { return static_cast<uint32_t*>(data); }
+  uint16_t* f16() const { return static_cast<uint16_t*>(data); }
+  int64_t bytes() const { return size * bytesOf(dtype); }
 };
 
 using Attr = std::variant<double, bool, std::string, std::vector<int64_t>>;

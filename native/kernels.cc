@@ -9,6 +9,8 @@ namespace birkhoff::BIRKHOFF_ISA {
 KERNEL(assignmentGreedy);
 KERNEL(assignmentMatrix);
 
+KERNEL(cast);
+
 KERNEL(conv);
 KERNEL(convData);
 KERNEL(convWeight);
@@ -85,6 +87,7 @@ namespace {
 constexpr KernelEntry table[] = {
     {"assignment.greedy", assignmentGreedy},
     {"assignment.matrix", assignmentMatrix},
+    {"cast", cast},
     {"conv", conv},
     {"conv.data", convData},
     {"conv.weight", convWeight},

@@ -19,7 +19,7 @@ std::vector<Level> availableLevels() {
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
     levels.push_back({"avx512", BIRKHOFF_TABLES(avx512)});
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
     levels.push_back({"avx2", BIRKHOFF_TABLES(avx2)});
   }
   levels.push_back({"portable", BIRKHOFF_TABLES(portable)});

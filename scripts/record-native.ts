@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import type { Backend, HostArray, Buffer as Memory } from "../src/backend.ts";
 import { openReference } from "../src/backends/reference/index.ts";
-import { type Attrs, type Call, type DType, elements, type Numbers, type Scalars, type Spec } from "../src/op.ts";
+import { type Attrs, type Call, type DType, elements, isFloat, type Numbers, type Scalars, type Spec } from "../src/op.ts";
 import { deviceOf } from "../src/open.ts";
 import { rooms } from "../src/ops/index.ts";
 import type { Case } from "../src/testing/cases.ts";
@@ -11,10 +11,10 @@ import { runCase } from "../src/testing/conformance.ts";
 /** Sanitizers and emulators are slow; what is odd about a shape shows in small ones. */
 const MOST_ELEMENTS = 40_000;
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
-const make = (dtype: DType, length: number): Numbers => (dtype === "float32" ? new Float64Array(length) : new ARRAYS[dtype](length));
+const ARRAYS = { float32: Float32Array, float16: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+const make = (dtype: DType, length: number): Numbers => (isFloat(dtype) ? new Float64Array(length) : new ARRAYS[dtype](length)) as Numbers;
 const rounded = (dtype: DType, values: ArrayLike<number>): Numbers =>
-  dtype === "float32" ? Float64Array.from(values, Math.fround) : ARRAYS[dtype].from(values);
+  (isFloat(dtype) ? Float64Array.from(values, Math.fround) : ARRAYS[dtype].from(values)) as Numbers;
 
 const lines: string[] = [];
 const chunks: Uint8Array[] = [];

@@ -7,7 +7,7 @@ import { deviceOf } from "../src/open.ts";
 import type { Room } from "../src/testing/cases.ts";
 import { runCase } from "../src/testing/conformance.ts";
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array };
+const ARRAYS = { float32: Float32Array, float16: Float32Array, int32: Int32Array, uint32: Uint32Array };
 
 /** Notes every call that reaches it; all values are zero. */
 const recorder = (limits: Limits, calls: Set<Call>): Backend => ({

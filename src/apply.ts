@@ -2,7 +2,7 @@
 import type { Device } from "./device.ts";
 import { ArgumentError, expected } from "./errors.ts";
 import { isGradEnabled } from "./gradMode.ts";
-import type { Attrs, Call, Op, Scalars, Spec } from "./op.ts";
+import { type Attrs, type Call, isFloat, type Op, type Scalars, type Spec } from "./op.ts";
 import { GraphNode, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -22,6 +22,10 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
   if (known) return known as Call<A>;
   const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
   const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
+  for (const [i, { dtype }] of specs.entries()) {
+    if (dtype === "float16" && !op.alias && !op.halves?.includes(i))
+      throw new ArgumentError(`${op.name}: expected another dtype for \`inputs[${i}]\`, but received float16; use cast()`);
+  }
   if (calls.size >= INTERNED_PER_OP) {
     for (const oldest of calls.keys()) {
       calls.delete(oldest);
@@ -57,7 +61,7 @@ export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], att
   );
   for (const i of op.mutates ?? []) inputs[i].storage.version++;
   const node = rule && new GraphNode(call as Call, rule, scalars, inputs, storages);
-  return storages.map((storage, i) => new Tensor(storage, call.outputs[i], call.outputs[i].dtype === "float32" ? node : undefined, i));
+  return storages.map((storage, i) => new Tensor(storage, call.outputs[i], isFloat(call.outputs[i].dtype) ? node : undefined, i));
 };
 
 /**

@@ -9,7 +9,7 @@ export interface Buffer {
   readonly length: number;
 }
 
-/** Host values: what `write` takes and `read` gives. */
+/** Host values: what `write` takes and `read` gives; those of a float16 buffer as floats, which `write` rounds. */
 export type HostArray = Float32Array | Numbers;
 
 /** Running totals since the device was opened, and gauges of what is alive now. */

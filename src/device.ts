@@ -1,9 +1,11 @@
 import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, HostArray } from "./backend.ts";
 import { ArgumentError, DataError, DeviceError, expected, StateError } from "./errors.ts";
-import { type Call, type DType, elements, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
+import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+/** What values of a dtype are collected in; those of float16 are rounded by the device that stores them. */
+const ARRAYS = { float32: Float32Array, float16: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+const DTYPES = Object.keys(ARRAYS).join(", ");
 
 /** Numbers a tensor can be made from; nested arrays give their shape. */
 export type TensorData = number | ArrayLike<number> | readonly TensorData[];
@@ -63,12 +65,13 @@ export class Device implements AsyncDisposable {
    *
    * @param data a number, a flat or nested array, or a typed array (copied)
    * @param shape default: the nesting of `data`; one size may be -1 and is then inferred
-   * @param dtype default: int32 for Int32Array, uint32 for Uint32Array, else float32
+   * @param dtype default: int32 for Int32Array, uint32 for Uint32Array, else float32; values of float16 are rounded to the nearest, ties to even
    * @throws ArgumentError when the values do not fill the shape, are no numbers, or are not integers for an integer dtype.
    * @example
    * ```ts
    * device.tensor([[1, 2], [3, 4]]).shape; // => [2, 2]
    * device.tensor(new Float32Array(6), [2, -1]).shape; // => [2, 3]
+   * await device.tensor([1 / 3], [1], "float16").read(); // => [0.33325]
    * device.tensor([1.5], [1], "int32"); // throws ArgumentError
    * ```
    */
@@ -77,7 +80,7 @@ export class Device implements AsyncDisposable {
     if (shape !== undefined && !Array.isArray(shape)) throw expected("tensor", "an array of non-negative integers", "shape", shape);
     const nested = shape ?? inferShape(data);
     const kind = dtype ?? (data instanceof Int32Array ? "int32" : data instanceof Uint32Array ? "uint32" : "float32");
-    if (!Object.hasOwn(ARRAYS, kind)) throw expected("tensor", "float32, int32 or uint32", "dtype", dtype);
+    if (!Object.hasOwn(ARRAYS, kind)) throw expected("tensor", `one of ${DTYPES}`, "dtype", dtype);
     const values = hostValues(data, kind);
     const full = completeShape(nested, values.length);
     if (elements(full) !== values.length)
@@ -95,9 +98,9 @@ export class Device implements AsyncDisposable {
    */
   full(shape: Shape, value: number, dtype: DType = "float32"): Tensor {
     checkShape("full", shape);
-    if (!Object.hasOwn(ARRAYS, dtype)) throw expected("full", "float32, int32 or uint32", "dtype", dtype);
-    if (typeof value !== "number" || (dtype !== "float32" && new ARRAYS[dtype]([value])[0] !== value))
-      throw expected("full", dtype === "float32" ? "a number" : `a number of dtype ${dtype}`, "value", value);
+    if (!Object.hasOwn(ARRAYS, dtype)) throw expected("full", `one of ${DTYPES}`, "dtype", dtype);
+    if (typeof value !== "number" || (!isFloat(dtype) && new ARRAYS[dtype]([value])[0] !== value))
+      throw expected("full", isFloat(dtype) ? "a number" : `a number of dtype ${dtype}`, "value", value);
     return this.tensor(new ARRAYS[dtype](elements(shape)).fill(value), shape, dtype);
   }
 
@@ -241,7 +244,7 @@ const inferShape = (data: TensorData): Shape => {
 const hostValues = (data: TensorData, dtype: DType): HostArray => {
   const flat = typeof data === "number" ? [data] : isNested(data) ? flatten(data, inferShape(data), 0, []) : (data as ArrayLike<number>);
   if (typeof flat?.length !== "number") throw expected("tensor", "a number or an array of numbers", "data", data);
-  if (dtype === "float32") {
+  if (isFloat(dtype)) {
     if (flat instanceof Float32Array || flat instanceof Float64Array) return flat;
     return Float64Array.from(flat, (value, i) => {
       if (typeof value !== "number") throw expected("tensor", "a number", `data[${i}]`, value);

@@ -4,8 +4,17 @@
  */
 import type { Tensor } from "./tensor.ts";
 
-/** PyTorch's names. Every element is four bytes on the GPU and in native code; `reference` holds float32 as float64. */
-export type DType = "float32" | "int32" | "uint32";
+/**
+ * PyTorch's names. float16 is for storage: ops that take it compute in float32, and give it no results but by `cast`. `reference` holds float32 as
+ * float64, and float16 as float64 that was rounded to it.
+ */
+export type DType = "float32" | "float16" | "int32" | "uint32";
+
+/** Bytes of an element on the GPU and in native code. */
+export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { float32: 4, float16: 2, int32: 4, uint32: 4 };
+
+/** Whether tensors of the dtype can have gradients, which are float32 in any case. */
+export const isFloat = (dtype: DType): boolean => dtype === "float32" || dtype === "float16";
 
 /** Sizes per axis, outermost first; tensors are dense and row-major. */
 export type Shape = readonly number[];
@@ -30,7 +39,7 @@ export interface Call<A extends Attrs = Attrs> {
   readonly attrs: A;
 }
 
-/** Elements on the reference device: float32 tensors are Float64Array there. */
+/** Elements on the reference device: float32 and float16 tensors are Float64Array there. */
 export type Numbers = Float64Array | Int32Array | Uint32Array;
 
 /** What a reference gets: it reads `inputs` and writes every element of `outputs`, all row-major. */
@@ -43,7 +52,7 @@ export interface ReferenceRun<A extends Attrs = Attrs> {
   fault(value: number): void;
 }
 
-/** Which buffer a shader binding gets: all of it, or the elements [from, from + length), where `from` is a multiple of 64. */
+/** Which buffer a shader binding gets: all of it, or the elements [from, from + length), where `from` is a multiple of 256 bytes. */
 export type BufferRef = ({ readonly input: number } | { readonly output: number } | { readonly scratch: number }) & {
   readonly window?: { readonly from: number; readonly length: number };
 };
@@ -189,6 +198,8 @@ export interface Op<A extends Attrs = Attrs> {
   readonly scalars?: readonly string[];
   /** Positions of inputs that the kernel changes in place (optimisers). */
   readonly mutates?: readonly number[];
+  /** Positions of inputs that may be float16: its kernels read two numbers in a word there. Others are refused that dtype. */
+  readonly halves?: readonly number[];
   /** Output 0 is input 0 under another shape: it shares the storage, and no kernel runs. */
   readonly alias?: true;
   /** Checks the inputs' specs and gives the outputs'. Throws ArgumentError. */

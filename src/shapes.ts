@@ -1,6 +1,6 @@
 /** Shape rules that several rooms share: broadcasting, axes, and strided iteration. */
 import { ArgumentError, expected } from "./errors.ts";
-import { elements, type Shape, type Spec, strides } from "./op.ts";
+import { type DType, elements, type Shape, type Spec, strides } from "./op.ts";
 
 /** The most axes a strided kernel walks after `collapse`; longer shapes are refused by name. */
 export const MAX_AXES = 8;
@@ -83,7 +83,11 @@ export const normalizeAxes = (where: string, axes: number | readonly number[] | 
   return list.sort((a, b) => a - b);
 };
 
-/** Throws unless every operand is float32; `names` are the argument names. */
-export const requireFloat = (where: string, specs: readonly Spec[], names: readonly string[]): void => {
-  for (const [i, { dtype }] of specs.entries()) if (dtype !== "float32") throw expected(where, "dtype float32", names[i] ?? `inputs[${i}]`, dtype);
+/** Throws unless every operand is float32, or one of `dtypes`; `names` are the argument names. */
+export const requireFloat = (where: string, specs: readonly Spec[], names: readonly string[], dtypes: readonly DType[] = ["float32"]): void => {
+  for (const [i, { dtype }] of specs.entries())
+    if (!dtypes.includes(dtype)) throw expected(where, `dtype ${dtypes.join(" or ")}`, names[i] ?? `inputs[${i}]`, dtype);
 };
+
+/** What ops take that read half precision as it is stored. */
+export const FLOATS: readonly DType[] = ["float32", "float16"];

@@ -1,8 +1,8 @@
 /** Plans of calls over a batch, cut where the batch does not fit one binding. */
-import { type BufferRef, type Call, elements, type Limits, type Plan, type Shape, type Spec } from "./op.ts";
+import { type BufferRef, type Call, ELEMENT_BYTES, elements, type Limits, type Plan, type Shape, type Spec } from "./op.ts";
 
-/** Elements that a binding's offset is a multiple of: WebGPU's largest `minStorageBufferOffsetAlignment`. */
-const ALIGNMENT = 64;
+/** Bytes that a binding's offset is a multiple of: WebGPU's largest `minStorageBufferOffsetAlignment`. */
+const ALIGNMENT = 256;
 
 /** Axes of one item, without those of the batch, for each input and output. An operand that has no more is one for the whole batch. */
 export interface ItemRanks {
@@ -10,10 +10,11 @@ export interface ItemRanks {
   readonly outputs: readonly number[];
 }
 
-/** Elements of an operand per item of the batch, and of its own shape; nothing for one that all items share. */
+/** Elements and bytes of an operand per item of the batch; nothing for one that all items share. */
 interface Batched {
   readonly item: Shape;
   readonly size: number;
+  readonly bytes: number;
 }
 
 const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
@@ -29,19 +30,19 @@ export const inSlices = <C extends Call>(call: C, limits: Limits, ranks: ItemRan
   const batchRank = call.inputs[0].shape.length - ranks.inputs[0];
   const count = elements(call.inputs[0].shape.slice(0, batchRank));
   const look = (specs: readonly Spec[], itemRanks: readonly number[]): (Batched | undefined)[] =>
-    specs.map(({ shape }, i) => {
+    specs.map(({ shape, dtype }, i) => {
       const item = shape.slice(batchRank);
-      return shape.length === batchRank + itemRanks[i] && batchRank > 0 ? { item, size: elements(item) } : undefined;
+      const size = elements(item);
+      return shape.length === batchRank + itemRanks[i] && batchRank > 0 ? { item, size, bytes: ELEMENT_BYTES[dtype] * size } : undefined;
     });
   const batched = { inputs: look(call.inputs, ranks.inputs), outputs: look(call.outputs, ranks.outputs) };
   const all = [...batched.inputs, ...batched.outputs].filter((entry) => entry !== undefined);
-  const most = limits.bindingBytes / 4;
   const fits = (items: number, { scratch = [] }: Plan): boolean =>
-    all.every(({ size }) => size * items <= most) && scratch.every((size) => size <= most);
+    all.every(({ bytes }) => bytes * items <= limits.bindingBytes) && scratch.every((size) => 4 * size <= limits.bindingBytes);
   const whole = plan(call, limits);
   if (fits(count, whole)) return whole;
 
-  const unit = Math.max(...all.map(({ size }) => ALIGNMENT / greatestCommonDivisor(ALIGNMENT, Math.max(1, size))));
+  const unit = Math.max(...all.map(({ bytes }) => ALIGNMENT / greatestCommonDivisor(ALIGNMENT, Math.max(1, bytes))));
   const part = (items: number): C => {
     const cut = (specs: readonly Spec[], parts: readonly (Batched | undefined)[]): Spec[] =>
       specs.map((spec, i) => ({ ...spec, shape: parts[i] ? [items, ...parts[i].item] : spec.shape }));

@@ -134,7 +134,7 @@ export interface Root {
 export const differentiate = (roots: readonly Root[], where: string): Map<Tensor, Tensor> => {
   const rootNodes = roots.map(({ output, cotangent }) => {
     if (!output.node) throw new StateError(`${where}: expected a result computed from a leaf with requiresGrad, but no gradient was recorded for it`);
-    if (output.dtype !== "float32" || showShape(output.shape) !== showShape(cotangent.shape)) {
+    if (showShape(output.shape) !== showShape(cotangent.shape)) {
       throw new ArgumentError(`${where}: expected a gradient of shape ${showShape(output.shape)}, but received shape ${showShape(cotangent.shape)}`);
     }
     return output.node;

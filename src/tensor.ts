@@ -1,7 +1,7 @@
 import type { Buffer, HostArray } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { ArgumentError, expected, StateError } from "./errors.ts";
-import { type DType, elements, type Shape, type Spec, showShape } from "./op.ts";
+import { type DType, elements, isFloat, type Shape, type Spec, showShape } from "./op.ts";
 import { enroll, keep } from "./scope.ts";
 import { backward, type GraphNode, retainNode } from "./tape.ts";
 
@@ -55,7 +55,7 @@ export class Tensor implements Disposable {
   readonly node: GraphNode | undefined;
   /** Which output of `node` it is. */
   readonly position: number;
-  /** What `backward()` accumulated here: set on leaves that require a gradient. Owned by this tensor. */
+  /** What `backward()` accumulated here: set on leaves that require a gradient. float32, also where the leaf is float16. Owned by this tensor. */
   grad: Tensor | undefined;
   #requiresGrad = false;
   #disposed = false;
@@ -93,12 +93,12 @@ export class Tensor implements Disposable {
 
   set requiresGrad(value: boolean) {
     if (this.node) throw new StateError("requiresGrad: expected a leaf tensor, but this one is the result of an operation; use detach()");
-    if (value && this.dtype !== "float32") throw new ArgumentError(`requiresGrad: expected dtype float32, but received ${this.dtype}`);
+    if (value && !isFloat(this.dtype)) throw new ArgumentError(`requiresGrad: expected dtype float32 or float16, but received ${this.dtype}`);
     this.#requiresGrad = value;
   }
 
   /**
-   * The values, row-major, after everything enqueued before this call. float32 gives a Float32Array on every device.
+   * The values, row-major, after everything enqueued before this call. float32 and float16 give a Float32Array on every device.
    *
    * @throws StateError when disposed; DataError when device data broke a kernel's precondition; DeviceError when the device is lost.
    */
@@ -115,7 +115,9 @@ export class Tensor implements Disposable {
   async readFloat64(): Promise<Float64Array> {
     const values = await this.#values("readFloat64");
     if (values instanceof Float64Array) return values;
-    throw new ArgumentError(`readFloat64: expected a float32 tensor of the reference device, but received ${this.dtype} on ${this.device.kind}`);
+    throw new ArgumentError(
+      `readFloat64: expected a tensor of dtype float32 or float16 of the reference device, but received ${this.dtype} on ${this.device.kind}`,
+    );
   }
 
   /**

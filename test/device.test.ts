@@ -63,7 +63,7 @@ describe.each(["reference", "native"] as const)("%s", (kind) => {
       /expected an integer in \[-2147483648, 2147483647\] for dtype int32 for `data\[0\]`, but received 1.5/,
     );
     expect(() => device.tensor([-1], [1], "uint32")).toThrow(ArgumentError);
-    expect(() => device.tensor([1], [1], "float64" as never)).toThrow(/float32, int32 or uint32 for `dtype`, but received "float64"/);
+    expect(() => device.tensor([1], [1], "float64" as never)).toThrow(/one of float32, float16, int32, uint32 for `dtype`, but received "float64"/);
   });
 
   test("write, read and item check what they get", async () => {

@@ -3,6 +3,7 @@
 
 #include "activation.h"
 #include "gemm.h"
+#include "half.h"
 #include "kernel.h"
 #include "simd.h"
 
@@ -108,8 +109,8 @@ void matmul(const Call& call, Context& context) {
   p.m = c.shape[c.shape.size() - 2];
   p.n = p.cRow = c.shape[c.shape.size() - 1];
   p.k = a.shape[a.shape.size() - (transposeA ? 2 : 1)];
-  p.a = a.f32();
-  p.b = b.f32();
+  p.a = floats(context, a);
+  p.b = floats(context, b);
   p.c = c.f32();
   p.bias = call.inputs.size() > 2 ? call.inputs[2].f32() : nullptr;
   p.aRow = transposeA ? 1 : p.k;

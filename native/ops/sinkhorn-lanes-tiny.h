@@ -11,8 +11,8 @@ namespace {
 struct Tiny : Forward {
   Backward back;
 
-  Tiny(const Run& run, const Call& call)
-      : Forward(run, call.flag("uniform"), call.inputs[0].f32()),
+  Tiny(const Run& run, const Call& call, Context& context)
+      : Forward(run, call.flag("uniform"), floats(context, call.inputs[0])),
         back(run, call.inputs[1].f32(), call.outputs[0].f32()) {}
   // Every mass is 1.
   bool ones() const { return plainRow() == 1 && plainColumn() == 1; }

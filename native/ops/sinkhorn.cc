@@ -44,7 +44,7 @@ void sinkhornBackward(const Call& call, Context& context) {
 void sinkhornTiny(const Call& call, Context& context) {
   using sinkhorn::TinyInLanes;
   const sinkhorn::Sides sides(call.inputs[0], call.text("order") == "column");
-  const sinkhorn::Tiny run({sides, call.integer("iterations"), call.scalar("temperature"), context}, call);
+  const sinkhorn::Tiny run({sides, call.integer("iterations"), call.scalar("temperature"), context}, call, context);
   if (!run.ones()) return eachGroup<TinyInLanes<false>>(run);
   isFour(sides) ? eachGroup<TinyInLanes<true, four>>(run) : eachGroup<TinyInLanes<true>>(run);
 }

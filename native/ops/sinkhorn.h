@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "half.h"
 #include "kernel.h"
 #include "simd.h"
 #include "transpose.h"
@@ -60,21 +61,22 @@ struct Operand {
   const T* of(int64_t b) const { return data ? data + b * step : nullptr; }
 };
 
+// The operand of that name among those behind `before`, or null.
+inline const Tensor* named(const Call& call, size_t before, std::string_view name) {
+  std::string_view names = call.text("operands");
+  for (size_t index = before; !names.empty(); index++) {
+    const size_t end = std::min(names.find(' '), names.size());
+    if (names.substr(0, end) == name) return &call.inputs[index];
+    names.remove_prefix(std::min(end + 1, names.size()));
+  }
+  return nullptr;
+}
+
 // The input called `name`, if `operands` has it: its place in the list is that behind the first `before` inputs.
 template <class T>
 Operand<T> operandOf(const Call& call, size_t before, std::string_view name, int64_t size) {
-  const std::string_view names = call.text("operands");
-  size_t index = before, from = 0;
-  while (from < names.size()) {
-    const size_t end = std::min(names.find(' ', from), names.size());
-    if (names.substr(from, end - from) == name) {
-      const Tensor& tensor = call.inputs[index];
-      return {static_cast<const T*>(tensor.data), tensor.size > size ? size : 0};
-    }
-    from = end + 1;
-    index++;
-  }
-  return {};
+  const Tensor* tensor = named(call, before, name);
+  return tensor ? Operand<T>{static_cast<const T*>(tensor->data), tensor->size > size ? size : 0} : Operand<T>{};
 }
 
 // log u = met (log mass − log sum) − slack F: of a mass that need not be met, with F the potential so far.
@@ -151,7 +153,7 @@ struct Forward : Run {
              : call.text("plan") == "logP" ? Plan::logarithms
                                            : Plan::none),
         tolerance(static_cast<float>(call.scalar("tolerance"))),
-        logits(call.inputs[0].f32()),
+        logits(floats(context, call.inputs[0])),
         rows(operandOf<float>(call, 1, "rows", sides.n)),
         columns(operandOf<float>(call, 1, "columns", sides.m)),
         start(operandOf<float>(call, 1, "start", sides.m)),
@@ -236,7 +238,7 @@ struct Backward : Run {
         kind(call.text("matrix") == "P"      ? Matrix::shares
              : call.text("matrix") == "logP" ? Matrix::logarithms
                                              : Matrix::logits),
-        matrix(call.inputs[0].f32()),
+        matrix(floats(context, call.inputs[0])),
         record(call.inputs[1].f32()),
         gradient(operandOf<float>(call, 2, "gradient", sides.size())),
         recordGradient(operandOf<float>(call, 2, "recordGradient", layout.size)),
@@ -247,7 +249,8 @@ struct Backward : Run {
     // With a batch of one, one item and one for each are the same.
     gradient.step = sides.size();
     recordGradient.step = layout.size;
-    logits = kind == Matrix::logits ? matrix : operandOf<float>(call, 2, "logits", sides.size()).data;
+    const Tensor* given = named(call, 2, "logits");
+    logits = given ? floats(context, *given) : matrix;
   }
   // The way back through a plain run that left P and the record in vectors.
   Backward(const Run& run, const float* given, float* dx)

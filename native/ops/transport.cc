@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "half.h"
 #include "kernel.h"
 #include "simd.h"
 
@@ -19,14 +20,14 @@ struct Plan {
   const float *logits, *potentials;
   const int32_t* mask;  // null when there is none
 
-  explicit Plan(const Call& call)
+  Plan(const Call& call, Context& context)
       : n(call.inputs[0].shape[call.inputs[0].shape.size() - 2]),
         m(call.inputs[0].shape.back()),
         stride(call.inputs[1].shape.back()),
         rowOffset(call.integer("rowOffset")),
         columnOffset(call.integer("columnOffset")),
         temperature(static_cast<float>(call.scalar("temperature"))),
-        logits(call.inputs[0].f32()),
+        logits(floats(context, call.inputs[0])),
         potentials(call.inputs[1].f32()) {
     count = n * m == 0 ? 0 : call.inputs[0].size / (n * m);
     const Tensor& last = call.inputs.back();
@@ -155,7 +156,7 @@ BIRKHOFF_INLINE float dot(const float* a, const float* b, int64_t width) {
 }  // namespace
 
 void transport(const Call& call, Context& context) {
-  const Plan plan(call);
+  const Plan plan(call, context);
   float* y = call.outputs[0].f32();
   const std::string& kind = call.text("kind");
   if (kind == "rows") return applyRows(plan, call, context);
@@ -175,7 +176,7 @@ void transport(const Call& call, Context& context) {
 }
 
 void transportBackward(const Call& call, Context& context) {
-  const Plan plan(call);
+  const Plan plan(call, context);
   const float* gradient = call.inputs[2].f32();
   float *dlogits = call.outputs[0].f32(), *dpotentials = call.outputs[1].f32();
   context.parallel(plan.count, 1, [&](int64_t begin, int64_t end, int) {

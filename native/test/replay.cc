@@ -20,8 +20,9 @@ namespace birkhoff::test {
 namespace {
 
 // The address sanitizer watches the end itself.
-constexpr size_t guards = exactSizes ? 0 : 32;
-constexpr uint32_t poison = 0x7fc0dead;
+constexpr size_t guards = exactSizes ? 0 : 128;
+// Of every byte: NaN as float32 and as float16.
+constexpr uint8_t poison = 0xff;
 
 struct Operand {
   Tensor tensor;
@@ -65,9 +66,10 @@ Operand parseOperand(std::istream& line) {
   line >> dtype >> operand.compared >> operand.values >> operand.expected >> rank;
   std::vector<int64_t> shape(rank);
   for (int64_t& size : shape) line >> size;
-  operand.tensor = tensor(std::move(shape), dtype == "float32" ? DType::float32
-                                            : dtype == "int32" ? DType::int32
-                                                               : DType::uint32);
+  operand.tensor = tensor(std::move(shape), dtype == "float32"   ? DType::float32
+                                            : dtype == "float16" ? DType::float16
+                                            : dtype == "int32"   ? DType::int32
+                                                                 : DType::uint32);
   return operand;
 }
 
@@ -106,6 +108,51 @@ double errorRatio(const Recorded& recorded, DType dtype, const uint32_t* got, co
   return worst;
 }
 
+// float16 is recorded as float32, of which it takes these bits; for numbers that float16 has.
+uint16_t halved(uint32_t word) {
+  const uint32_t sign = word >> 16 & 0x8000, size = word & 0x7fffffff;
+  if (size >= 0x7f800000) return static_cast<uint16_t>(sign | (size > 0x7f800000 ? 0x7e00 : 0x7c00));
+  float value;
+  std::memcpy(&value, &size, sizeof value);
+  if (size < 0x38800000) return static_cast<uint16_t>(sign | static_cast<uint32_t>(value * 0x1p24f));
+  return static_cast<uint16_t>(sign | (size - 0x38000000) >> 13);
+}
+
+uint32_t widened(uint16_t half) {
+  const uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 0x3ffu;
+  if (exponent == 31) return sign | 0x7f800000 | fraction << 13;
+  const float value = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024),
+                                 static_cast<int>(std::max(exponent, 1u)) - 25);
+  uint32_t word;
+  std::memcpy(&word, &value, sizeof word);
+  return sign | word;
+}
+
+// A tensor's bytes from recorded words, and back.
+std::vector<uint8_t> packed(DType dtype, const uint32_t* words, size_t size) {
+  std::vector<uint8_t> bytes(size * static_cast<size_t>(bytesOf(dtype)));
+  for (size_t i = 0; i < size; i++) {
+    const uint16_t half = halved(words[i]);
+    if (dtype == DType::float16) std::memcpy(bytes.data() + 2 * i, &half, 2);
+    if (dtype != DType::float16) std::memcpy(bytes.data() + 4 * i, words + i, 4);
+  }
+  return bytes;
+}
+
+std::vector<uint32_t> unpacked(DType dtype, const uint8_t* bytes, size_t size) {
+  std::vector<uint32_t> words(size);
+  for (size_t i = 0; i < size; i++) {
+    uint16_t half;
+    if (dtype == DType::float16) {
+      std::memcpy(&half, bytes + 2 * i, 2);
+      words[i] = widened(half);
+    } else {
+      std::memcpy(&words[i], bytes + 4 * i, 4);
+    }
+  }
+  return words;
+}
+
 // Appends everything that is compared to `results`.
 void runRecorded(Device& device, const Level& level, const Recorded& recorded, const std::vector<uint32_t>& data,
                  std::vector<uint32_t>& results) {
@@ -115,29 +162,32 @@ void runRecorded(Device& device, const Level& level, const Recorded& recorded, c
   for (size_t i = 0; i < recorded.operands.size(); i++) {
     const Operand& operand = recorded.operands[i];
     const auto size = static_cast<size_t>(operand.tensor.size);
-    std::vector<uint32_t> words(size + guards, poison);
-    if (i < inputs) std::copy_n(data.begin() + static_cast<ptrdiff_t>(operand.values), size, words.begin());
-    blocks.push_back(device.memory.take(words.size() * 4));
+    std::vector<uint8_t> bytes(static_cast<size_t>(operand.tensor.bytes()), poison);
+    if (i < inputs) bytes = packed(operand.tensor.dtype, data.data() + operand.values, size);
+    bytes.resize(bytes.size() + guards, poison);
+    blocks.push_back(device.memory.take(bytes.size()));
     check(blocks.back() != nullptr, "there is memory");
-    device.queue.write(blocks.back(), words.data(), words.size() * 4);
+    device.queue.write(blocks.back(), bytes.data(), bytes.size());
   }
   device.queue.run(recorded.prepared, blocks, recorded.scalars);
   for (size_t i = 0; i < recorded.operands.size(); i++) {
     const Operand& operand = recorded.operands[i];
     const auto size = static_cast<size_t>(operand.tensor.size);
-    std::vector<uint32_t> words(size + guards);
-    const Outcome outcome = device.read(blocks[i], words.data(), words.size() * 4);
+    const auto end = static_cast<size_t>(operand.tensor.bytes());
+    std::vector<uint8_t> bytes(end + guards);
+    const Outcome outcome = device.read(blocks[i], bytes.data(), bytes.size());
     // Cases with bad data on purpose raise faults; the tests of the rooms look at those.
     check(outcome.kind == Outcome::Kind::ok || outcome.kind == Outcome::Kind::fault, name + ": " + outcome.message);
-    check(std::all_of(words.begin() + static_cast<ptrdiff_t>(size), words.end(),
-                      [](uint32_t word) { return word == poison; }),
+    check(std::all_of(bytes.begin() + static_cast<ptrdiff_t>(end), bytes.end(),
+                      [](uint8_t byte) { return byte == poison; }),
           name + " writes nothing past the end");
+    const std::vector<uint32_t> words = unpacked(operand.tensor.dtype, bytes.data(), size);
     if (operand.compared && outcome.kind == Outcome::Kind::ok) {
       const double ratio =
           errorRatio(recorded, operand.tensor.dtype, words.data(), data.data() + operand.expected, size);
       check(ratio <= 1,
             name + ": error of operand " + std::to_string(i) + " is " + std::to_string(ratio) + " of what is allowed");
-      results.insert(results.end(), words.begin(), words.begin() + static_cast<ptrdiff_t>(size));
+      results.insert(results.end(), words.begin(), words.end());
     }
     device.memory.put(std::move(blocks[i]));
   }

@@ -2,6 +2,8 @@
 //#include "lib/tile.wgsl"
 //#include "lib/staging.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/staged-logits.wgsl"
 //#include "lib/tiny.wgsl"
 //#include "lib/tiny-backward.wgsl"

@@ -1,5 +1,4 @@
 // Where the elements of a thread's blocks lie in memory. The including file includes lib/square.wgsl and declares var<private> place, matrix,
-//   var<storage, read> logits: array<u32>
 //   fn write_element(at: u32, value: f32)   writes the result at an element of the batch
 //   fn write_number(at: u32, value: f32)    writes a number of rows or columns
 // and n, m, row_step, column_step and count in `Params`. Addresses beyond the matrix are moved to its last element, so that nothing need
@@ -14,8 +13,6 @@ fn quad_places(i: u32, j: u32) -> vec4u {
 fn quad_inside(i: u32, j: u32) -> vec4<bool> {
   return vec4<bool>(matrix < params.count && i < params.n) & (vec4u(j) + steps() < vec4u(params.m));
 }
-
-fn logits_at(at: vec4u) -> vec4u { return vec4u(logits[at.x], logits[at.y], logits[at.z], logits[at.w]); }
 
 // Elements (i, j), (i, j + SIDE), … of the result, as far as they are in the matrix.
 fn write_quad(i: u32, j: u32, values: vec4f) {

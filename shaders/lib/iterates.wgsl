@@ -15,7 +15,7 @@ fn safe_inverse(x: f32) -> f32 { return inverse(vec4f(x)).x; }
 fn tempered(matrix: u32, i: u32, j: u32, alive: bool, temperature: f32) -> f32 {
   let at = i * params.row_step + j * params.column_step;
   let open = alive && is_open(matrix, at);
-  return select(PADDING, scaled_logit(logits[matrix * params.n * params.m + at], temperature), open);
+  return select(PADDING, scaled_logit(logit_at(matrix * params.n * params.m + at), temperature), open);
 }
 
 fn write_record(matrix: u32, at: u32, value: f32) { record[matrix * params.record_stride + at] = value; }

@@ -24,7 +24,7 @@ fn tempered_quad(matrix: u32, i: u32, quad: u32, temperature: f32, report: bool)
   let j = quad_columns(quad);
   let at = vec4u(i * params.row_step) + min(j, vec4u(params.m - 1u)) * params.column_step;
   let origin = matrix * params.n * params.m;
-  let words = vec4u(logits[origin + at.x], logits[origin + at.y], logits[origin + at.z], logits[origin + at.w]);
+  let words = logits_at(origin + at);
   var open = (column_quad(matrix, 2u, quad, 0.0) > vec4f()) & vec4<bool>(state[row_state(matrix, 3u, i)] > 0.0);
   if (params.gate == GATE_MASK) {
     let first = matrix * params.gate_step;

@@ -21,7 +21,7 @@ fn exponential_quad(matrix: u32, i: u32, quad: u32, temperature: f32, at: u32) -
     let own = places - vec4u(matrix * (params.n * params.m - params.mask_step));
     open &= vec4u(mask[own.x], mask[own.y], mask[own.z], mask[own.w]) != vec4u();
   }
-  let words = vec4u(logits[places.x], logits[places.y], logits[places.z], logits[places.w]);
+  let words = logits_at(places);
   return power(select(vec4f(PADDING), scaled_logits(words, temperature) + f + g, open));
 }
 // P.

@@ -1,6 +1,6 @@
 // P = exp(logits / temperature + f + g), entry by entry, from potentials that stand in a record of `stride` numbers per matrix.
-// The including file declares
-//   var<storage, read> logits: array<f32>, potentials: array<f32>, mask: array<u32>;
+// The including file includes lib/half.wgsl and lib/stored-logits.wgsl, and declares
+//   var<storage, read> logits: array<u32>, potentials: array<f32>, mask: array<u32>;
 // and the fields n, m, stride, row_offset, column_offset, masked, mask_step (u32) and temperature (f32) in `Params`.
 
 // A potential at or below this is that of a row or column without mass.
@@ -13,7 +13,7 @@ fn share(matrix: u32, i: u32, j: u32, f: f32, g: f32) -> f32 {
   let at = i * params.m + j;
   if (f <= WITHOUT_MASS || g <= WITHOUT_MASS) { return 0.0; }
   if (params.masked == 1u && mask[matrix * params.mask_step + at] == 0u) { return 0.0; }
-  let word = bitcast<u32>(logits[matrix * params.n * params.m + at]);
+  let word = logit_at(matrix * params.n * params.m + at);
   // What is no number was reported by whoever made the potentials.
   let logit = bitcast<f32>(select(word, 0u, (word & 0x7f800000u) == 0x7f800000u));
   let limit = 1.0e30 * min(params.temperature, 1.0);

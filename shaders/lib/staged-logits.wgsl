@@ -1,5 +1,5 @@
-// The logits of a workgroup's matrices on their way to lib/staging.wgsl, which the including file includes beside lib/logits.wgsl. It declares
-//   var<storage, read> logits: array<u32>    words, so that a NaN is recognised before any arithmetic
+// The logits of a workgroup's matrices on their way to lib/staging.wgsl, which the including file includes beside lib/logits.wgsl and
+// lib/stored-logits.wgsl. They stay words, so that a NaN is recognised before any arithmetic. It declares
 //   fn on_broken(word: u32)                  what happens to a word that is no number, besides counting as 0
 fn cleaned(some: vec4u) -> vec4u {
   let broken = are_broken(some);
@@ -9,8 +9,6 @@ fn cleaned(some: vec4u) -> vec4u {
   }
   return select(some, vec4u(), broken);
 }
-
-fn logits_at(at: vec4u) -> vec4u { return vec4u(logits[at.x], logits[at.y], logits[at.z], logits[at.w]); }
 
 // Those of `here` matrices from `first` on, to `words`. By all threads, in the order of memory.
 fn stage_logits(first: u32, here: u32, lane: u32) {

@@ -1,5 +1,6 @@
 //#include "lib/grid.wgsl"
 //#include "lib/activation.wgsl"
+//#include "lib/half.wgsl"
 
 // c[p] = f(z[p]), z[p] = Σ_q a[p, q] · b[p, q] + bias for a batch p of matrices, with strides for everything that is read: transposes, repeated and
 // summed batch axes cost no copies.
@@ -8,11 +9,13 @@
 //   element   one thread computes one element: for matrices too slim for tiles
 //   combine   one thread adds up one element over the splits
 // The work along q and k can be split over workgroups: then c holds [splits, batches, m, n] and `combine` follows.
-// a, b: dense matrices behind each other, read by strides; bias: [n], read when `biased` is 1; c: [splits, batches, m, n];
+// a, b: dense matrices behind each other, as words, two numbers in one where A_HALF or B_HALF is 1; read by strides; bias: [n], read when `biased` is 1; c: [splits, batches, m, n];
 // z: as c, written when `keeps` is 1
 override ACTIVATION: u32 = 0u;
 override A_ALONG_K: u32 = 0u;
 override B_ALONG_K: u32 = 0u;
+override A_HALF: u32 = 0u;
+override B_HALF: u32 = 0u;
 // 8 or 16.
 override SIDE: u32 = 16u;
 
@@ -41,8 +44,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 @group(0) @binding(5) var<storage, read_write> z: array<f32>;
@@ -66,24 +69,38 @@ fn offsets(number: u32, first: u32, count: u32) -> vec2u {
 var<workgroup> a_tile: array<vec4f, 272>;
 var<workgroup> b_tile: array<vec4f, 272>;
 
+// What stands for a number, and the numbers of four such.
+fn word_of_a(at: u32) -> u32 {
+  if (A_HALF == 1u) { return half_of(a[at / 2u], at); }
+  return a[at];
+}
+fn word_of_b(at: u32) -> u32 {
+  if (B_HALF == 1u) { return half_of(b[at / 2u], at); }
+  return b[at];
+}
+fn numbers(words: vec4u, halves: bool) -> vec4f {
+  if (halves) { return bitcast<vec4f>(widened(words)); }
+  return bitcast<vec4f>(words);
+}
+
 // Rows of a from `row` on, or columns of b, SIDE apart, as far as there are any.
 fn quad_of_a(at: u32, row: u32) -> vec4f {
-  var quad = vec4f(0.0);
+  var quad = vec4u();
   let apart = SIDE * params.a_row;
-  if (row < params.m) { quad.x = a[at]; }
-  if (row + SIDE < params.m) { quad.y = a[at + apart]; }
-  if (row + 2u * SIDE < params.m) { quad.z = a[at + 2u * apart]; }
-  if (row + 3u * SIDE < params.m) { quad.w = a[at + 3u * apart]; }
-  return quad;
+  if (row < params.m) { quad.x = word_of_a(at); }
+  if (row + SIDE < params.m) { quad.y = word_of_a(at + apart); }
+  if (row + 2u * SIDE < params.m) { quad.z = word_of_a(at + 2u * apart); }
+  if (row + 3u * SIDE < params.m) { quad.w = word_of_a(at + 3u * apart); }
+  return numbers(quad, A_HALF == 1u);
 }
 fn quad_of_b(at: u32, column: u32) -> vec4f {
-  var quad = vec4f(0.0);
+  var quad = vec4u();
   let apart = SIDE * params.b_column;
-  if (column < params.n) { quad.x = b[at]; }
-  if (column + SIDE < params.n) { quad.y = b[at + apart]; }
-  if (column + 2u * SIDE < params.n) { quad.z = b[at + 2u * apart]; }
-  if (column + 3u * SIDE < params.n) { quad.w = b[at + 3u * apart]; }
-  return quad;
+  if (column < params.n) { quad.x = word_of_b(at); }
+  if (column + SIDE < params.n) { quad.y = word_of_b(at + apart); }
+  if (column + 2u * SIDE < params.n) { quad.z = word_of_b(at + 2u * apart); }
+  if (column + 3u * SIDE < params.n) { quad.w = word_of_b(at + 3u * apart); }
+  return numbers(quad, B_HALF == 1u);
 }
 
 @compute @workgroup_size(SIDE, SIDE)
@@ -185,7 +202,7 @@ fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     // Sixteen terms are summed on their own: long sums lose fewer digits.
     var part = 0.0;
     for (var k = min(16u, params.k - first_k); k > 0u; k--) {
-      part += a[at.x] * b[at.y];
+      part += numbers(vec4u(word_of_a(at.x)), A_HALF == 1u).x * numbers(vec4u(word_of_b(at.y)), B_HALF == 1u).x;
       at += vec2u(params.a_k, params.b_k);
     }
     total += part;

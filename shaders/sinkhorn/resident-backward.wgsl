@@ -4,6 +4,8 @@
 //#include "lib/exchange.wgsl"
 //#include "lib/elements.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/arriving.wgsl"

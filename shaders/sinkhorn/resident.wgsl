@@ -5,6 +5,8 @@
 //#include "lib/elements.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"

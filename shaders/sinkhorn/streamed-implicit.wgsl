@@ -1,6 +1,8 @@
 //#include "lib/grid.wgsl"
 //#include "lib/panel.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/panel-shares.wgsl"
 

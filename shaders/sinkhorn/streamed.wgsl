@@ -3,6 +3,8 @@
 //#include "lib/fault.wgsl"
 //#include "lib/transcendental.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/schedule.wgsl"
 //#include "lib/sinkhorn.wgsl"
 //#include "lib/masses.wgsl"

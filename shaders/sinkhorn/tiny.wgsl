@@ -3,6 +3,8 @@
 //#include "lib/staging.wgsl"
 //#include "lib/fault.wgsl"
 //#include "lib/logits.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/staged-logits.wgsl"
 //#include "lib/staged-gradient.wgsl"
 //#include "lib/transcendental.wgsl"

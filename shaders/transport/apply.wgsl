@@ -1,4 +1,6 @@
 //#include "lib/grid.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/plan.wgsl"
 
 // y = P x, or Pᵀ x where `transposed`: one workgroup computes 16 results by 64 features, one thread four neighbouring features of one
@@ -24,7 +26,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<u32>;
 @group(0) @binding(2) var<storage, read> potentials: array<f32>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> x: array<f32>;

@@ -1,4 +1,6 @@
 //#include "lib/grid.wgsl"
+//#include "lib/half.wgsl"
+//#include "lib/stored-logits.wgsl"
 //#include "lib/plan.wgsl"
 
 // A workgroup of 64 threads per row of P, or a thread per column.
@@ -17,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<u32>;
 @group(0) @binding(2) var<storage, read> potentials: array<f32>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> x: array<f32>;

@@ -1,6 +1,7 @@
 /** The list of rooms, for tests, `birkhoff check` and benches to walk. The library itself never imports it. */
 import type { Room } from "../testing/cases.ts";
 import { room as assignment } from "./assignment/cases.ts";
+import { room as cast } from "./cast/cases.ts";
 import { room as conv } from "./conv/cases.ts";
 import { room as crossEntropy } from "./crossEntropy/cases.ts";
 import { room as cumsum } from "./cumsum/cases.ts";
@@ -19,6 +20,7 @@ import { room as transport } from "./transport/cases.ts";
 
 export const rooms: readonly Room[] = [
   assignment,
+  cast,
   conv,
   crossEntropy,
   cumsum,

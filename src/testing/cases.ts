@@ -1,5 +1,5 @@
 /** One table per room drives the forward test, the backward test, the gradient check, the guard test and the bench. */
-import type { Attrs, Call, DType, Op, Scalars, Shape } from "../op.ts";
+import { type Attrs, type Call, type DType, ELEMENT_BYTES, elements, type Op, type Scalars, type Shape } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A deterministic source of test data. */
@@ -44,7 +44,7 @@ export interface CaseInput {
   readonly shape: Shape;
   readonly dtype?: DType;
   readonly fill?: Fill;
-  /** Whether to differentiate with respect to it; default: float32 inputs. */
+  /** Whether to differentiate with respect to it; default: float32 and float16 inputs. */
   readonly gradient?: boolean;
 }
 
@@ -105,6 +105,6 @@ export interface Room {
 export const defineCase = <A extends Attrs>(entry: Omit<Case, "op" | "attrs"> & { readonly op: Op<A>; readonly attrs: A }): Case =>
   entry as unknown as Case;
 
-/** Inputs and outputs once each, four bytes an element: the least any kernel can move. */
+/** Inputs and outputs once each: the least any kernel can move. */
 export const minimalBytes = (call: Call): number =>
-  [...call.inputs, ...call.outputs].reduce((bytes, { shape }) => bytes + 4 * shape.reduce((a, b) => a * b, 1), 0);
+  [...call.inputs, ...call.outputs].reduce((bytes, { shape, dtype }) => bytes + ELEMENT_BYTES[dtype] * elements(shape), 0);

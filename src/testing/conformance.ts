@@ -1,7 +1,8 @@
 /** Runs one case on a device and on the reference and compares: outputs, gradients, guard words, leaks. Knows no op. */
 import { apply, generate } from "../apply.ts";
 import type { Device } from "../device.ts";
-import { elements } from "../op.ts";
+import { roundToHalf } from "../half.ts";
+import { elements, isFloat } from "../op.ts";
 import { scope } from "../scope.ts";
 import { differentiate } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -18,19 +19,20 @@ export interface CaseResult {
   readonly gradients: readonly (ArrayLike<number> | undefined)[];
 }
 
-/** The case's input values, rounded to float32 so that every device sees the same numbers. */
+/** The case's input values, rounded to float32, or to float16, so that every device sees the same numbers. */
 export const caseInputs = (entry: Case, seed = 1): Float64Array[] => {
   const random = testRandom(seed);
-  return entry.inputs.map(({ shape, fill = normal() }) => {
+  return entry.inputs.map(({ shape, dtype, fill = normal() }) => {
     const count = elements(shape);
-    return Float64Array.from({ length: count }, (_, i) => Math.fround(fill(random, i, count)));
+    const round = dtype === "float16" ? roundToHalf : Math.fround;
+    return Float64Array.from({ length: count }, (_, i) => round(fill(random, i, count)));
   });
 };
 
 /** Whether the case asks for the gradient of input `i`. */
 export const wantsGradient = (entry: Case, i: number): boolean => {
   const { dtype = "float32", gradient = true } = entry.inputs[i];
-  return dtype === "float32" && gradient && !("none" in entry.op.gradient);
+  return isFloat(dtype) && gradient && !("none" in entry.op.gradient);
 };
 
 const readAll = (tensors: readonly Tensor[]): Promise<ArrayLike<number>[]> =>

@@ -1,6 +1,6 @@
 /** A device that catches kernels writing where they must not, reading past the end, or leaving output unwritten. */
 import type { Backend, Buffer, Counters, HostArray } from "../backend.ts";
-import type { Call, DType, Scalars } from "../op.ts";
+import { type Call, type DType, isFloat, type Scalars } from "../op.ts";
 
 const GUARD = 64;
 /** A quiet NaN with a payload: what unwritten output and everything past the end holds. */
@@ -11,7 +11,7 @@ interface Guarded extends Buffer {
 }
 
 const poison = (dtype: DType, length: number): HostArray => {
-  if (dtype === "float32") return new Float32Array(length).fill(Number.NaN);
+  if (isFloat(dtype)) return new Float32Array(length).fill(Number.NaN);
   return dtype === "int32" ? new Int32Array(length).fill(POISON) : new Uint32Array(length).fill(POISON);
 };
 
@@ -50,8 +50,7 @@ export const guarded = (backend: Backend): GuardedBackend => {
       freed.push(buffer as Guarded);
     },
     write(buffer, values) {
-      const padded =
-        buffer.dtype === "float32" ? new Float64Array(buffer.length + GUARD).fill(Number.NaN) : poison(buffer.dtype, buffer.length + GUARD);
+      const padded = isFloat(buffer.dtype) ? new Float64Array(buffer.length + GUARD).fill(Number.NaN) : poison(buffer.dtype, buffer.length + GUARD);
       padded.set(values);
       backend.write(inner(buffer), padded);
     },

@@ -2,7 +2,8 @@
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
 import { BirkhoffError, DataError, DeviceError, expected, StateError } from "../../errors.ts";
-import { type Call, type DType, FLOOR_LIMITS, type Limits, type Scalars } from "../../op.ts";
+import { fromHalfBits, toHalfBits } from "../../half.ts";
+import { type Call, type DType, ELEMENT_BYTES, FLOOR_LIMITS, type Limits, type Scalars } from "../../op.ts";
 import { type AddonDevice, type Answer, loadAddon, type Prepared } from "./load.ts";
 
 export type SimdLevel = "avx512" | "avx2" | "neon" | "portable";
@@ -18,6 +19,14 @@ export interface NativeOptions {
 
 const LEVEL_NAMES: Readonly<Record<string, string>> = { avx512: "AVX-512", avx2: "AVX2+FMA", neon: "NEON", portable: "portable SIMD" };
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+
+/** Values as the addon stores them. */
+const stored = (dtype: DType, values: HostArray): Float32Array | Int32Array | Uint32Array | Uint16Array => {
+  if (dtype === "float16") return toHalfBits(values);
+  const Wanted = ARRAYS[dtype];
+  // Another thread may change shared memory while the addon copies it: copied here, where that is harmless.
+  return values instanceof Wanted && !(values.buffer instanceof SharedArrayBuffer) ? values : Wanted.from(values);
+};
 
 /** Native kernels have no WebGPU limits; what is left is what sizes are stored in. */
 const LIMITS: Limits = { ...FLOOR_LIMITS, bindingBytes: Number.MAX_SAFE_INTEGER, storageBuffers: Number.MAX_SAFE_INTEGER };
@@ -61,11 +70,12 @@ class NativeBackend implements Backend {
 
   alloc(dtype: DType, length: number): Buffer {
     this.#assertOpen("alloc");
-    const id = this.#device.alloc(length * 4);
+    const bytes = ELEMENT_BYTES[dtype] * length;
+    const id = this.#device.alloc(bytes);
     if (id < 0) {
       const { liveBytes } = this.counters;
       throw new DeviceError(
-        `alloc: out of memory: the native device holds ${liveBytes} bytes and cannot get ${length * 4} more; dispose of tensors, or use \`scope\``,
+        `alloc: out of memory: the native device holds ${liveBytes} bytes and cannot get ${bytes} more; dispose of tensors, or use \`scope\``,
       );
     }
     return new NativeBuffer(this.#device, dtype, length, id);
@@ -82,17 +92,14 @@ class NativeBackend implements Backend {
   write(buffer: Buffer, values: HostArray): void {
     this.#assertOpen("write");
     if (values.length !== buffer.length) throw expected("write", `${buffer.length} values`, "values", values);
-    const Wanted = ARRAYS[buffer.dtype];
-    // Another thread may change shared memory while the addon copies it: copied here, where that is harmless.
-    const own = values instanceof Wanted && !(values.buffer instanceof SharedArrayBuffer) ? values : Wanted.from(values);
-    this.#device.write(this.#id("write", buffer), own);
+    this.#device.write(this.#id("write", buffer), stored(buffer.dtype, values));
   }
 
   async read(buffer: Buffer): Promise<HostArray> {
     this.#assertOpen("read");
     const { values } = settle("read", await this.#device.read(this.#id("read", buffer), buffer.dtype));
     if (!values) throw new StateError("read: expected values, but the addon sent none");
-    return values;
+    return values instanceof Uint16Array ? fromHalfBits(values) : values;
   }
 
   unsupported(call: Call): string | undefined {

@@ -18,7 +18,7 @@ export interface Answer {
   readonly outcome: "ok" | "fault" | "outOfMemory" | "failed" | "dropped";
   readonly message: string;
   readonly value: number;
-  readonly values?: Float32Array | Int32Array | Uint32Array;
+  readonly values?: Float32Array | Int32Array | Uint32Array | Uint16Array;
 }
 
 /** `class Device` of native/addon.cc. Buffers are numbers. */
@@ -40,7 +40,7 @@ export interface AddonDevice {
   /** -1 when there is no memory. */
   alloc(bytes: number): number;
   free(buffer: number): void;
-  write(buffer: number, values: Float32Array | Int32Array | Uint32Array): void;
+  write(buffer: number, values: Float32Array | Int32Array | Uint32Array | Uint16Array): void;
   read(buffer: number, dtype: DType): Promise<Answer>;
   synchronize(): Promise<Answer>;
   counters(): Counters;

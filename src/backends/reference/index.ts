@@ -1,13 +1,14 @@
 /** The truth for tests: every op's float64 definition, run at once, in order, on plain arrays. */
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
 import { DataError, DeviceError, StateError } from "../../errors.ts";
+import { roundToHalf } from "../../half.ts";
 import { type Call, type DType, elements, FLOOR_LIMITS, type Limits, type Numbers, type Scalars, type Spec } from "../../op.ts";
 
 interface Memory extends Buffer {
   values: Numbers;
 }
 
-const ARRAYS = { float32: Float64Array, int32: Int32Array, uint32: Uint32Array } as const;
+const ARRAYS = { float32: Float64Array, float16: Float64Array, int32: Int32Array, uint32: Uint32Array } as const;
 
 const make = (dtype: DType, length: number): Numbers => {
   try {
@@ -51,7 +52,7 @@ class ReferenceBackend implements Backend {
 
   write(buffer: Buffer, values: HostArray): void {
     this.#assertOpen();
-    (buffer as Memory).values.set(values);
+    (buffer as Memory).values.set(buffer.dtype === "float16" ? Float64Array.from(values, roundToHalf) : values);
   }
 
   async read(buffer: Buffer): Promise<HostArray> {

@@ -1,7 +1,8 @@
 /** The webgpu device: calls become compute passes that gather in batches; only reads wait. */
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
 import { ArgumentError, type BirkhoffError, DeviceError, StateError } from "../../errors.ts";
-import type { Call, DType, Limits, Plan, Scalars } from "../../op.ts";
+import { fromHalfBits, toHalfBits } from "../../half.ts";
+import { type Call, type DType, ELEMENT_BYTES, type Limits, type Plan, type Scalars } from "../../op.ts";
 import { type Allocation, BufferPool } from "./buffers.ts";
 import { FaultCodes, STATUS_BYTES } from "./faults.ts";
 import { type Opened, open, type WebGPUOptions } from "./open.ts";
@@ -18,8 +19,20 @@ export type { WebGPUOptions } from "./open.ts";
  */
 export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> => new WebGPUBackend(await open(options));
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const;
+const ARRAYS = { float32: Float32Array, float16: Uint16Array, int32: Int32Array, uint32: Uint32Array } as const;
 const MAP_READ = 1; // GPUMapMode.READ, which Node has no global for.
+
+/** Values as shaders read them, in whole words. Dawn crashes on views of shared memory, so those are copied, as are other element types. */
+const stored = (dtype: DType, values: HostArray): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> => {
+  if (dtype === "float16") {
+    const words = new Uint16Array(Math.ceil(values.length / 2) * 2);
+    words.set(toHalfBits(values));
+    return words;
+  }
+  const Elements = ARRAYS[dtype];
+  const plain = values instanceof Elements && Object.prototype.toString.call(values.buffer) === "[object ArrayBuffer]";
+  return (plain ? values : new Elements(values)) as Float32Array<ArrayBuffer>;
+};
 
 /** The seam's buffer: a view of the first `length` elements of an allocation. */
 class GpuBuffer implements Buffer {
@@ -107,12 +120,12 @@ class WebGPUBackend implements Backend {
 
   alloc(dtype: DType, length: number): Buffer {
     this.#assertUsable("alloc");
-    const bytes = 4 * length;
+    const bytes = ELEMENT_BYTES[dtype] * length;
     const { maxBufferSize } = this.#device.limits;
     if (bytes > maxBufferSize) {
       throw new DeviceError(`alloc: expected at most ${maxBufferSize} bytes, the device's limit for one buffer, but received ${bytes}`);
     }
-    const buffer = new GpuBuffer(this, dtype, length, this.#storage.take(bindingBytes(length)));
+    const buffer = new GpuBuffer(this, dtype, length, this.#storage.take(bindingBytes(length, dtype)));
     this.#live++;
     return buffer;
   }
@@ -135,10 +148,7 @@ class WebGPUBackend implements Backend {
       );
     }
     if (length === 0) return;
-    const Elements = ARRAYS[dtype];
-    // Dawn crashes on views of shared memory, so those are copied, as are other element types.
-    const plain = values instanceof Elements && Object.prototype.toString.call(values.buffer) === "[object ArrayBuffer]";
-    const data = (plain ? values : new Elements(values)) as Float32Array<ArrayBuffer>;
+    const data = stored(dtype, values);
     // writeBuffer acts on the queue at once and would overtake batches that are still gathering.
     this.#queue.submitUsersOf(allocation);
     this.#device.queue.writeBuffer(allocation.gpu, 0, data);
@@ -147,7 +157,10 @@ class WebGPUBackend implements Backend {
   async read(buffer: Buffer): Promise<HostArray> {
     this.#assertUsable("read");
     const { allocation, dtype, length } = this.#own("read", buffer);
-    return new ARRAYS[dtype](await this.#fetch("read", allocation, 4 * length));
+    const bytes = ELEMENT_BYTES[dtype] * length;
+    // Copies are of whole words.
+    const values = new ARRAYS[dtype](await this.#fetch("read", allocation, Math.ceil(bytes / 4) * 4), 0, length);
+    return values instanceof Uint16Array ? fromHalfBits(values) : values;
   }
 
   unsupported(call: Call): string | undefined {
@@ -206,9 +219,9 @@ class WebGPUBackend implements Backend {
   ): Binding[] {
     const storage = pass.storage.map(({ binding, ref }): Binding => {
       if ("scratch" in ref) return { binding, allocation: scratch[ref.scratch], offset: 0, bytes: prepared.scratchBytes[ref.scratch] };
-      const { allocation, length } = "input" in ref ? buffers.input[ref.input] : buffers.output[ref.output];
+      const { allocation, dtype, length } = "input" in ref ? buffers.input[ref.input] : buffers.output[ref.output];
       const { window } = ref;
-      return { binding, allocation, offset: 4 * (window?.from ?? 0), bytes: bindingBytes(window?.length ?? length) };
+      return { binding, allocation, offset: ELEMENT_BYTES[dtype] * (window?.from ?? 0), bytes: bindingBytes(window?.length ?? length, dtype) };
     });
     if (pass.status !== undefined) storage.push({ binding: pass.status, allocation: this.#status, offset: 0, bytes: STATUS_BYTES });
     return storage;

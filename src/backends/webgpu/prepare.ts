@@ -3,6 +3,8 @@ import { BirkhoffError, DeviceError, StateError } from "../../errors.ts";
 import {
   type BufferRef,
   type Call,
+  type DType,
+  ELEMENT_BYTES,
   elements,
   type Limits,
   type ParamsLayout,
@@ -33,8 +35,9 @@ export interface Prepared {
 /** One vec4f: what a shader reads in vectors must hold one at the least. The smallest allocation is larger. */
 const MIN_BINDING_BYTES = 16;
 
-/** Bytes that a buffer of `length` elements binds; bindings cannot be empty. */
-export const bindingBytes = (length: number): number => Math.max(MIN_BINDING_BYTES, 4 * length);
+/** Bytes that a buffer of `length` elements binds: whole words, and bindings cannot be empty. */
+export const bindingBytes = (length: number, dtype: DType = "float32"): number =>
+  Math.max(MIN_BINDING_BYTES, Math.ceil((ELEMENT_BYTES[dtype] * length) / 4) * 4);
 
 /** The bug of a plan, said in the place where it was written. */
 const wrong = (label: string, what: string, argument: string, received: string): StateError =>
@@ -68,7 +71,7 @@ export const prepare = (call: Call, plan: Plan, faultCode: (message: string) => 
       };
     });
   return {
-    scratchBytes: (plan.scratch ?? []).map(bindingBytes),
+    scratchBytes: (plan.scratch ?? []).map((length) => bindingBytes(length)),
     passes,
     reportsFaults: passes.some(({ status }) => status !== undefined),
   };
@@ -201,7 +204,8 @@ export const refusal = (call: Call, plan: Plan, limits: Limits): string | undefi
     for (const ref of Object.values(pass.bind)) {
       if ("scratch" in ref) continue;
       const [what, index, specs] = "input" in ref ? ["input", ref.input, call.inputs] : ["output", ref.output, call.outputs];
-      const bytes = 4 * (ref.window?.length ?? elements(specs[index].shape));
+      const { shape, dtype } = specs[index];
+      const bytes = ELEMENT_BYTES[dtype] * (ref.window?.length ?? elements(shape));
       if (tooBig(bytes)) return `${what} ${index} takes ${bytes} bytes, ${limit}`;
     }
     const storage = entryBindings(pass).filter(({ kind }) => kind !== "uniform").length;

@@ -1,4 +1,4 @@
-import { elements, type Op, type Shape } from "../../op.ts";
+import { type DType, elements, type Op, type Shape } from "../../op.ts";
 import { type Case, defineCase, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
 import { ACTIVATIONS } from "../elementwise/reference.ts";
 import { biasBackward, matmul, matmulWith, ops, PLAIN } from "./op.ts";
@@ -12,6 +12,8 @@ interface Variant {
   readonly activation?: MatmulAttrs["activation"];
   /** Batch axes of the result; default: all that the operands have. */
   readonly batch?: Shape;
+  /** Which of a and b are float16. */
+  readonly halves?: readonly ("a" | "b")[];
   readonly large?: boolean;
 }
 
@@ -32,7 +34,8 @@ const broadcast = (a: Shape, b: Shape): Shape => {
 
 /** Shapes as stored. Sums in the gradients run over the other sizes and the batches that are repeated. */
 const product = (name: string, a: Shape, b: Shape, variant: Variant = {}): Case => {
-  const { transposeA = false, transposeB = false, bias = false, activation = "none", large } = variant;
+  const { transposeA = false, transposeB = false, bias = false, activation = "none", halves = [], large } = variant;
+  const dtype = (operand: "a" | "b"): DType => (halves.includes(operand) ? "float16" : "float32");
   const { op, attrs: kind } = matmulWith(activation, true);
   const attrs = { transposeA, transposeB, batch: variant.batch ?? broadcast(a.slice(0, -2), b.slice(0, -2)), ...kind };
   const { m, n, k, batch } = matmulSizes(a, b, attrs);
@@ -40,11 +43,11 @@ const product = (name: string, a: Shape, b: Shape, variant: Variant = {}): Case 
   return defineCase({
     name: `${name} ${a.join("x")}${transposeA ? "ᵀ" : ""} · ${b.join("x")}${transposeB ? "ᵀ" : ""}${bias ? " + bias" : ""}${activation === "none" ? "" : ` ${activation}`}`,
     op,
-    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: [n] }] : [])],
+    inputs: [{ shape: a, dtype: dtype("a") }, { shape: b, dtype: dtype("b") }, ...(bias ? [{ shape: [n] }] : [])],
     attrs,
     forward: activatedSum(k * sums + 1, activation),
     backward: activatedSum(Math.max(m, n) * elements(batch), activation),
-    finiteDifferences: { tolerance: 1e-5 },
+    finiteDifferences: halves.length > 0 ? { off: "steps are smaller than float16 can take" } : { tolerance: 1e-5 },
     ...(large ? { large } : {}),
   });
 };
@@ -108,6 +111,22 @@ const batches = [
   product("batches inside each other", [2, 1, 2, 20, 18], [3, 1, 18, 17]),
   product("many small", [70, 4, 4], [70, 4, 4], { transposeB: true }),
   product("batch with tiles", [3, 20, 33], [3, 33, 18]),
+];
+
+/** Half precision in either operand or both: in tiles of both sides and one element a thread, from odd addresses on, transposed, split. */
+const halfOf = [["a"], ["b"], ["a", "b"]] as const;
+const halves = [
+  ...halfOf.flatMap((some) => [
+    ...transposes.map((variant) => square(`float16 ${some.join(" and ")}`, 5, 7, 11, { ...variant, halves: some })),
+    ...transposes.map((variant) => square(`float16 ${some.join(" and ")}`, SMALL_TILE + 1, 19, TILE_LEAST + 2, { ...variant, halves: some })),
+    square(`float16 ${some.join(" and ")}`, TILE, K_STEP + 1, TILE + SMALL_TILE + 1, { bias: true, halves: some }),
+    square(`float16 ${some.join(" and ")}, split`, 17, 3 * SPLIT_STEPS * K_STEP + 5, 18, { bias: true, halves: some }),
+    square(`float16 ${some.join(" and ")}`, 6, 9, 5, { bias: true, activation: "gelu", halves: some }),
+    square(`float16 ${some.join(" and ")}, native parts`, 7, 2049, 33, { halves: some }),
+    product(`float16 ${some.join(" and ")}, batches`, [2, 1, 3, 5], [3, 5, 3], { halves: some }),
+    product(`float16 ${some.join(" and ")}, no rows`, [0, 5], [5, 3], { halves: some }),
+  ]),
+  square("float16, packed on the CPU", 97, 130, 101, { halves: ["a", "b"], transposeB: true }),
 ];
 
 /** Long sums are split when the result alone does not keep a GPU busy. */
@@ -240,6 +259,7 @@ export const cases: readonly Case[] = [
   ...small,
   ...edges,
   ...batches,
+  ...halves,
   ...splits,
   ...blocked,
   ...parts,

@@ -60,10 +60,10 @@ const product = (where: string, a: Tensor, b: Tensor, { transposeA = false, tran
  * As in PyTorch a vector gets an axis that is removed again: in front for a, behind for b. Operands are read where they lie: neither a transpose
  * nor a repeated batch is ever copied, and the gradient of a repeated operand is summed as it is computed. An inner axis of size 0 gives activation(bias).
  *
- * @param a [..., m, k], or [..., k, m] with `transposeA`, or [k]; float32
- * @param b [..., k, n], or [..., n, k] with `transposeB`, or [k], for which n is 1; float32
- * @returns [..., m, n]
- * @throws ArgumentError when inner sizes differ, batch axes do not broadcast, the bias has another shape, the activation is unknown, or a dtype is not float32.
+ * @param a [..., m, k], or [..., k, m] with `transposeA`, or [k]; float32 or float16
+ * @param b [..., k, n], or [..., n, k] with `transposeB`, or [k], for which n is 1; float32 or float16
+ * @returns [..., m, n], float32: sums are float32 whatever is multiplied
+ * @throws ArgumentError when inner sizes differ, batch axes do not broadcast, the bias has another shape, the activation is unknown, or a dtype does not fit.
  * @example
  * ```ts
  * const a = device.tensor([[1, 2], [3, 4]]);
@@ -79,10 +79,10 @@ export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 /**
  * activation(x · weightᵀ + bias), PyTorch's `linear` with what usually follows it.
  *
- * @param x [..., in]; float32
- * @param weight [out, in]; float32
+ * @param x [..., in]; float32 or float16
+ * @param weight [out, in]; float32 or float16
  * @param bias [out]; float32, added in the same kernel. Default: none
- * @returns [..., out]
+ * @returns [..., out], float32
  * @throws ArgumentError when a shape or dtype does not fit, or the activation is unknown.
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 import { apply } from "../../apply.ts";
 import { ArgumentError, expected } from "../../errors.ts";
 import { defineOp, type Gradient, type Op, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { broadcastShapes, MAX_AXES, requireFloat } from "../../shapes.ts";
+import { broadcastShapes, FLOATS, MAX_AXES, requireFloat } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add } from "../elementwise/index.ts";
 import { unaryBackward } from "../elementwise/op.ts";
@@ -20,7 +20,8 @@ export const biasBackward = defineOp<BiasAttrs>({
 });
 
 const outputs = ([a, b, bias]: readonly Spec[], attrs: MatmulAttrs): Spec[] => {
-  requireFloat("matmul", bias ? [a, b, bias] : [a, b], ["a", "b", "bias"]);
+  requireFloat("matmul", [a, b], ["a", "b"], FLOATS);
+  if (bias) requireFloat("matmul", [bias], ["bias"]);
   for (const [name, { shape }] of [["a", a] as const, ["b", b] as const]) {
     if (shape.length < 2 || shape.length > MAX_AXES + 2) throw expected("matmul", `2 to ${MAX_AXES + 2} axes`, name, showShape(shape));
   }
@@ -70,7 +71,7 @@ const vjp = (ctx: VjpContext<MatmulAttrs>): (Tensor | undefined)[] => {
 
 /** One op per kind of memory: beside a and b, what the derivative of the activation is taken from. */
 const productWith = (gradient: Gradient<MatmulAttrs>): Op<MatmulAttrs> =>
-  defineOp<MatmulAttrs>({ name: "matmul", outputs, reference: reference.matmul, plan: plan.matmul, gradient });
+  defineOp<MatmulAttrs>({ name: "matmul", halves: [0, 1], outputs, reference: reference.matmul, plan: plan.matmul, gradient });
 
 /** a and b, and optionally a bias that is added to every row of the result. Its gradients are products of the same kind. */
 export const matmul = productWith({ saves: { inputs: [0, 1] }, vjp });

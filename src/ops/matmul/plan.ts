@@ -74,11 +74,19 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const biased = call.inputs.length > 2 ? 1 : 0;
   const axes = (list: (walk: Walk) => readonly number[]): number[] => [...padAxes(list(kept)), ...padAxes(list(summed))];
   const { activation, keeps } = call.attrs;
+  const halves = (operand: number): number => (call.inputs[operand].dtype === "float16" ? 1 : 0);
   /** Only the last pass adds the bias and applies the activation. */
   const pass = (entry: string, last: boolean, bind: Pass["bind"], workgroups: number): Pass => ({
     shader: shaders.product,
     entry,
-    constants: { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, SIDE: tile / 4, ACTIVATION: last ? code(activation) : 0 },
+    constants: {
+      A_ALONG_K: aK === 1 ? 1 : 0,
+      B_ALONG_K: bK === 1 ? 1 : 0,
+      A_HALF: halves(0),
+      B_HALF: halves(1),
+      SIDE: tile / 4,
+      ACTIVATION: last ? code(activation) : 0,
+    },
     params: {
       m,
       n,

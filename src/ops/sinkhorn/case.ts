@@ -24,6 +24,8 @@ export interface Settings {
   readonly temperature?: number;
   readonly scale?: number;
   readonly fill?: Fill;
+  /** Logits in float16. */
+  readonly half?: boolean;
   readonly large?: boolean;
   /** Masses of rows and columns, for all matrices or (`each`) one set per matrix. */
   readonly masses?: "shared" | "each" | "some zero";
@@ -64,7 +66,7 @@ export const invariants =
 
 export const sinkhornCase = (name: string, settings: Settings): Case => {
   const { n: rows, m: columns = rows, batch = [3], temperature = 1, scale = 1, fill = normal(scale), large, masses, start, mask, sizes } = settings;
-  const { annealing, leaks, tolerance = 0, potentials = false } = settings;
+  const { annealing, half = false, leaks, tolerance = 0, potentials = false } = settings;
   const attrs: ForwardAttrs = {
     iterations: 20,
     order: "row",
@@ -87,7 +89,7 @@ export const sinkhornCase = (name: string, settings: Settings): Case => {
     (size: number): Fill =>
     (_, i) =>
       masses === "some zero" && i % 4 === 2 ? 0 : (1 + (size > 1 ? 0.5 * Math.cos((2 * Math.PI * i) / size) : 0)) / size;
-  const inputs: CaseInput[] = [{ shape, fill }];
+  const inputs: CaseInput[] = [{ shape, dtype: half ? "float16" : "float32", fill }];
   if (masses) {
     for (const size of [n, m]) inputs.push({ shape: item(masses, size), fill: mass(size), gradient: masses !== "some zero" });
   }
@@ -140,8 +142,8 @@ export const sinkhornCase = (name: string, settings: Settings): Case => {
     }),
     outputs: [...(withMatrix ? [0] : []), ...(potentials ? [1] : []), ...(potentials && attrs.checkEvery > 0 ? [2] : [])],
     finiteDifferences:
-      Math.max(n, m) > 33
-        ? { off: "the formula does not depend on n, and smaller n are checked" }
+      Math.max(n, m) > 33 || half
+        ? { off: half ? "steps are smaller than float16 can take" : "the formula does not depend on n, and smaller n are checked" }
         : { step: effective > 10 ? 1e-7 : 1e-5, tolerance: effective > 10 ? 1e-4 : 1e-6 },
     invariants: invariants(settings),
     ...(large ? { large } : {}),

@@ -3,6 +3,7 @@ import { expected } from "../../errors.ts";
 import { isGradEnabled, noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
+import { cast } from "../cast/index.ts";
 import { add, div, exp, mul } from "../elementwise/index.ts";
 import { composed } from "../hyperConnection/composed.ts";
 import { hyperConnection } from "../hyperConnection/index.ts";
@@ -25,7 +26,9 @@ const prepare = (
 ): { readonly z: Tensor; readonly a?: Tensor; readonly b?: Tensor; readonly mask?: Tensor } => {
   const { scale, bias, noise, temperature, slack } = options;
   let { a, b, mask } = options;
-  let z = scale ? mul(logits, scale) : logits;
+  const changed = scale || bias || noise || slack !== undefined || typeof temperature === "object";
+  let z = changed ? cast(logits, "float32") : logits;
+  if (scale) z = mul(z, scale);
   if (bias) z = add(z, bias);
   if (noise) {
     const draws = gumbel(logits.device, z.shape, { seed: noise.seed, stream: noise.stream ?? 0 });
@@ -162,7 +165,8 @@ const runWithEps = (
     ...(bias && { bias }),
   };
   const fused = logits.shape.slice(-2).every((side) => side <= TINY_SIDE);
-  const normalised = (streams?: Tensor): Tensor => (fused ? hyperConnection : composed)(logits, { ...settings, ...(streams && { streams }) });
+  const z = cast(logits, "float32");
+  const normalised = (streams?: Tensor): Tensor => (fused ? hyperConnection : composed)(z, { ...settings, ...(streams && { streams }) });
   return Object.fromEntries(wanted.map((name) => [name, name === "PV" ? normalised(V) : normalised()]));
 };
 
@@ -181,7 +185,7 @@ export interface Sinkhorn {
  * Gumbel–Sinkhorn networks" (2018). Stable at any temperature by absorbed scaling (Schmitzer 2019, alg. 2). Gradients reach logits, `a`, `b`, `start`, and tensors given as
  * `temperature`, `slack`, `scale`, `bias`, `V` and `C`. See src/ops/sinkhorn/README.md.
  *
- * @param logits float32 `[..., n, m]`, n and m from 1 to 4096; leading axes are the batch, of any size
+ * @param logits float32 or float16 `[..., n, m]`, n and m from 1 to 4096; leading axes are the batch, of any size
  * @returns P, float32 of the shape of `logits`; with `outputs`, an object of tensors
  * @throws ArgumentError for another shape or dtype, an unknown option or one out of range. The next `read()` throws DataError when a logit that is not masked is
  * NaN or infinite, a mass negative, or a size outside of the matrix.

@@ -1,7 +1,7 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
 import { type Call, defineOp, type Gradient, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { FLOATS, requireFloat } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sum } from "../reduce/index.ts";
 import { reshape, slice } from "../shape/index.ts";
@@ -30,7 +30,7 @@ const checkOperand = (spec: Spec, batch: Shape, item: Shape, argument: string, d
 };
 
 const forwardOutputs = ([logits, ...operands]: readonly Spec[], attrs: ForwardAttrs): Spec[] => {
-  requireFloat("sinkhorn", [logits], ["logits"]);
+  requireFloat("sinkhorn", [logits], ["logits"], FLOATS);
   const { shape } = logits;
   const [rows, columns] = shape.slice(-2);
   if (shape.length < 2 || !(rows >= 1 && rows <= MAX_SIDE && columns >= 1 && columns <= MAX_SIDE)) {
@@ -68,6 +68,8 @@ const fault = ({ attrs }: Call<ForwardAttrs>): string => {
 const adjoint = (name: string, run: Op<BackwardAttrs>["reference"], passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
   defineOp<BackwardAttrs>({
     name,
+    // Logits: in place of the matrix, or behind what else there is.
+    halves: [0, 2, 3, 4, 5],
     scalars: SCALARS,
     outputs: ([matrix], { order, vectors }) => {
       const { n, m } = orient(matrix.shape, order);
@@ -89,6 +91,7 @@ export const implicit = adjoint("sinkhorn.implicit", referenceBackward.implicit,
 /** logits and the gradient of P, of a plain run that kept no record -> gradient of the logits. */
 export const tinyBackward = defineOp<TinyAttrs>({
   name: "sinkhorn.tiny",
+  halves: [0],
   scalars: ["temperature"],
   outputs: ([logits]) => [float32(logits.shape)],
   reference: referenceBackward.tiny,
@@ -143,6 +146,7 @@ const vjp = (ctx: VjpContext<ForwardAttrs>): (Tensor | undefined)[] => {
 const forward = (gradient: Gradient<ForwardAttrs>): Op<ForwardAttrs> =>
   defineOp<ForwardAttrs>({
     name: "sinkhorn",
+    halves: [0],
     scalars: [...SCALARS, "tolerance"],
     outputs: forwardOutputs,
     reference: reference.forward,

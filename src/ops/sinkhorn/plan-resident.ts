@@ -23,6 +23,13 @@ const MOST_SUBGROUP_SIDE = 4;
 const inSubgroup = (side: number, threads: number, { subgroupMinSize, subgroupMaxSize }: Limits): boolean =>
   side > 1 && side <= MOST_SUBGROUP_SIDE && side * side <= subgroupMinSize && subgroupMaxSize <= threads;
 
+/** Whether the logits, where they are read, are stored in half precision. */
+export const halfLogits = ({ inputs, attrs }: Call<ForwardAttrs> | Call<BackwardAttrs>): number => {
+  const { operands, matrix = "logits" } = attrs as BackwardAttrs | (ForwardAttrs & { matrix?: undefined });
+  const spec = matrix === "logits" ? inputs[0] : inputs[2 + operands.split(" ").indexOf("logits")];
+  return operands.split(" ").includes("logits") || matrix === "logits" ? Number(spec.dtype === "float16") : 0;
+};
+
 /** Bound where an operand is not given, and not looked at. */
 export const UNREAD = input(0);
 
@@ -36,7 +43,7 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
     n,
     m,
     subgroups: inSubgroup(SIDE, THREADS, limits),
-    constants: { SIDE, TILE, THREADS, BLOCK },
+    constants: { SIDE, TILE, THREADS, BLOCK, HALF_LOGITS: halfLogits(call) },
     params: {
       side: SIDE,
       count,

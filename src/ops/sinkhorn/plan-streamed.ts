@@ -2,7 +2,7 @@
 import * as shaders from "../../generated/sinkhorn.ts";
 import { type BufferRef, type Call, grid, input, type Limits, output, type Pass, type Plan, scratch, type Workgroups } from "../../op.ts";
 import { type BackwardAttrs, BLOCK, endsBlock, type ForwardAttrs, orient, recordLayout } from "./geometry.ts";
-import { adjointFields, massFields, operandsOf, PLANS, RECORDS, UNREAD } from "./plan-resident.ts";
+import { adjointFields, halfLogits, massFields, operandsOf, PLANS, RECORDS, UNREAD } from "./plan-resident.ts";
 
 /** Rows of a panel: more are fewer partial sums and fewer workgroups. */
 const PANEL_ROWS = 8;
@@ -40,7 +40,7 @@ const frame = (call: Call<ForwardAttrs> | Call<BackwardAttrs>, limits: Limits) =
     },
     run: { iterations: attrs.iterations, annealed: attrs.annealed, history, history_stride: stride },
     width,
-    constants: { LANES: lanes, QUADS: Math.ceil(width / lanes) },
+    constants: { LANES: lanes, QUADS: Math.ceil(width / lanes), HALF_LOGITS: halfLogits(call) },
     panelGrid: grid(count * groups, limits),
     stacks: (rows: number): Workgroups => grid(count * (Math.ceil(width / STACK) + Math.ceil(rows / THREADS)), limits),
     vectors: grid(Math.ceil((count * Math.max(n, m)) / THREADS), limits),

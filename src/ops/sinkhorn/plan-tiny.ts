@@ -17,7 +17,18 @@ const pass = (call: Call<ForwardAttrs> | Call<TinyAttrs>, limits: Limits, entry:
   const masses = plainMasses(n, m, uniform);
   const params = { count, n, m, row_step: rowStep, column_step: columnStep, iterations, row_mass: masses.row, column_mass: masses.column };
   const workgroups = grid(Math.ceil(count / THREADS), limits);
-  return { passes: [{ shader: shaders.tiny, entry, constants: { TILE, THREADS }, params, bind, workgroups }] };
+  return {
+    passes: [
+      {
+        shader: shaders.tiny,
+        entry,
+        constants: { TILE, THREADS, HALF_LOGITS: Number(call.inputs[0].dtype === "float16") },
+        params,
+        bind,
+        workgroups,
+      },
+    ],
+  };
 };
 
 export const forward = (call: Call<ForwardAttrs>, limits: Limits): Plan => pass(call, limits, "forward", { logits: input(0), result: output(0) });

@@ -14,11 +14,13 @@ interface Settings {
   readonly turned?: boolean;
   readonly excluded?: boolean;
   readonly temperature?: number;
+  /** Logits in float16. */
+  readonly half?: boolean;
   readonly large?: boolean;
 }
 
 const transportCase = (kind: TransportAttrs["kind"], settings: Settings): Case => {
-  const { batch = [2], n, m, d = 3, mask, sharedX = false, turned = false, excluded = false, temperature = 1, large } = settings;
+  const { batch = [2], n, m, d = 3, mask, sharedX = false, turned = false, excluded = false, temperature = 1, half = false, large } = settings;
   const shape = [...batch, n, m];
   const [rowOffset, columnOffset, stride] = turned ? [2 + m, 2, 5 + n + m] : [0, n, n + m];
   // Potentials that make every entry about 1 / m; every third row without mass where asked for.
@@ -29,7 +31,10 @@ const transportCase = (kind: TransportAttrs["kind"], settings: Settings): Case =
     return 0.5 * random.normal() - (row ? Math.log(m) : 0);
   };
   const item = kind === "cost" ? [n, m] : [kind === "rows" ? m : n, d];
-  const inputs: CaseInput[] = [{ shape }, { shape: [...batch, stride], fill, gradient: !excluded }];
+  const inputs: CaseInput[] = [
+    { shape, dtype: half ? "float16" : "float32" },
+    { shape: [...batch, stride], fill, gradient: !excluded },
+  ];
   if (kind !== "plan") inputs.push({ shape: sharedX ? item : [...batch, ...item] });
   if (mask) inputs.push({ shape: mask === "each" ? shape : [n, m], dtype: "int32", fill: (random) => Number(random.uniform() < 0.7) });
   const extra = [
@@ -38,6 +43,7 @@ const transportCase = (kind: TransportAttrs["kind"], settings: Settings): Case =
     turned && "turned",
     excluded && "rows without mass",
     temperature !== 1 && `temperature ${temperature}`,
+    half && "float16",
   ];
   return defineCase({
     name: [`${kind} [${batch}] ${n}×${m}${kind === "plan" || kind === "cost" ? "" : `×${d}`}`, ...extra.filter((text) => text)].join(", "),
@@ -47,7 +53,11 @@ const transportCase = (kind: TransportAttrs["kind"], settings: Settings): Case =
     scalars: { temperature },
     forward: summed(kind === "columns" ? n : m),
     backward: summed(n + m + d),
-    finiteDifferences: n * m * d > 3000 ? { off: "the formula does not depend on sizes" } : {},
+    finiteDifferences: half
+      ? { off: "steps are smaller than float16 can take" }
+      : n * m * d > 3000
+        ? { off: "the formula does not depend on sizes" }
+        : {},
     ...(large ? { large } : {}),
   });
 };
@@ -57,6 +67,10 @@ const all = ["plan", "rows", "columns", "cost"] as const;
 const around = (size: number): number[] => [size - 1, size, size + 1];
 
 const cases: readonly Case[] = [
+  ...all.flatMap((kind) => [
+    transportCase(kind, { n: 5, m: 7, half: true }),
+    transportCase(kind, { n: 33, m: 19, batch: [], mask: "shared", turned: true, temperature: 0.5, half: true }),
+  ]),
   ...all.flatMap((kind) => [
     transportCase(kind, { n: 1, m: 1, d: 1 }),
     transportCase(kind, { n: 3, m: 5, batch: [] }),

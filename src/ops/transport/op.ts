@@ -1,7 +1,7 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { FLOATS, requireFloat } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "../elementwise/index.ts";
 import { matmul } from "../matmul/index.ts";
@@ -21,10 +21,11 @@ const checkItem = (spec: Spec, batch: Shape, item: Shape, argument: string): voi
 /** logits, potentials, cotangent of P (mask) -> gradients of logits and potentials. */
 export const backward = defineOp<PlanAttrs>({
   name: "transport.backward",
+  halves: [0],
   scalars: ["temperature"],
   outputs: ([logits, potentials, gradient]) => {
     if (showShape(gradient.shape) !== showShape(logits.shape)) throw expected(where, `shape ${showShape(logits.shape)}`, "gradient", gradient.shape);
-    return [logits, potentials];
+    return [{ shape: logits.shape, dtype: "float32" }, potentials];
   },
   reference: reference.backward,
   plan: plan.backward,
@@ -60,17 +61,19 @@ const vjp = (ctx: VjpContext<TransportAttrs>): (Tensor | undefined)[] => {
 /** logits, potentials, x unless P itself is wanted (mask) -> what `kind` says of P = exp(logits / temperature + f + g), which is not stored. */
 export const transport: Op<TransportAttrs> = defineOp<TransportAttrs>({
   name: "transport",
+  halves: [0],
   scalars: ["temperature"],
   outputs: (inputs, { kind, rowOffset, columnOffset, masked }) => {
-    requireFloat(where, masked ? inputs.slice(0, -1) : inputs, ["logits", "potentials", "x"]);
     const [logits, potentials, x] = inputs;
+    requireFloat(where, [logits], ["logits"], FLOATS);
+    requireFloat(where, masked ? inputs.slice(1, -1) : inputs.slice(1), ["potentials", "x"]);
     if (logits.shape.length < 2) throw expected(where, "shape [..., n, m]", "logits", logits.shape);
     const batch = logits.shape.slice(0, -2);
     const { n, m, stride } = sizesOf(inputs);
     if (showShape(potentials.shape.slice(0, -1)) !== showShape(batch) || stride < Math.max(rowOffset + n, columnOffset + m))
       throw expected(where, `potentials of ${n} rows and ${m} columns for each matrix`, "potentials", potentials.shape);
     if (masked) checkItem(inputs[inputs.length - 1], batch, [n, m], "mask");
-    if (kind === "plan") return [logits];
+    if (kind === "plan") return [{ shape: logits.shape, dtype: "float32" }];
     if (kind === "cost") {
       checkItem(x, batch, [n, m], "x");
       return [{ shape: [...batch, n], dtype: "float32" }];

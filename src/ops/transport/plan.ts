@@ -10,6 +10,7 @@ const THREADS = 64;
 
 interface Common {
   readonly sizes: Sizes;
+  readonly constants: Readonly<Record<string, number>>;
   readonly params: Readonly<Record<string, number>>;
   readonly bind: Readonly<Record<string, BufferRef>>;
 }
@@ -20,6 +21,7 @@ const common = ({ inputs, attrs }: Call<PlanAttrs>): Common => {
   const mask = inputs.length - 1;
   return {
     sizes,
+    constants: { HALF_LOGITS: Number(inputs[0].dtype === "float16") },
     params: {
       count,
       n,
@@ -37,7 +39,7 @@ const common = ({ inputs, attrs }: Call<PlanAttrs>): Common => {
 
 export const transport = (call: Call<TransportAttrs>, limits: Limits): Plan => {
   const { kind } = call.attrs;
-  const { sizes, params, bind } = common(call);
+  const { sizes, constants, params, bind } = common(call);
   const { n, m, count } = sizes;
   if (elements(call.outputs[0].shape) === 0) return { passes: [] };
   const y = output(0);
@@ -46,6 +48,7 @@ export const transport = (call: Call<TransportAttrs>, limits: Limits): Plan => {
     const pass: Pass = {
       shader: rowsShader,
       entry: kind,
+      constants,
       params: { ...params, x_step: kind === "cost" ? stepOf(x, n * m) : 0 },
       bind: { ...bind, y, ...(kind === "cost" ? { x: input(2) } : {}) },
       workgroups: grid(count * n, limits),
@@ -59,6 +62,7 @@ export const transport = (call: Call<TransportAttrs>, limits: Limits): Plan => {
   const pass: Pass = {
     shader: applyShader,
     entry: "multiply",
+    constants,
     params: { ...params, ...tiles, d, results, terms, transposed: Number(kind === "columns"), x_step: stepOf(x, terms * d) },
     bind: { ...bind, x: input(2), y },
     workgroups: grid(count * tiles.tiles * tiles.slices, limits),
@@ -67,13 +71,14 @@ export const transport = (call: Call<TransportAttrs>, limits: Limits): Plan => {
 };
 
 export const backward = (call: Call<PlanAttrs>, limits: Limits): Plan => {
-  const { sizes, params, bind } = common(call);
+  const { sizes, constants, params, bind } = common(call);
   const { n, m, count } = sizes;
   if (count === 0) return { passes: [] };
   const outputs = { gradient: input(2), y: output(0), dpotentials: output(1) };
   const pass = (entry: string, workgroups: number): Pass => ({
     shader: rowsShader,
     entry,
+    constants,
     params,
     bind: { ...bind, ...outputs },
     workgroups: grid(workgroups, limits),

@@ -1,0 +1,12 @@
+import { cast as shader } from "../../generated/cast.ts";
+import { type Call, elements, grid, input, type Limits, output, type Plan } from "../../op.ts";
+import type { CastAttrs } from "./reference.ts";
+
+const THREADS = 256;
+
+export const cast = ({ attrs: { dtype }, outputs: [{ shape }] }: Call<CastAttrs>, limits: Limits): Plan => {
+  const count = elements(shape);
+  const [entry, bind] =
+    dtype === "float16" ? ["to_half", { wide: input(0), narrow_result: output(0) }] : ["to_float", { narrow: input(0), wide_result: output(0) }];
+  return { passes: [{ shader, entry, params: { count }, bind, workgroups: grid(Math.ceil(count / 2 / THREADS), limits) }] };
+};

@@ -24,7 +24,7 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
   const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
   for (const [i, { dtype }] of specs.entries()) {
     if (dtype === "float16" && !op.alias && !op.halves?.includes(i))
-      throw new ArgumentError(`${op.name}: expected another dtype for \`inputs[${i}]\`, but received float16; use cast()`);
+      throw new ArgumentError(`${op.name}: expected another dtype for \`inputs[${i}]\`, but received float16; cast it to float32 first`);
   }
   if (calls.size >= INTERNED_PER_OP) {
     for (const oldest of calls.keys()) {

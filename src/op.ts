@@ -5,7 +5,7 @@
 import type { Tensor } from "./tensor.ts";
 
 /**
- * PyTorch's names. float16 is for storage: ops that take it compute in float32, and give it no results but by `cast`. `reference` holds float32 as
+ * PyTorch's names. float16 is for storage: ops that take it compute in float32 and give results and gradients in it. `reference` holds float32 as
  * float64, and float16 as float64 that was rounded to it.
  */
 export type DType = "float32" | "float16" | "int32" | "uint32";

@@ -20,6 +20,7 @@ const LARGE_LIMITS: Limits = {
   f16: true,
   subgroupMinSize: 32,
   subgroupMaxSize: 32,
+  matrixUnits: true,
 };
 
 /** Dawn's null device has the least limits: a variant made for more memory or threads ends with one of these. */

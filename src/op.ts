@@ -146,6 +146,8 @@ export interface Limits {
   /** Threads of a subgroup, at least and at most; 0 where there are no subgroups. */
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
+  /** Whether subgroups have 32 threads and multiply 16 × 16 matrices of float16, with sums in float32; experimental, so only where it was asked for. */
+  readonly matrixUnits: boolean;
 }
 
 /** WebGPU's guaranteed minimum: every kernel must run on it. */
@@ -158,6 +160,7 @@ export const FLOOR_LIMITS: Limits = {
   f16: false,
   subgroupMinSize: 0,
   subgroupMaxSize: 0,
+  matrixUnits: false,
 };
 
 /** What a backward rule sees. All tensors handed out are freed after the rule returns. */

@@ -11,6 +11,8 @@ export interface OpenDeviceOptions {
   readonly device?: DeviceKind;
   /** A WebGPU device of the caller's own: used as it is and never destroyed. Implies `webgpu`. */
   readonly gpuDevice?: GPUDevice;
+  /** Products of float16 matrices by the GPU's matrix units, of `webgpu` alone: see `WebGPUOptions`. Default false. */
+  readonly subgroupMatrices?: boolean;
   /** Threads of the native device, 1 to 1024. Default: all cores. */
   readonly threads?: number;
 }
@@ -25,8 +27,8 @@ export const deviceOf = (backend: Backend, rejected: readonly string[] = []): De
 
 const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
 
-const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, threads }: OpenDeviceOptions): Promise<Backend> => {
-  if (kind === "webgpu") return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }) });
+const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, subgroupMatrices, threads }: OpenDeviceOptions): Promise<Backend> => {
+  if (kind === "webgpu") return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }), ...(subgroupMatrices && { subgroupMatrices }) });
   if (kind === "native") return openNative(threads === undefined ? {} : { threads });
   return openReference();
 };

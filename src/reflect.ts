@@ -12,6 +12,9 @@ const { WgslParser, WgslReflect } = library as typeof Library;
 
 const INCLUDE = /^\/\/#include\s+"([^"]+)"\s*$/;
 const ENABLE = /^enable\s[^;]*;/gm;
+/** What the parser does not know, and nothing that is read from the text depends on. */
+const UNKNOWN_TYPES = /\bsubgroup_matrix_(?:left|right|result)<[^<>]*>/g;
+const UNKNOWN_SYNTAX = /@diagnostic\([^)]*\)|(?<=\bsubgroupMatrix\w+)<\w+(?:, *\w+)?>/g;
 const SCALARS = ["f32", "i32", "u32"] as const;
 type Scalar = (typeof SCALARS)[number];
 
@@ -44,7 +47,7 @@ export const reflect = (name: string, source: string, libs: Readonly<Record<stri
   let module: Library.WgslReflect;
   let nodes: readonly Library.Node[];
   try {
-    const ast = new WgslParser().parse(full);
+    const ast = new WgslParser().parse(full.replace(UNKNOWN_TYPES, "f32").replace(UNKNOWN_SYNTAX, ""));
     nodes = ast;
     module = new WgslReflect();
     module.updateAST(ast);

@@ -108,7 +108,7 @@ describe("wrong calls", () => {
     [product([2, 3], [4, 3], { transposeA: true, transposeB: true }), "received 2 of transposed [2, 3] and 3 of transposed [4, 3]"],
     [product([2, 3, 4], [5, 4, 6]), "matmul: expected shapes that broadcast"],
     [product([], [4, 6]), 'matmul: expected at least one axis for `a`, but received "[]"'],
-    [() => matmul(device.zeros([2, 2], "int32"), device.zeros([2, 2])), 'matmul: expected dtype float32 for `a`, but received "int32"'],
+    [() => matmul(device.zeros([2, 2], "int32"), device.zeros([2, 2])), 'matmul: expected dtype float32 or float16 for `a`, but received "int32"'],
     [() => matmul(device.zeros([2, 3]), device.zeros([3, 4]), { bias: device.zeros([3]) }), "matmul: expected shape [4] for `bias`"],
     [
       product([2, 3], [3, 4], { activation: "swish" as never }),

@@ -200,7 +200,7 @@ describe("wrong calls", () => {
     [call([2, 2], { temperature: -1 }), "for `temperature`, but received -1"],
     [call([2, 2], { temperature: Number.NaN }), "for `temperature`, but received NaN"],
     [call([2, 2], { temperature: "1" }), 'for `temperature`, but received "1"'],
-    [() => sinkhorn(on("reference").zeros([2, 2], "int32")), "sinkhorn: expected dtype float32 for `logits`, but received"],
+    [() => sinkhorn(on("reference").zeros([2, 2], "int32")), "sinkhorn: expected dtype float32 or float16 for `logits`, but received"],
     [() => sinkhorn([[1]] as never), "sinkhorn: expected a tensor for `logits`, but received"],
   ] as const)("%#", (run, message) => {
     expect(run).toThrow(message);

@@ -9,7 +9,12 @@ import type { Case } from "../../src/testing/cases.ts";
 import { compareCase, runCase } from "../../src/testing/conformance.ts";
 import { type GuardedBackend, guarded } from "../../src/testing/guarded.ts";
 
-export const conformance = (open: () => Promise<Backend>, include: (entry: Case) => boolean = () => true): void => {
+/** `adapt` puts another plan or kernel in place of a case's own. */
+export const conformance = (
+  open: () => Promise<Backend>,
+  include: (entry: Case) => boolean = () => true,
+  adapt: (entry: Case) => Case = (entry) => entry,
+): void => {
   let inner: Backend;
   let backend: GuardedBackend;
   let device: Device;
@@ -26,8 +31,10 @@ export const conformance = (open: () => Promise<Backend>, include: (entry: Case)
     await inner?.close();
   });
   for (const { name: room, cases } of rooms) {
+    const list = cases.filter(include);
+    if (list.length === 0) continue;
     describe(room, () => {
-      for (const entry of cases.filter(include)) {
+      for (const entry of list.map(adapt)) {
         test(entry.name, async () => {
           const want = await runCase(reference, entry);
           expect(compareCase(entry, want, want, reference).passed).toBe(true);

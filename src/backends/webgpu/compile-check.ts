@@ -25,10 +25,10 @@ export interface CompileFailure {
  * ```
  */
 export const compileAll = async (passes: Iterable<Pass>): Promise<{ readonly compiled: number; readonly failures: readonly CompileFailure[] }> => {
-  const gpu = await openDawn(["backend=null"]);
+  const gpu = await openDawn(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new DeviceError("webgpu: expected Dawn's null adapter, but received none");
-  const device = await requestDevice(adapter);
+  const device = await requestDevice(adapter, true);
   const cache = new PipelineCache(device);
   const variants = new Map([...passes].map((pass) => [cache.get(pass.shader, pass.entry, pass.constants ?? {}), pass]));
   const failures: CompileFailure[] = [];

@@ -10,6 +10,11 @@ export interface WebGPUOptions {
   readonly dawnFlags?: readonly string[];
   /** Whether an adapter that runs on the processor will do. Default true. */
   readonly allowSoftware?: boolean;
+  /**
+   * Whether products of float16 matrices run on the GPU's matrix units (Dawn's experimental subgroup matrices): 16 × 16 numbers a time, sums in float32 in
+   * an order of the GPU's own. Opening fails where the adapter reports none of that kind. In Node it takes Dawn's unsafe APIs. Default false.
+   */
+  readonly subgroupMatrices?: boolean;
 }
 
 export interface Opened {
@@ -21,6 +26,8 @@ export interface Opened {
 }
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const satisfies readonly GPUFeatureName[];
+/** Experimental, so not among the names that WebGPU's types know. */
+const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 const WANTED = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -94,11 +101,12 @@ const noAdapter = (source: string): DeviceError => {
 };
 
 /** Asks an adapter for a device with everything it offers. Throws DeviceError. */
-export const requestDevice = async (adapter: GPUAdapter): Promise<GPUDevice> => {
+export const requestDevice = async (adapter: GPUAdapter, subgroupMatrices = false): Promise<GPUDevice> => {
+  const features = subgroupMatrices ? [...FEATURES, SUBGROUP_MATRIX] : FEATURES;
   const requiredLimits: Record<string, number> = {};
   for (const name of WANTED) requiredLimits[name] = adapter.limits[name];
   try {
-    return await adapter.requestDevice({ requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)), requiredLimits });
+    return await adapter.requestDevice({ requiredFeatures: features.filter((feature) => adapter.features.has(feature)), requiredLimits });
   } catch (error) {
     throw new DeviceError(
       `webgpu: expected the adapter ${adapter.info?.description ?? ""} to give a device, but received: ${(error as Error).message}`,
@@ -109,11 +117,13 @@ export const requestDevice = async (adapter: GPUAdapter): Promise<GPUDevice> => 
 
 /** A device as the options ask for it. Throws DeviceError saying what was tried. */
 export const open = async (options: WebGPUOptions): Promise<Opened> => {
-  const { gpuDevice, powerPreference, dawnFlags = [], allowSoftware = true } = options;
+  const { gpuDevice, powerPreference, allowSoftware = true, subgroupMatrices = false } = options;
+  const dawnFlags = [...(options.dawnFlags ?? []), ...(subgroupMatrices && inNode() ? ["enable-dawn-features=allow_unsafe_apis"] : [])];
   if (gpuDevice) {
     if (typeof gpuDevice.createComputePipeline !== "function")
       throw new ArgumentError("webgpu: expected a GPUDevice for `gpuDevice`, but received something else");
-    return { device: gpuDevice, adapterInfo: gpuDevice.adapterInfo, owned: false, limits: limitsOf(gpuDevice) };
+    if (subgroupMatrices && !hasMatrixUnits(gpuDevice)) throw noMatrixUnits(gpuDevice);
+    return { device: gpuDevice, adapterInfo: gpuDevice.adapterInfo, owned: false, limits: limitsOf(gpuDevice, subgroupMatrices) };
   }
   const { gpu, source } = await findGpu(dawnFlags);
   // An adapter gives one device only, so each device asks for its own.
@@ -124,11 +134,45 @@ export const open = async (options: WebGPUOptions): Promise<Opened> => {
       `webgpu: expected a hardware adapter, but received ${adapter.info.description}, which runs on the processor; allow it with \`allowSoftware\``,
     );
   }
-  const device = await requestDevice(adapter);
-  return { device, adapterInfo: adapter.info, owned: true, limits: limitsOf(device) };
+  const device = await requestDevice(adapter, subgroupMatrices);
+  if (subgroupMatrices && !hasMatrixUnits(device)) {
+    device.destroy();
+    throw noMatrixUnits(device);
+  }
+  return { device, adapterInfo: adapter.info, owned: true, limits: limitsOf(device, subgroupMatrices) };
 };
 
-const limitsOf = ({ limits, features, adapterInfo }: GPUDevice): Limits => ({
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+const matrixConfigs = ({ adapterInfo }: GPUDevice): readonly MatrixConfig[] =>
+  (adapterInfo as { readonly subgroupMatrixConfigs?: readonly MatrixConfig[] } | undefined)?.subgroupMatrixConfigs ?? [];
+
+/** Whether the device has what lib/matrix-units.wgsl asks for. */
+const hasMatrixUnits = (device: GPUDevice): boolean =>
+  device.features.has(SUBGROUP_MATRIX) &&
+  device.features.has("shader-f16") &&
+  device.adapterInfo?.subgroupMinSize === 32 &&
+  device.adapterInfo?.subgroupMaxSize === 32 &&
+  matrixConfigs(device).some(
+    ({ componentType, resultComponentType, M, N, K }) => componentType === "f16" && resultComponentType === "f32" && M === 16 && N === 16 && K === 16,
+  );
+
+const noMatrixUnits = (device: GPUDevice): DeviceError => {
+  const configs = matrixConfigs(device).map(
+    (config) => `${config.componentType} to ${config.resultComponentType} ${config.M}x${config.N}x${config.K}`,
+  );
+  return new DeviceError(
+    "webgpu: expected an adapter whose subgroups of 32 threads multiply matrices of f16 to f32 16x16x16 for `subgroupMatrices`, but received " +
+      `${device.adapterInfo?.description || "one"} with ${configs.join(", ") || "none"}`,
+  );
+};
+
+const limitsOf = ({ limits, features, adapterInfo }: GPUDevice, matrixUnits: boolean): Limits => ({
   workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   workgroupThreads: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
   workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
@@ -138,4 +182,5 @@ const limitsOf = ({ limits, features, adapterInfo }: GPUDevice): Limits => ({
   // Where an implementation does not say, they are within what WebGPU allows.
   subgroupMinSize: features.has("subgroups") ? (adapterInfo?.subgroupMinSize ?? 4) : 0,
   subgroupMaxSize: features.has("subgroups") ? (adapterInfo?.subgroupMaxSize ?? 128) : 0,
+  matrixUnits,
 });

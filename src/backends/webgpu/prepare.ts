@@ -217,6 +217,7 @@ export const refusal = (call: Call, plan: Plan, limits: Limits): string | undefi
     for (const [feature, present] of [
       ["f16", limits.f16],
       ["subgroups", limits.subgroupMaxSize > 0],
+      ["chromium_experimental_subgroup_matrix", limits.matrixUnits],
     ] as const) {
       if (!present && new RegExp(`^\\s*enable\\s[^;]*\\b${feature}\\b`, "m").test(pass.shader.source)) return `${passLabel(pass)} needs ${feature}`;
     }

@@ -7,6 +7,8 @@ const THREADS = 256;
 /** Side of a workgroup's tile of the result, and steps of k held in workgroup memory. */
 export const TILE = 64;
 export const K_STEP = 16;
+/** What matrix units compute: as large a tile, in longer steps. */
+export const UNITS_K_STEP = shaders.units.consts.K_STEP;
 /** Of results that larger tiles would cover with a third more to spare. */
 export const SMALL_TILE = 32;
 /** Results with fewer rows or columns, or not more of both, are computed one element a thread: a tile would be mostly empty. */
@@ -62,11 +64,12 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const { m, n, k, aRow, aK, bK, bColumn, kept, summed } = productOf(call);
   const batches = elements(kept.sizes);
   const size = batches * m * n;
-  const kSteps = Math.ceil(k / K_STEP);
-  const steps = kSteps * elements(summed.sizes);
   const slim = Math.min(m, n) < TILE_LEAST || Math.max(m, n) <= TILE_LEAST;
+  const units = limits.matrixUnits && !slim && call.inputs[0].dtype === "float16" && call.inputs[1].dtype === "float16";
+  const kSteps = Math.ceil(k / (units ? UNITS_K_STEP : K_STEP));
+  const steps = kSteps * elements(summed.sizes);
   const tiles = (side: number): number => Math.ceil(m / side) * Math.ceil(n / side);
-  const tile = 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2 ? SMALL_TILE : TILE;
+  const tile = !units && 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2 ? SMALL_TILE : TILE;
   const groups = slim ? Math.ceil(size / THREADS) : tiles(tile) * batches;
   const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.floor(steps / SPLIT_STEPS)));
   const splitSteps = Math.ceil(steps / wanted);
@@ -77,15 +80,13 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const halves = (operand: number): number => (call.inputs[operand].dtype === "float16" ? 1 : 0);
   /** Only the last pass adds the bias and applies the activation. */
   const pass = (entry: string, last: boolean, bind: Pass["bind"], workgroups: number): Pass => ({
-    shader: shaders.product,
+    shader: units && entry === "tile" ? shaders.units : shaders.product,
     entry,
     constants: {
       A_ALONG_K: aK === 1 ? 1 : 0,
       B_ALONG_K: bK === 1 ? 1 : 0,
-      A_HALF: halves(0),
-      B_HALF: halves(1),
-      SIDE: tile / 4,
       ACTIVATION: last ? code(activation) : 0,
+      ...(!(units && entry === "tile") && { A_HALF: halves(0), B_HALF: halves(1), SIDE: tile / 4 }),
     },
     params: {
       m,

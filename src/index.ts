@@ -2,6 +2,7 @@
 /** birkhoff: compute kernels for machine learning, with a thin autograd. */
 export type { Backend, BackendInfo, Buffer, Counters, DeviceKind } from "./backend.ts";
 export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "./customOp.ts";
+export { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray, type NpyData } from "./data/npy.ts";
 export {
   cyclicGroup,
   dihedralGroup,
@@ -72,6 +73,7 @@ export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
 export * from "./optim.ts";
+export { type HostMatrix, takeRows } from "./relative/matrix.ts";
 export { keep, scope } from "./scope.ts";
 export type { Tensor } from "./tensor.ts";
 export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./testing/gradcheck.ts";

@@ -20,6 +20,14 @@ export { isGradEnabled, noGrad } from "./gradMode.ts";
 export { GroupConv2d, GroupLift2d, GroupLinear, shiftTwist } from "./nn/group.ts";
 export { type Initializer, initializer } from "./nn/init.ts";
 export { Conv2d, Linear } from "./nn/layers.ts";
+export {
+  anchorCoverage,
+  anchorDiversity,
+  LearnedAnchors,
+  type LearnedAnchorsOptions,
+  mixtureEntropy,
+  mixtureOverlap,
+} from "./nn/learnedAnchors.ts";
 export { Module, parameter } from "./nn/module.ts";
 export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
 export { entropyRegularizer, normRegularizer } from "./nn/regularizers.ts";
@@ -73,7 +81,18 @@ export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
 export * from "./optim.ts";
+export { parallelAnchors, type SeedOptions, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";
+export type { PointMetric } from "./relative/distance.ts";
 export { type HostMatrix, takeRows } from "./relative/matrix.ts";
+export {
+  coverageAnchors,
+  type FarthestPointOptions,
+  farthestPointAnchors,
+  type KMeansAnchors,
+  type KMeansOptions,
+  kMeansAnchors,
+  type MetricOptions,
+} from "./relative/selection.ts";
 export { keep, scope } from "./scope.ts";
 export type { Tensor } from "./tensor.ts";
 export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./testing/gradcheck.ts";

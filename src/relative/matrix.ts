@@ -44,7 +44,7 @@ export const checkMatrix = (where: string, argument: string, value: HostMatrix):
 };
 
 /** Throws unless both have as many rows: rows of the same number belong together. */
-export const checkPaired = (where: string, x: Dense, y: Dense): void => {
+export const checkPaired = (where: string, x: { readonly rows: number }, y: { readonly rows: number }): void => {
   if (x.rows !== y.rows) throw expected(where, `${x.rows} rows like \`x\``, "y", `${y.rows} rows`);
 };
 

@@ -81,8 +81,10 @@ export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
 export * from "./optim.ts";
+export { type Alignment, type AlignmentMethod, type AlignmentOptions, applyAlignment, fitAlignment } from "./relative/alignment.ts";
 export { parallelAnchors, type SeedOptions, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";
 export type { PointMetric } from "./relative/distance.ts";
+export { applyInverseProjection, fitInverseProjection, type InverseProjection, type InverseProjectionOptions } from "./relative/inverse.ts";
 export { type HostMatrix, takeRows } from "./relative/matrix.ts";
 export {
   coverageAnchors,

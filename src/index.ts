@@ -86,6 +86,8 @@ export { parallelAnchors, type SeedOptions, type StratifiedOptions, stratifiedAn
 export type { PointMetric } from "./relative/distance.ts";
 export { applyInverseProjection, fitInverseProjection, type InverseProjection, type InverseProjectionOptions } from "./relative/inverse.ts";
 export { type HostMatrix, takeRows } from "./relative/matrix.ts";
+export { type JaccardOptions, meanReciprocalRank, type NeighbourOptions, neighbourhoodJaccard } from "./relative/neighbours.ts";
+export { type ClassificationOptions, type ClassificationScores, classificationScores } from "./relative/scores.ts";
 export {
   coverageAnchors,
   type FarthestPointOptions,
@@ -95,6 +97,18 @@ export {
   kMeansAnchors,
   type MetricOptions,
 } from "./relative/selection.ts";
+export { type CkaOptions, linearCka, linearHsic, type Svcca, type SvccaOptions, svcca } from "./relative/similarity.ts";
+export {
+  type DetectableEffectOptions,
+  minimumDetectableEffect,
+  type PairedTest,
+  type PairedTestOptions,
+  pairedTTest,
+  type SampleSummary,
+  studentCdf,
+  studentQuantile,
+  summarize,
+} from "./relative/statistics.ts";
 export { keep, scope } from "./scope.ts";
 export type { Tensor } from "./tensor.ts";
 export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./testing/gradcheck.ts";

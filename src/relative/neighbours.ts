@@ -1,0 +1,87 @@
+/** Do two spaces put the same points near one another? */
+import { expected } from "../errors.ts";
+import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
+import { checkChoice, checkInteger, checkMatrix, checkPaired, type Dense, type HostMatrix } from "./matrix.ts";
+
+export interface NeighbourOptions {
+  /** "cosine" (default) or "euclidean". */
+  readonly metric?: PointMetric;
+}
+
+export interface JaccardOptions extends NeighbourOptions {
+  /** Neighbours per point. Default 10, or all others where there are fewer. */
+  readonly k?: number;
+}
+
+/** The k rows nearest to row i, itself left out; the lower number first when distances are equal. */
+const nearestRows = (x: Dense, i: number, k: number): number[] => {
+  const distances = Float64Array.from({ length: x.rows }, (_, j) => squaredDistance(x, i, x, j));
+  return Array.from(distances, (_, j) => j)
+    .filter((j) => j !== i)
+    .sort((a, b) => distances[a] - distances[b] || a - b)
+    .slice(0, k);
+};
+
+/**
+ * Mean over the points of |A ∩ B| / |A ∪ B|, where A and B are the k nearest neighbours of the point in either space: 1 where both have the same neighbourhoods, about
+ * k/(2n) for unrelated spaces. Dimensions may differ. Float64, O(n²·(d + d' + log n)).
+ *
+ * @param x [n, d], @param y [n, d']: the same n inputs
+ * @throws ArgumentError for different numbers of rows, fewer than 2, k out of range, and values that are not finite.
+ * @example
+ * ```ts
+ * const x = { shape: [4, 1], data: Float32Array.of(0, 1, 10, 11) };
+ * const y = { shape: [4, 1], data: Float32Array.of(0, 10, 1, 11) };
+ * neighbourhoodJaccard(x, x, { k: 1, metric: "euclidean" }); // => 1
+ * neighbourhoodJaccard(x, y, { k: 1, metric: "euclidean" }); // => 0
+ * ```
+ */
+export const neighbourhoodJaccard = (x: HostMatrix, y: HostMatrix, options: JaccardOptions = {}): number => {
+  const where = "neighbourhoodJaccard";
+  const { metric = "cosine" } = options;
+  checkChoice(where, "metric", metric, POINT_METRICS);
+  const [left, right] = [checkMatrix(where, "x", x), checkMatrix(where, "y", y)];
+  checkPaired(where, left, right);
+  const n = left.rows;
+  if (n < 2) throw expected(where, "at least 2 rows", "x", n);
+  const k = options.k ?? Math.min(10, n - 1);
+  checkInteger(where, "k", k, 1, n - 1);
+  const [a, b] = [comparable(left, metric), comparable(right, metric)];
+  let total = 0;
+  for (let i = 0; i < n; i++) {
+    const first = new Set(nearestRows(a, i, k));
+    const shared = nearestRows(b, i, k).filter((j) => first.has(j)).length;
+    total += shared / (2 * k - shared);
+  }
+  return total / n;
+};
+
+/**
+ * Mean over the rows of 1/rank of row i of `y` among all rows of `y`, by nearness to row i of `x`: 1 where every point finds its partner first. Both must lie in one
+ * space, as relative representations by parallel anchors do. Rows as near as the partner count before it, so a space that has collapsed into one point gets 1/n, not 1.
+ *
+ * @param x [n, d], @param y [n, d]: the same n inputs
+ * @throws ArgumentError for different shapes, and values that are not finite.
+ * @example
+ * ```ts
+ * const x = { shape: [3, 1], data: Float32Array.of(0, 5, 9) };
+ * const y = { shape: [3, 1], data: Float32Array.of(1, 9, 5) };
+ * meanReciprocalRank(x, y, { metric: "euclidean" }); // => 0.611111
+ * ```
+ */
+export const meanReciprocalRank = (x: HostMatrix, y: HostMatrix, { metric = "cosine" }: NeighbourOptions = {}): number => {
+  const where = "meanReciprocalRank";
+  checkChoice(where, "metric", metric, POINT_METRICS);
+  const [left, right] = [checkMatrix(where, "x", x), checkMatrix(where, "y", y)];
+  checkPaired(where, left, right);
+  if (left.columns !== right.columns) throw expected(where, `${left.columns} columns like \`x\``, "y", right.columns);
+  const [a, b] = [comparable(left, metric), comparable(right, metric)];
+  let total = 0;
+  for (let i = 0; i < a.rows; i++) {
+    const own = squaredDistance(a, i, b, i);
+    let rank = 0;
+    for (let j = 0; j < b.rows; j++) if (squaredDistance(a, i, b, j) <= own) rank++;
+    total += 1 / rank;
+  }
+  return total / a.rows;
+};

@@ -19,6 +19,7 @@ export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";
 export { isGradEnabled, noGrad } from "./gradMode.ts";
 export { GroupConv2d, GroupLift2d, GroupLinear, shiftTwist } from "./nn/group.ts";
 export { type Initializer, initializer } from "./nn/init.ts";
+export { type Aggregation, ProductOfInvariances, type ProductOfInvariancesOptions } from "./nn/invariances.ts";
 export { Conv2d, Linear } from "./nn/layers.ts";
 export {
   anchorCoverage,

@@ -26,17 +26,26 @@ export const comparable = (points: Dense, metric: PointMetric): Dense => (metric
 
 /** ‖row i of a − row j of b‖², by differences, so that equal rows have distance 0. */
 export const squaredDistance = (a: Dense, i: number, b: Dense, j: number): number => {
-  const [x, y] = [a.data, b.data];
+  const x = a.data;
+  const y = b.data;
   const end = (i + 1) * a.columns;
   let p = i * a.columns;
   let q = j * b.columns;
-  let even = 0;
-  let odd = 0;
-  for (; p + 1 < end; p += 2, q += 2) {
-    const [s, t] = [x[p] - y[q], x[p + 1] - y[q + 1]];
-    even += s * s;
-    odd += t * t;
+  // Four sums, so that additions need not wait for one another.
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  for (; p + 3 < end; p += 4, q += 4) {
+    const d0 = x[p] - y[q];
+    const d1 = x[p + 1] - y[q + 1];
+    const d2 = x[p + 2] - y[q + 2];
+    const d3 = x[p + 3] - y[q + 3];
+    s0 += d0 * d0;
+    s1 += d1 * d1;
+    s2 += d2 * d2;
+    s3 += d3 * d3;
   }
-  if (p < end) even += (x[p] - y[q]) ** 2;
-  return even + odd;
+  for (; p < end; p++, q++) s0 += (x[p] - y[q]) ** 2;
+  return s0 + s1 + (s2 + s3);
 };

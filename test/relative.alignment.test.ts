@@ -155,6 +155,16 @@ describe("least squares", () => {
       expect(regular.weight.data.every(Number.isFinite)).toBe(true);
     }
   });
+  it("leaves out directions that only float32's rounding gave", () => {
+    // Rank 3 in exact arithmetic, 6 in float32.
+    const exact = multiply(random(40, 3), random(3, 6, 2));
+    const [x32, y32] = [exact, random(40, 2, 3)].map(({ rows: n, columns, data }) => ({ shape: [n, columns], data: Float32Array.from(data) }));
+    const weights = largest(fitAlignment(x32, y32, { method: "linear", normalise: "none" }).weight);
+    expect(weights).toBeLessThan(10);
+    expect(fitInverseProjection(x32, { similarity: "inner" }).rank).toBe(3);
+    const widened = { shape: x32.shape, data: Float64Array.from(x32.data) };
+    expect(largest(fitAlignment(widened, y32, { method: "linear", normalise: "none" }).weight)).toBeGreaterThan(1e4);
+  });
   it("survives features that are constant", () => {
     const data = random(20, 4).data.map((value, i) => (i % 4 === 2 ? 0.1 : value));
     for (const method of ALIGNMENT_METHODS) {

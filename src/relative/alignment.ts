@@ -1,7 +1,7 @@
 /** Maps from one space into another, fitted in closed form to parallel anchors: the baselines that relative representations are measured against. */
 import { expected } from "../errors.ts";
 import { type Decomposition, filtered, inverseFilter, multiply, multiplyByTransposed, multiplyTransposed, svd } from "./linalg.ts";
-import { checkChoice, checkMatrix, checkPaired, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
+import { checkChoice, checkMatrix, checkPaired, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 import { type ColumnStatistics, columnStatistics } from "./standardise.ts";
 
 /**
@@ -46,17 +46,24 @@ const orthogonalPart = (cross: Dense): Dense => {
   return multiplyByTransposed(u, v);
 };
 
+interface Regularisation {
+  readonly ridge: number;
+  readonly shrinkage: number;
+  /** Rounding of the type that the anchors came in. */
+  readonly epsilon: number;
+}
+
 /** What stands for 1/σ: σ / ((1 − α)σ² + α·mean(σ²) + λ), and 1/σ itself within the rank when nothing regularises. */
-const ridgeFilter = ({ values }: Decomposition, x: Dense, ridge: number, shrinkage: number): Float64Array => {
-  if (ridge === 0 && shrinkage === 0) return inverseFilter(values, x.rows, x.columns);
+const ridgeFilter = ({ values }: Decomposition, x: Dense, { ridge, shrinkage, epsilon }: Regularisation): Float64Array => {
+  if (ridge === 0 && shrinkage === 0) return inverseFilter(values, x.rows, x.columns, epsilon);
   const average = values.reduce((sum, value) => sum + value ** 2, 0) / x.columns;
   return values.map((value) => (value === 0 ? 0 : value / ((1 - shrinkage) * value ** 2 + shrinkage * average + ridge)));
 };
 
-const solve = (x: Dense, y: Dense, method: AlignmentMethod, ridge: number, shrinkage: number): Dense => {
+const solve = (x: Dense, y: Dense, method: AlignmentMethod, regularisation: Regularisation): Dense => {
   if (method === "procrustes") return orthogonalPart(multiplyTransposed(x, y));
   const parts = svd(x);
-  const linear = filtered(parts, ridgeFilter(parts, x, ridge, shrinkage), y);
+  const linear = filtered(parts, ridgeFilter(parts, x, regularisation), y);
   return method === "linearOrthogonal" ? orthogonalPart(linear) : linear;
 };
 
@@ -72,6 +79,7 @@ const normalised = (x: Dense, { mean, scale }: ColumnStatistics): Dense => ({
  * Space Translation via Semantic Alignment", arXiv:2311.00664). Features without variance are centred and not scaled.
  *
  * With as many anchors as dimensions or fewer, a linear map fits them exactly and may be far off elsewhere: use `ridge` or `shrinkage`, or "procrustes".
+ * Directions in which they differ by no more than rounding errors of their type (float32 or float64) are left out, as by `numpy.linalg.lstsq`.
  *
  * @param x [K, d], @param y [K, d']: the same anchors in both spaces
  * @throws ArgumentError for different numbers of rows, fewer than 2 of them where statistics are taken, values that are not finite, and options out of range.
@@ -98,7 +106,7 @@ export const fitAlignment = (x: HostMatrix, y: HostMatrix, options: AlignmentOpt
   const level = method === "affine" && normalise === "none" ? "centre" : normalise;
   if (level !== "none" && from.rows < 2) throw expected(where, "at least 2 anchors, whose statistics are taken,", "x", `${from.rows}`);
   const [source, target] = [columnStatistics(from, level), columnStatistics(to, level)];
-  const core = solve(normalised(from, source), normalised(to, target), method, ridge, shrinkage);
+  const core = solve(normalised(from, source), normalised(to, target), method, { ridge, shrinkage, epsilon: roundingOf(x) });
 
   // ((x − μ)/σ · core)·σ' + μ' = x·weight + bias.
   const weight = dense(core.rows, core.columns);

@@ -2,7 +2,7 @@
 import { expected } from "../errors.ts";
 import { unitRows } from "./distance.ts";
 import { filtered, inverseFilter, multiply, numericalRank, svd, transposed } from "./linalg.ts";
-import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
+import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 
 export interface InverseProjectionOptions {
   /** What the relative space holds: "cosine" (default), products with anchors of length 1, or "inner", with the anchors as they are. */
@@ -25,6 +25,7 @@ export interface InverseProjection {
  * projection, Maiorca et al., arXiv:2406.15057). Encode with one model, project on its anchors, apply the inverse of another model's parallel anchors, and decode there.
  *
  * Cosines do not know how long a point was: what comes back has the right direction and, for exact cosines, length 1. With K < d anchors it is the smallest point that fits.
+ * Directions in which the anchors differ by no more than rounding errors of their type (float32 or float64) count as not spanned.
  *
  * @param anchors [K, d], of the space to go back to
  * @throws ArgumentError for anchors that are not finite, of length 0 (with "cosine"), all 0, and options out of range.
@@ -50,9 +51,10 @@ export const fitInverseProjection = (anchors: HostMatrix, options: InverseProjec
   const a = similarity === "cosine" ? unitRows(given) : given;
   const parts = svd(a);
   const { values } = parts;
-  const rank = numericalRank(values, a.rows, a.columns);
+  const epsilon = roundingOf(anchors);
+  const rank = numericalRank(values, a.rows, a.columns, epsilon);
   if (rank === 0) throw expected(where, "anchors that are not all zero", "anchors", "zeros");
-  const filter = ridge > 0 ? values.map((value) => value / (value ** 2 + ridge)) : inverseFilter(values, a.rows, a.columns);
+  const filter = ridge > 0 ? values.map((value) => value / (value ** 2 + ridge)) : inverseFilter(values, a.rows, a.columns, epsilon);
   // r ≈ x·Aᵀ, so x = r·pinv(Aᵀ) = r·pinv(A)ᵀ.
   const weight = transposed(filtered(parts, filter, identity(a.rows)));
   return { weight: hostMatrix(weight), rank, condition: values[0] / values[rank - 1] };

@@ -247,9 +247,9 @@ export const svd = (a: Dense): Decomposition => {
   return { u, values: Float64Array.from(rank, (i) => Math.abs(diagonal[i]) * largest), v };
 };
 
-/** How many singular values are more than rounding errors of the largest: NumPy's and MATLAB's rule. */
-export const numericalRank = (values: Float64Array, rows: number, columns: number): number =>
-  values.filter((value) => value > Math.max(rows, columns) * EPSILON * values[0]).length;
+/** How many singular values are more than rounding errors of the largest: NumPy's and MATLAB's rule, `epsilon` being that of the type that the matrix came in. */
+export const numericalRank = (values: Float64Array, rows: number, columns: number, epsilon = EPSILON): number =>
+  values.filter((value) => value > Math.max(rows, columns) * epsilon * values[0]).length;
 
 /**
  * v · diag(filter) · uᵀ · b for a = u · diag · vᵀ: with filter = 1/value the least-squares solution of a·x ≈ b that is smallest, with value/(value² + λ) that of ridge regression.
@@ -261,7 +261,7 @@ export const filtered = ({ u, v }: Decomposition, filter: ArrayLike<number>, b: 
 };
 
 /** 1/value where it counts, 0 beyond the rank. */
-export const inverseFilter = (values: Float64Array, rows: number, columns: number): Float64Array => {
-  const rank = numericalRank(values, rows, columns);
+export const inverseFilter = (values: Float64Array, rows: number, columns: number, epsilon = EPSILON): Float64Array => {
+  const rank = numericalRank(values, rows, columns, epsilon);
   return values.map((value, i) => (i < rank ? 1 / value : 0));
 };

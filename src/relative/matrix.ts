@@ -23,6 +23,9 @@ export interface Dense {
   readonly data: Float64Array;
 }
 
+/** The distance of 1 to the next number of the type that the values came in: what is smaller, relative to the largest, may be rounding errors. */
+export const roundingOf = ({ data }: HostMatrix): number => (data instanceof Float32Array ? 2 ** -23 : 2 ** -52);
+
 export const dense = (rows: number, columns: number, data: Float64Array = new Float64Array(rows * columns)): Dense => ({ rows, columns, data });
 
 export const hostMatrix = ({ rows, columns, data }: Dense): HostMatrix => ({ shape: [rows, columns], data });

@@ -13,6 +13,7 @@ import { AdamW } from "../src/optim.ts";
 import { scope } from "../src/scope.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { gradcheck } from "../src/testing/gradcheck.ts";
+import { withDevice } from "./support/devices.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -115,6 +116,30 @@ describe.each(ALL)("%s", (aggregation) => {
       expect(Math.abs(c[i] - value)).toBeLessThan(1e-3);
     }
     for (const tensor of [...results, ...list]) tensor.dispose();
+  });
+});
+
+describe.each(["native", "webgpu"] as const)("on %s", (kind) => {
+  let other: Device;
+  withDevice(kind, (opened) => {
+    other = opened;
+  });
+  /** Values, then gradients of the parameters and of x under a fixed cotangent. */
+  const everything = async (on: Device, aggregation: Aggregation): Promise<number[]> => {
+    using product = new ProductOfInvariances(initializer(on, 2), { spaces: N, anchors: K, aggregation });
+    using x = on.tensor(numbers(N * B * K), [N, B, K]);
+    using weights = on.tensor(numbers(B * product.features, 3), [B, product.features]);
+    x.requiresGrad = true;
+    const { value, gradients } = valueAndGrad(() => mean(square(sub(product.forward(x), weights))), [x, ...product.parameters()]);
+    const read = await Promise.all([value, ...gradients].map((tensor) => tensor.read()));
+    for (const tensor of [value, ...gradients]) tensor.dispose();
+    return read.flatMap((values) => [...values]);
+  };
+  test.each(ALL)("%s has the values and gradients of the reference", async (aggregation) => {
+    const [got, want] = [await everything(other, aggregation), await everything(device, aggregation)];
+    expect(got.length).toBe(want.length);
+    // float32 through some ten sums of at most 15 terms, of size about 1.
+    for (const [i, value] of want.entries()) expect(Math.abs(got[i] - value)).toBeLessThan(1e-5 * Math.max(1, Math.abs(value)));
   });
 });
 

@@ -12,6 +12,7 @@ import { AdamW } from "../src/optim.ts";
 import { scope } from "../src/scope.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { gradcheck } from "../src/testing/gradcheck.ts";
+import { withDevice } from "./support/devices.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -122,6 +123,34 @@ describe("mixtures", () => {
     expect(entropy).toBeCloseTo(Math.log(8), 6);
     expect(overlap).toBeCloseTo(1 / 8, 6);
     for (const tensor of values) tensor.dispose();
+  });
+});
+
+describe.each(["native", "webgpu"] as const)("on %s", (kind) => {
+  let other: Device;
+  withDevice(kind, (opened) => {
+    other = opened;
+  });
+  test("losses and gradients are those of the reference", async () => {
+    const everything = async (on: Device): Promise<number[]> => {
+      const numbers = createRandom(4);
+      using mixtures = new LearnedAnchors(initializer(on, 3), { anchors: 5, points: 20 });
+      using x = on.tensor(
+        Float32Array.from({ length: 80 }, () => numbers.normal()),
+        [20, 4],
+      );
+      const { value, gradients } = valueAndGrad(() => {
+        const [weights, anchors] = [mixtures.weights(), mixtures.forward(x)];
+        const far = add(anchorCoverage(anchors, x), mul(anchorDiversity(anchors), 0.3));
+        return add(far, add(mixtureEntropy(weights), mixtureOverlap(weights)));
+      }, mixtures.parameters());
+      const read = await Promise.all([value, ...gradients].map((tensor) => tensor.read()));
+      for (const tensor of [value, ...gradients]) tensor.dispose();
+      return read.flatMap((values) => [...values]);
+    };
+    const [got, want] = [await everything(other), await everything(device)];
+    // float32: distances about 2 from sums of four squares.
+    for (const [i, value] of want.entries()) expect(Math.abs(got[i] - value)).toBeLessThan(1e-5);
   });
 });
 

@@ -96,6 +96,23 @@ describe("svd", () => {
     expect(values.every((value) => value >= 0)).toBe(true);
   });
 
+  it("of 500 matrices with zeros, repeats, whole numbers and powers of ten at random", () => {
+    const numbers = createRandom(17);
+    for (let round = 0; round < 500; round++) {
+      const [rows, columns, kind] = [1 + numbers.integer(9), 1 + numbers.integer(9), numbers.integer(4)];
+      const a = dense(rows, columns);
+      for (let i = 0; i < a.data.length; i++) {
+        const draw = [numbers.integer(3) - 1, numbers.normal(), numbers.integer(2) * 10 ** (numbers.integer(40) - 20), Math.floor(i / columns) % 2];
+        a.data[i] = numbers.integer(3) === 0 ? 0 : draw[kind];
+      }
+      const { u, values, v } = svd(a);
+      const scale = largest(a) || 1;
+      const back = multiplyByTransposed(scaledColumns(u, values), v);
+      expect(difference(back, a) / scale).toBeLessThan(1e-13);
+      for (const basis of [u, v]) expect(fromIdentity(multiplyTransposed(basis, basis))).toBeLessThan(1e-14);
+    }
+  });
+
   it("gives values that are known", () => {
     expect([...svd(dense(2, 2, Float64Array.of(3, 0, 4, 5))).values]).toEqual([expect.closeTo(Math.sqrt(45), 12), expect.closeTo(Math.sqrt(5), 12)]);
     const hilbert = dense(

@@ -237,7 +237,7 @@ describe("refused", () => {
     [
       "NaN",
       () => fitAlignment(host(2, 1), { shape: [2, 1], data: Float32Array.of(1, Number.NaN) }),
-      /finite numbers for `y`, but received "NaN in row 1, column 0"/,
+      /finite numbers of at most 1e\+150 for `y`, but received "NaN in row 1, column 0"/,
     ],
     ["another dimension", () => applyAlignment(fitAlignment(host(3, 2), host(3, 2)), host(1, 3)), /points of dimension 2 for `x`, but received 3/],
     ["no anchor", () => fitInverseProjection({ shape: [0, 2], data: new Float32Array(0) }), /at least one of each for `anchors`/],

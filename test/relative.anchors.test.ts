@@ -159,7 +159,12 @@ describe("refused", () => {
     ["a seed", () => uniformAnchors(5, 1, { seed: -1 }), /an integer in \[0, 2\^32\)/],
     ["a metric", () => coverageAnchors(points, 2, { metric: "l1" as never }), /one of euclidean, cosine for `metric`, but received "l1"/],
     ["a first row", () => farthestPointAnchors(points, 2, { first: 5 }), /an integer in \[0, 4\] for `first`/],
-    ["NaN", () => kMeansAnchors({ shape: [1, 1], data: Float32Array.of(Number.NaN) }, 1), /finite numbers for `points`/],
+    ["NaN", () => kMeansAnchors({ shape: [1, 1], data: Float32Array.of(Number.NaN) }, 1), /finite numbers of at most 1e\+150 for `points`/],
+    [
+      "squares that overflow",
+      () => farthestPointAnchors({ shape: [2, 1], data: Float64Array.of(1e200, 0) }, 2),
+      /finite numbers of at most 1e\+150 for `points`, but received "1e\+200 in row 0, column 0"/,
+    ],
     ["labels", () => stratifiedAnchors([0, -1], 1), /whole numbers from 0 for `labels`, but received "-1 at position 1"/],
     ["no labels", () => stratifiedAnchors([], 1), /at least one label/],
     ["an allocation", () => stratifiedAnchors([0], 1, { allocation: "fair" as never }), /one of proportional, equal/],

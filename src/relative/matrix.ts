@@ -30,6 +30,9 @@ export const dense = (rows: number, columns: number, data: Float64Array = new Fl
 
 export const hostMatrix = ({ rows, columns, data }: Dense): HostMatrix => ({ shape: [rows, columns], data });
 
+/** Squares of what is larger, and sums of many, might overflow. */
+const LARGEST = 1e150;
+
 /** Throws unless `value` is a matrix of finite numbers with at least one row and one column; returns it in float64 (a copy). */
 export const checkMatrix = (where: string, argument: string, value: HostMatrix): Dense => {
   const { shape, data } = value ?? {};
@@ -40,8 +43,8 @@ export const checkMatrix = (where: string, argument: string, value: HostMatrix):
   const [rows, columns] = shape as [number, number];
   if (data.length !== rows * columns) throw expected(where, `${rows}·${columns} values`, argument, data.length);
   for (let i = 0; i < data.length; i++) {
-    if (!Number.isFinite(data[i]))
-      throw expected(where, "finite numbers", argument, `${data[i]} in row ${Math.floor(i / columns)}, column ${i % columns}`);
+    if (!(Math.abs(data[i]) <= LARGEST))
+      throw expected(where, `finite numbers of at most ${LARGEST}`, argument, `${data[i]} in row ${Math.floor(i / columns)}, column ${i % columns}`);
   }
   return dense(rows, columns, Float64Array.from(data));
 };

@@ -14,17 +14,27 @@ export interface JaccardOptions extends NeighbourOptions {
 }
 
 /** The k rows nearest to row i, itself left out; the lower number first when distances are equal. */
-const nearestRows = (x: Dense, i: number, k: number): number[] => {
-  const distances = Float64Array.from({ length: x.rows }, (_, j) => squaredDistance(x, i, x, j));
-  return Array.from(distances, (_, j) => j)
-    .filter((j) => j !== i)
-    .sort((a, b) => distances[a] - distances[b] || a - b)
-    .slice(0, k);
+const nearestRows = (x: Dense, i: number, k: number): Int32Array => {
+  const rows = new Int32Array(k);
+  const distances = new Float64Array(k).fill(Number.POSITIVE_INFINITY);
+  for (let j = 0; j < x.rows; j++) {
+    const distance = j === i ? Number.POSITIVE_INFINITY : squaredDistance(x, i, x, j);
+    if (!(distance < distances[k - 1])) continue;
+    // Later rows go behind those of the same distance.
+    let at = k - 1;
+    for (; at > 0 && distances[at - 1] > distance; at--) {
+      distances[at] = distances[at - 1];
+      rows[at] = rows[at - 1];
+    }
+    distances[at] = distance;
+    rows[at] = j;
+  }
+  return rows;
 };
 
 /**
  * Mean over the points of |A ∩ B| / |A ∪ B|, where A and B are the k nearest neighbours of the point in either space: 1 where both have the same neighbourhoods, about
- * k/(2n) for unrelated spaces. Dimensions may differ. Float64, O(n²·(d + d' + log n)).
+ * k/(2n) for unrelated spaces. Dimensions may differ. Float64, O(n²·(d + d')).
  *
  * @param x [n, d], @param y [n, d']: the same n inputs
  * @throws ArgumentError for different numbers of rows, fewer than 2, k out of range, and values that are not finite.

@@ -83,20 +83,20 @@ export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
 export * from "./optim.ts";
 export { type Alignment, type AlignmentMethod, type AlignmentOptions, applyAlignment, fitAlignment } from "./relative/alignment.ts";
-export { parallelAnchors, type SeedOptions, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";
+export { type AnchorOptions, parallelAnchors, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";
 export type { PointMetric } from "./relative/distance.ts";
 export { applyInverseProjection, fitInverseProjection, type InverseProjection, type InverseProjectionOptions } from "./relative/inverse.ts";
 export { type HostMatrix, takeRows } from "./relative/matrix.ts";
 export { type JaccardOptions, meanReciprocalRank, type NeighbourOptions, neighbourhoodJaccard } from "./relative/neighbours.ts";
 export { type ClassificationOptions, type ClassificationScores, classificationScores } from "./relative/scores.ts";
 export {
+  type CoverageOptions,
   coverageAnchors,
   type FarthestPointOptions,
   farthestPointAnchors,
   type KMeansAnchors,
   type KMeansOptions,
   kMeansAnchors,
-  type MetricOptions,
 } from "./relative/selection.ts";
 export { type CkaOptions, linearCka, linearHsic, type Svcca, type SvccaOptions, svcca } from "./relative/similarity.ts";
 export {

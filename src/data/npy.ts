@@ -134,7 +134,7 @@ const toRowMajor = (shape: readonly number[], from: Values, to: Values): void =>
 /**
  * Reads the bytes of one `.npy` file, versions 1 to 3 of the format, either byte order, C or Fortran order; the values come back row-major. Half precision
  * (`float16`) becomes float32, `bool` becomes 0 and 1, `int64` stays exact as BigInt. Types with fields, strings and Python objects are refused, and nothing in a
- * file is ever evaluated. (NumPy Enhancement Proposal 1, and `numpy.lib.format`.)
+ * file is ever evaluated. A `.npz` file is a zip archive of such files: unpack it with any zip library. (NumPy Enhancement Proposal 1, and `numpy.lib.format`.)
  *
  * @param name what the bytes are called in errors, for instance their path. Default "npy"
  * @throws FileError for a wrong magic number or version, a truncated or malformed header, another type, sizes whose product exceeds 2 GiB, and a body that is too short

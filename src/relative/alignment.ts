@@ -134,7 +134,7 @@ const residual = (got: Dense, want: Dense): number => {
 };
 
 /**
- * x·weight + bias: points of the source space in the target space.
+ * x·weight + bias: points of the source space in the target space. On a device the same is a matrix product with a bias.
  *
  * @param x [n, d]
  * @returns [n, d'], float64
@@ -143,6 +143,8 @@ const residual = (got: Dense, want: Dense): number => {
  * ```ts
  * const map = { weight: { shape: [2, 1], data: Float64Array.of(1, 10) }, bias: Float64Array.of(0.5), residual: 0 };
  * applyAlignment(map, { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }).data; // => [21.5, 43.5]
+ * const [weight, bias] = [device.tensor(map.weight.data, map.weight.shape), device.tensor(map.bias)];
+ * await matmul(device.tensor([[1, 2], [3, 4]]), weight, { bias }).read(); // => [21.5, 43.5]
  * ```
  */
 export const applyAlignment = ({ weight, bias }: Alignment, x: HostMatrix): HostMatrix => {

@@ -3,12 +3,12 @@ import { choice, createRandom } from "../data/random.ts";
 import { expected } from "../errors.ts";
 import { checkChoice, checkInteger, checkLabels, checkMatrix, checkPaired, type HostMatrix, takeRows } from "./matrix.ts";
 
-export interface SeedOptions {
+export interface AnchorOptions {
   /** In [0, 2³²); the same seed gives the same anchors. Default 0. */
   readonly seed?: number;
 }
 
-export interface StratifiedOptions extends SeedOptions {
+export interface StratifiedOptions extends AnchorOptions {
   /** "proportional" (default): as the classes are in the data. "equal": the same number of each class, as far as they go. */
   readonly allocation?: "proportional" | "equal";
 }
@@ -24,7 +24,7 @@ export interface StratifiedOptions extends SeedOptions {
  * uniformAnchors(10, 0); // throws ArgumentError
  * ```
  */
-export const uniformAnchors = (count: number, anchors: number, { seed = 0 }: SeedOptions = {}): Int32Array => {
+export const uniformAnchors = (count: number, anchors: number, { seed = 0 }: AnchorOptions = {}): Int32Array => {
   checkInteger("uniformAnchors", "count", count, 1, 2 ** 31 - 1);
   checkInteger("uniformAnchors", "anchors", anchors, 1, count);
   return choice(count, anchors, createRandom(seed));

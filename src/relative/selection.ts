@@ -1,21 +1,21 @@
 /** Anchors by where the points lie: far apart, in the middle of clusters, or near to everything. */
 import { createRandom, type Random } from "../data/random.ts";
 import { expected } from "../errors.ts";
-import type { SeedOptions } from "./anchors.ts";
+import type { AnchorOptions } from "./anchors.ts";
 import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
 import { checkChoice, checkInteger, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
 
-export interface MetricOptions {
+export interface CoverageOptions {
   /** "euclidean" (default), or "cosine", which looks at directions alone. */
   readonly metric?: PointMetric;
 }
 
-export interface FarthestPointOptions extends SeedOptions, MetricOptions {
+export interface FarthestPointOptions extends AnchorOptions, CoverageOptions {
   /** Row to begin with. Default: one at random. */
   readonly first?: number;
 }
 
-export interface KMeansOptions extends SeedOptions, MetricOptions {
+export interface KMeansOptions extends AnchorOptions, CoverageOptions {
   /** At most so many rounds. Default 100; usually it is over sooner. */
   readonly iterations?: number;
 }
@@ -195,7 +195,7 @@ export const kMeansAnchors = (points: HostMatrix, anchors: number, options: KMea
  * coverageAnchors(points, 2); // => [2, 3]
  * ```
  */
-export const coverageAnchors = (points: HostMatrix, anchors: number, { metric = "euclidean" }: MetricOptions = {}): Int32Array => {
+export const coverageAnchors = (points: HostMatrix, anchors: number, { metric = "euclidean" }: CoverageOptions = {}): Int32Array => {
   const where = "coverageAnchors";
   const x = checkPoints(where, points, anchors, metric);
   const n = x.rows;

@@ -183,8 +183,8 @@ export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, { confid
 };
 
 /**
- * The least mean difference that a paired test of so many seeds sees with the given power: (t₁₋α⸝₂ + t_power)·deviation/√count (Bloom 1995). A result "no difference" says
- * that there is none of this size; about smaller ones it says nothing.
+ * The least mean difference that a paired test of so many seeds sees with the given power: (t(1 − α/2) + t(power))·deviation/√count with quantiles of count − 1 degrees
+ * of freedom (Bloom 1995). A result "no difference" says that there is none of this size; about smaller ones it says nothing.
  *
  * @param deviation of the differences, as `pairedTTest` gives it
  * @param count seeds, at least 2

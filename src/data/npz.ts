@@ -1,5 +1,5 @@
 /**
- * NPZ, NumPy's archive of several arrays, and both formats from disk. It needs `fflate`, which is bundled into the command line tool; the package itself has no zip reader,
+ * NPZ, NumPy's archive of several arrays, and both formats from disk. For the command line tool, into which `fflate` is bundled; the library itself has no zip reader,
  * so a program (or a page) that wants `.npz` unpacks it with the zip library that it has, and hands each entry to `decodeNpy`.
  */
 import { readFileSync, writeFileSync } from "node:fs";

@@ -151,6 +151,12 @@ describe("neighbourhoods", () => {
     // The nearest: 1 0 1 2 and 2 2 0 1.
     expect(neighbourhoodJaccard(x, y, { k: 1, metric: "euclidean" })).toBe(0);
   });
+  it("take the lower number of two that are as near", () => {
+    // Rows 1 and 2 of x are as near to row 0, and one of them has no place beside row 3.
+    const x = { shape: [4, 1], data: Float64Array.of(0, 2, -2, 1) };
+    const y = { shape: [4, 1], data: Float64Array.of(0, 2, -9, 1) };
+    expect(neighbourhoodJaccard(x, y, { k: 2, metric: "euclidean" })).toBe(1);
+  });
   it("rank a partner, with ties against it", () => {
     const x = host(25, 4);
     expect(meanReciprocalRank(x, x)).toBe(1);

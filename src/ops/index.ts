@@ -14,6 +14,7 @@ import { room as optimizer } from "./optimizer/cases.ts";
 import { room as pool } from "./pool/cases.ts";
 import { room as random } from "./random/cases.ts";
 import { room as reduce } from "./reduce/cases.ts";
+import { room as relativeProjection } from "./relativeProjection/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 import { room as transport } from "./transport/cases.ts";
@@ -33,6 +34,7 @@ export const rooms: readonly Room[] = [
   pool,
   random,
   reduce,
+  relativeProjection,
   shape,
   sinkhorn,
   transport,

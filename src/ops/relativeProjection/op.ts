@@ -1,0 +1,124 @@
+import { apply } from "../../apply.ts";
+import { expected } from "../../errors.ts";
+import { defineOp, type Gradient, type Op, type Spec, showShape } from "../../op.ts";
+import { requireFloat } from "../../shapes.ts";
+import type { Tensor } from "../../tensor.ts";
+import * as plan from "./plan.ts";
+import * as reference from "./reference.ts";
+import {
+  type BackwardAttrs,
+  hasNorms,
+  isDistance,
+  type Kind,
+  type ProjectionAttrs,
+  readsResult,
+  type StatisticsAttrs,
+  type StatisticsBackwardAttrs,
+} from "./reference.ts";
+
+const WHERE = "relativeProjection";
+const noSecond = { none: "second derivatives are not provided" } as const;
+
+/** g, x, anchors, statistics?, y?, inverse norms? -> the gradient of x, or of the anchors. */
+export const backward = defineOp<BackwardAttrs>({
+  name: "relativeProjection.backward",
+  scalars: ["p"],
+  outputs: ([, x, anchors], { side }) => [side === "x" ? x : anchors],
+  reference: reference.backward,
+  plan: plan.backward,
+  gradient: noSecond,
+});
+
+/** dx, x, danchors, anchors, statistics -> the gradient of the statistics, which both sides read. */
+export const columns = defineOp<Record<string, never>>({
+  name: "relativeProjection.columns",
+  outputs: ([, , , , statistics]) => [statistics],
+  reference: reference.columns,
+  plan: plan.columns,
+  gradient: noSecond,
+});
+
+/** The gradient of the statistics, x, the statistics, and a gradient that the result is added to -> the gradient of x. */
+export const statisticsBackward = defineOp<StatisticsBackwardAttrs>({
+  name: "relativeProjection.statisticsBackward",
+  outputs: ([, x]) => [x],
+  reference: reference.statisticsBackward,
+  plan: plan.statisticsBackward,
+  gradient: noSecond,
+});
+
+/** x -> [2, d]: the means of its columns and their deviations. */
+export const statistics = defineOp<StatisticsAttrs>({
+  name: "relativeProjection.statistics",
+  outputs: ([x]) => {
+    requireFloat("featureStatistics", [x], ["x"]);
+    if (x.shape.length !== 2 || x.shape[0] === 0) throw expected("featureStatistics", "shape [n, d] with at least one row", "x", showShape(x.shape));
+    return [{ shape: [2, x.shape[1]], dtype: "float32" }];
+  },
+  reference: reference.statistics,
+  plan: plan.statistics,
+  gradient: {
+    saves: { inputs: [0], outputs: [0] },
+    vjp: (ctx) => apply(statisticsBackward, [ctx.gradient(0), ctx.input(0), ctx.output(0)], { ...ctx.call.attrs, onto: false }),
+  },
+});
+
+const outputs = ([x, anchors, given]: readonly Spec[], { similarity }: ProjectionAttrs): Spec[] => {
+  requireFloat(WHERE, given ? [x, anchors, given] : [x, anchors], ["x", "anchors", "statistics"]);
+  for (const [name, { shape }] of [["x", x] as const, ["anchors", anchors] as const]) {
+    if (shape.length !== 2) throw expected(WHERE, name === "x" ? "shape [B, d]" : "shape [K, d]", name, showShape(shape));
+  }
+  const [[B, d], [K, other]] = [x.shape, anchors.shape];
+  if (K === 0) throw expected(WHERE, "at least one anchor", "anchors", showShape(anchors.shape));
+  if (d !== other) throw expected(WHERE, `shape [K, ${d}] to fit x ${showShape(x.shape)}`, "anchors", showShape(anchors.shape));
+  if (given && showShape(given.shape) !== showShape([2, d])) throw expected(WHERE, `shape [2, ${d}]`, "statistics", showShape(given.shape));
+  const result: Spec = { shape: [B, K], dtype: "float32" };
+  return hasNorms(similarity) ? [result, { shape: [B + K], dtype: "float32" }] : [result];
+};
+
+const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readonly outputs?: readonly number[] }): Op<ProjectionAttrs> => {
+  const gradient: Gradient<ProjectionAttrs> = {
+    saves,
+    vjp: (ctx) => {
+      const { similarity, standardised, through, scale } = ctx.call.attrs;
+      const [x, anchors] = [ctx.input(0), ctx.input(1)];
+      const given = standardised ? [ctx.input(2)] : [];
+      const results = [...(readsResult(similarity) ? [ctx.output(0)] : []), ...(hasNorms(similarity) ? [ctx.output(1)] : [])];
+      const side = (of: BackwardAttrs["side"]): Tensor =>
+        apply(backward, [ctx.gradient(0), x, anchors, ...given, ...results], { similarity, standardised, side: of }, ctx.scalars)[0];
+      const [needsX, needsAnchors] = [ctx.needs(0), ctx.needs(1)];
+      const differentiates = standardised && { given: ctx.needs(2), anchors: needsAnchors, x: needsX }[through];
+      const dx = needsX || differentiates ? side("x") : undefined;
+      const danchors = needsAnchors || differentiates ? side("anchors") : undefined;
+      if (!dx || !danchors || !differentiates) return [dx, danchors, ...(standardised ? [undefined] : [])];
+      const [dstatistics] = apply(columns, [dx, x, danchors, anchors, ...given], {});
+      const onto = (of: Tensor, gradientOf: Tensor): Tensor =>
+        apply(statisticsBackward, [dstatistics, of, ...given, gradientOf], { scale, onto: true })[0];
+      const wanted = <T>(needed: boolean, value: T): T | undefined => (needed ? value : undefined);
+      return [
+        wanted(needsX, through === "x" ? onto(x, dx) : dx),
+        wanted(needsAnchors, through === "anchors" ? onto(anchors, danchors) : danchors),
+        through === "given" ? dstatistics : undefined,
+      ];
+    },
+  };
+  return defineOp<ProjectionAttrs>({
+    name: WHERE,
+    scalars: ["p"],
+    outputs,
+    reference: reference.project,
+    plan: plan.project,
+    fault: () => `${WHERE}: expected rows of finite numbers, whose squares have a finite float32 sum, for \`x\` and \`anchors\``,
+    gradient,
+  });
+};
+
+const fromOperands = projectionThatSaves({ inputs: [0, 1, 2] });
+const fromResult = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0] });
+const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1] });
+
+/** x, anchors, statistics? -> y and, where rows are divided by their norms, 1 / norm of the rows of x, then of the anchors. One op per kind of memory. */
+export const project = (similarity: Kind): Op<ProjectionAttrs> =>
+  hasNorms(similarity) ? fromNorms : isDistance(similarity) ? fromResult : fromOperands;
+
+export const ops: readonly Op[] = [fromOperands, fromResult, fromNorms, backward, statistics, statisticsBackward, columns] as readonly Op[];

@@ -48,6 +48,12 @@ KERNEL(reduceForward);
 KERNEL(reduceArgmax);
 KERNEL(reduceBackward);
 
+KERNEL(relativeProjection);
+KERNEL(relativeProjectionBackward);
+KERNEL(relativeProjectionStatistics);
+KERNEL(relativeProjectionStatisticsBackward);
+KERNEL(relativeProjectionColumns);
+
 KERNEL(shapePermute);
 KERNEL(shapeExpand);
 KERNEL(shapeConcat);
@@ -116,6 +122,11 @@ constexpr KernelEntry table[] = {
     {"reduce.forward", reduceForward},
     {"reduce.argmax", reduceArgmax},
     {"reduce.backward", reduceBackward},
+    {"relativeProjection", relativeProjection},
+    {"relativeProjection.backward", relativeProjectionBackward},
+    {"relativeProjection.statistics", relativeProjectionStatistics},
+    {"relativeProjection.statisticsBackward", relativeProjectionStatisticsBackward},
+    {"relativeProjection.columns", relativeProjectionColumns},
     {"shape.permute", shapePermute},
     {"shape.expand", shapeExpand},
     {"shape.concat", shapeConcat},

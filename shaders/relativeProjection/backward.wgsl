@@ -101,9 +101,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (KIND == LINF) { reach_tile[step * (SIDE + 1u) + quad] = reaches; }
     var others = vec4f();
     if (first + high < params.others) {
-      let from = (first + high) * params.d;
+      let start = (first + high) * params.d;
       for (var i = 0u; i < 4u; i++) {
-        if (column + i * SIDE < params.d) { others[i] = (other[from + column + i * SIDE] - means[i]) * scales[i]; }
+        if (column + i * SIDE < params.d) { others[i] = (other[start + column + i * SIDE] - means[i]) * scales[i]; }
       }
       if (KIND <= ANGULAR) { others *= norms[params.other_norms + first + high]; }
     }

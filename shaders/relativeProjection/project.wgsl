@@ -55,7 +55,8 @@ fn inverse_norms(squares: vec4f) -> vec4f {
 
 @compute @workgroup_size(SIDE, SIDE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row_tiles = (params.rows + 4u * SIDE - 1u) / (4u * SIDE);
+  // The norms of the anchors are wanted without rows too.
+  let row_tiles = max(1u, (params.rows + 4u * SIDE - 1u) / (4u * SIDE));
   let anchor_tiles = (params.anchors + 4u * SIDE - 1u) / (4u * SIDE);
   let number = linear_workgroup(group, groups);
   if (number >= row_tiles * anchor_tiles) { return; }

@@ -29,7 +29,8 @@ const tiled = (rows: number, columns: number, limits: Limits, pass: Omit<Pass, "
 export const project = ({ attrs: { similarity, standardised }, inputs: [x, { shape }] }: Call<ProjectionAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
   const [anchors] = shape;
-  return tiled(rows, anchors, limits, {
+  // Without rows the norms of the anchors are still wanted.
+  return tiled(Math.max(1, rows), anchors, limits, {
     shader: projectShader,
     constants: { KIND: code(similarity) },
     params: { rows, anchors, d, standardised: standardised ? 1 : 0, factor: factorOf(similarity, d) },

@@ -1,0 +1,126 @@
+// What the similarities do to sums, and their derivatives: the maths is that of src/ops/relativeProjection/reference.ts.
+#pragma once
+
+#include <string>
+
+#include "simd.h"
+
+namespace birkhoff::BIRKHOFF_ISA::relative {
+
+// sin(πt) and cos(πt) for |t| <= 1/4.
+BIRKHOFF_INLINE vf sine(vf t) {
+  const vf z = t * t;
+  vf p = fma(broadcast(-0.5890122056f), z, broadcast(2.5497610569f));
+  p = fma(p, z, broadcast(-5.1677079201f));
+  return fma(p, z, broadcast(3.1415927410f)) * t;
+}
+BIRKHOFF_INLINE vf cosine(vf t) {
+  const vf z = t * t;
+  vf p = fma(broadcast(0.2312609255f), z, broadcast(-1.3350359201f));
+  p = fma(p, z, broadcast(4.0587067604f));
+  p = fma(p, z, broadcast(-4.9348020554f));
+  return fma(p, z, broadcast(1.0f));
+}
+
+// 1 - arccos(c) / π for |c| <= 1, by the series of arcsin near 0, of half the angle further out.
+BIRKHOFF_INLINE vf angle(vf c) {
+  const vf size = abs(c);
+  const vi far = size > 0.5f;
+  const vf z = select(far, 0.5f * (1.0f - size), c * c);
+  const vf x = select(far, sqrt(z), c);
+  vf p = fma(broadcast(0.0161037873f), z, broadcast(0.0126299467f));
+  p = fma(p, z, broadcast(0.0240233224f));
+  p = fma(p, z, broadcast(0.0530467592f));
+  const vf arc = fma(p, z, broadcast(0.3183099031f)) * x;
+  return select(far, select(c > 0.0f, 1.0f - 2.0f * arc, 2.0f * arc), 0.5f + arc);
+}
+
+// t^q for t >= 0; 0 where t is.
+BIRKHOFF_INLINE vf powers(vf t, float q) {
+  return select(t > 0.0f, exp(log(larger(t, broadcast(1.2e-38f))) * q), vf{});
+}
+BIRKHOFF_INLINE vf signs(vf t) {
+  return select(t == 0.0f, vf{}, copySign(broadcast(1.0f), t));
+}
+BIRKHOFF_INLINE vf clamped(vf c) { return larger(broadcast(-1.0f), smaller(broadcast(1.0f), c)); }
+
+// Similarities of a product: `of` is the similarity from the sum and both inverse norms.
+struct Cosine {
+  static constexpr bool norms = true, readsResult = true;
+  float factor;
+  vf of(vf product) const { return clamped(product); }
+  vf slope(vf) const { return broadcast(1.0f); }
+  vf cosine(vf y) const { return y; }
+};
+struct Angular {
+  static constexpr bool norms = true, readsResult = true;
+  float factor;
+  vf of(vf product) const { return angle(clamped(product)); }
+  vf slope(vf y) const {
+    const vf t = y - 0.5f, size = abs(t);
+    const vf root = select(size > 0.25f, sine(0.5f - size), relative::cosine(t));
+    return select((y > 0.0f) & (y < 1.0f), 0.31830989f / larger(root, broadcast(1e-8f)), vf{});
+  }
+  vf cosine(vf y) const {
+    const vf t = y - 0.5f, size = abs(t);
+    return select(size > 0.25f, copySign(relative::cosine(0.5f - size), t), sine(t));
+  }
+};
+struct Inner {
+  static constexpr bool norms = false, readsResult = false;
+  float factor;
+  vf of(vf product) const { return product * factor; }
+};
+
+// Distances: `with` adds a difference to a sum, `of` ends it; `slope` and `part` make the gradient.
+struct L1 {
+  static constexpr bool readsResult = true, reaches = false;
+  float p;
+  vf with(vf sum, vf t) const { return sum + abs(t); }
+  vf of(vf sum) const { return -sum; }
+  vf slope(vf) const { return broadcast(-1.0f); }
+  vf part(vf t, vf) const { return signs(t); }
+  vf cosine(vf) const { return vf{}; }
+};
+struct L2 {
+  static constexpr bool readsResult = true, reaches = false;
+  float p;
+  vf with(vf sum, vf t) const { return fma(t, t, sum); }
+  vf of(vf sum) const { return -sqrt(sum); }
+  vf slope(vf y) const { return select(y < 0.0f, 1.0f / smaller(y, broadcast(-1.2e-38f)), vf{}); }
+  vf part(vf t, vf) const { return t; }
+  vf cosine(vf) const { return vf{}; }
+};
+struct Linf {
+  static constexpr bool readsResult = true, reaches = true;
+  float p;
+  vf with(vf sum, vf t) const { return larger(sum, abs(t)); }
+  vf of(vf sum) const { return -sum; }
+  vf slope(vf) const { return broadcast(-1.0f); }
+  vf part(vf t, vf reach) const { return select(abs(t) >= reach, signs(t), vf{}); }
+  vf cosine(vf) const { return vf{}; }
+};
+struct Lp {
+  static constexpr bool readsResult = true, reaches = false;
+  float p;
+  vf with(vf sum, vf t) const { return sum + powers(abs(t), p); }
+  vf of(vf sum) const { return -powers(sum, 1.0f / p); }
+  vf slope(vf y) const { return -powers(-y, 1.0f - p); }
+  vf part(vf t, vf) const { return signs(t) * powers(abs(t), p - 1.0f); }
+  vf cosine(vf) const { return vf{}; }
+};
+
+// Calls use(similarity) with the struct of that name: `product` those of products, `distance` the others.
+template <class Product, class Distance>
+void withSimilarity(const std::string& kind, int64_t d, float p, Product product, Distance distance) {
+  if (kind == "cosine") return product(Cosine{1.0f});
+  if (kind == "angular") return product(Angular{1.0f});
+  if (kind == "inner") return product(Inner{1.0f});
+  if (kind == "scaledInner") return product(Inner{d == 0 ? 1.0f : 1.0f / __builtin_sqrtf(static_cast<float>(d))});
+  if (kind == "l1") return distance(L1{p});
+  if (kind == "l2") return distance(L2{p});
+  if (kind == "linf") return distance(Linf{p});
+  distance(Lp{p});
+}
+
+}  // namespace birkhoff::BIRKHOFF_ISA::relative

@@ -78,6 +78,7 @@ export * from "./ops/norm/index.ts";
 export * from "./ops/pool/index.ts";
 export * from "./ops/random/index.ts";
 export * from "./ops/reduce/index.ts";
+export * from "./ops/relativeProjection/index.ts";
 export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";

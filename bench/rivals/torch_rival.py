@@ -80,6 +80,15 @@ def digit_network(x, *parameters, iterations, layers):
     return functional.linear(x.mean((2, 3, 4)), *parameters[3 * layers :])
 
 
+def relative_projection(x, anchors, *, similarity, normalise):
+    if normalise == "standardise":
+        mean, scale = anchors.detach().mean(0), anchors.detach().std(0, unbiased=False)
+        x, anchors = (x - mean) / scale, (anchors - mean) / scale
+    if similarity == "l2":
+        return -torch.cdist(x, anchors)
+    return functional.normalize(x) @ functional.normalize(anchors).T
+
+
 OPERATIONS = {
     "sinkhorn": sinkhorn,
     "hyperConnection": hyper_connection,
@@ -89,6 +98,7 @@ OPERATIONS = {
     "expandFactorised": expand_factorised,
     "weightSharing": weight_sharing,
     "digitNetwork": digit_network,
+    "relativeProjection": relative_projection,
 }
 
 

@@ -1,0 +1,66 @@
+/** Relative projections, fused, beside norms, statistics and a product of matrices as operations of their own. */
+import { add, div, mul, sqrt, square, sub } from "../src/ops/elementwise/index.ts";
+import { mean, sum } from "../src/ops/reduce/index.ts";
+import { type RelativeProjectionOptions, relativeProjection } from "../src/ops/relativeProjection/index.ts";
+import { transpose } from "../src/ops/shape/index.ts";
+import type { Tensor } from "../src/tensor.ts";
+import type { Bench, BenchCase } from "./harness/bench.ts";
+import { plainMatmul } from "./plain-matmul.ts";
+
+const unit = (x: Tensor): Tensor => div(x, sqrt(sum(square(x), -1, { keepDims: true })));
+/** Cosines of rows in standard units of the anchors, whose statistics are constants, as in the papers. */
+const naive =
+  (robust: boolean, product: (u: Tensor, v: Tensor) => Tensor) =>
+  (x: Tensor, anchors: Tensor): Tensor => {
+    if (!robust) return product(unit(x), unit(anchors));
+    const rows = anchors.detach();
+    const centre = mean(rows, 0, { keepDims: true });
+    const deviation = sqrt(mean(square(sub(rows, centre)), 0, { keepDims: true }));
+    return product(unit(div(sub(x, centre), deviation)), unit(div(sub(anchors, centre), deviation)));
+  };
+/** √(‖u‖² + ‖v‖² − 2 u · v), which is how distances become a product of matrices; NaN where rounding makes it negative. */
+const distances = (x: Tensor, anchors: Tensor): Tensor => {
+  const product = plainMatmul(x, transpose(anchors, 0, 1));
+  const squares = add(sum(square(x), -1, { keepDims: true }), transpose(sum(square(anchors), -1, { keepDims: true }), 0, 1));
+  return mul(sqrt(sub(squares, mul(product, 2))), -1);
+};
+
+const projection = (
+  B: number,
+  K: number,
+  d: number,
+  options: Pick<RelativeProjectionOptions, "similarity" | "normalise">,
+  more: Partial<BenchCase> = {},
+): BenchCase => {
+  const { similarity = "cosine", normalise = "none" } = options;
+  const operations = 2 * B * K * d;
+  const [read, written] = [(B + K) * d, B * K];
+  return {
+    name: `relative ${B}x${d} on ${K} ${similarity}${normalise === "none" ? "" : ` ${normalise}d`}`,
+    inputs: [{ shape: [B, d] }, { shape: [K, d], batched: false }],
+    output: [B, K],
+    fused: (x, anchors) => relativeProjection(x, anchors, { ...options, detachAnchors: false }),
+    naive: similarity === "l2" ? distances : naive(normalise === "standardise", (u, v) => plainMatmul(u, transpose(v, 0, 1))),
+    rival: { operation: "relativeProjection", similarity, normalise },
+    cost: {
+      forward: { operations, bytes: 4 * (read + written) },
+      "forward+backward": { operations: 3 * operations, bytes: 4 * (3 * read + 2 * written) },
+    },
+    tolerance: { relative: 2e-5, reason: "float32 sums of up to 4096 products in different orders, of rows with rounded norms and statistics" },
+    ...more,
+  };
+};
+
+export const bench: Bench = {
+  name: "relative",
+  about: "relative projections, beside norms, statistics and products as operations of their own",
+  cases: [
+    projection(4096, 512, 768, {}, { scaling: true }),
+    projection(4096, 512, 768, { normalise: "standardise" }),
+    projection(4096, 512, 768, { similarity: "l2" }),
+    projection(256, 256, 768, { normalise: "standardise" }),
+    projection(16, 768, 768, { normalise: "standardise" }),
+    projection(64, 64, 96, { normalise: "standardise" }, { only: "software GPU" }),
+    projection(65536, 1024, 768, { normalise: "standardise" }, { only: "hardware GPU" }),
+  ],
+};

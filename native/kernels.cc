@@ -10,6 +10,8 @@ KERNEL(assignmentGreedy);
 KERNEL(assignmentMatrix);
 
 KERNEL(cast);
+KERNEL(cholesky);
+KERNEL(choleskyLower);
 
 KERNEL(conv);
 KERNEL(convData);
@@ -94,6 +96,8 @@ constexpr KernelEntry table[] = {
     {"assignment.greedy", assignmentGreedy},
     {"assignment.matrix", assignmentMatrix},
     {"cast", cast},
+    {"cholesky", cholesky},
+    {"cholesky.lower", choleskyLower},
     {"conv", conv},
     {"conv.data", convData},
     {"conv.weight", convWeight},

@@ -67,6 +67,7 @@ export {
 export { type OpenDeviceOptions, openDevice } from "./open.ts";
 export * from "./ops/assignment/index.ts";
 export * from "./ops/cast/index.ts";
+export * from "./ops/cholesky/index.ts";
 export * from "./ops/conv/index.ts";
 export * from "./ops/crossEntropy/index.ts";
 export * from "./ops/cumsum/index.ts";

@@ -2,6 +2,7 @@
 import type { Room } from "../testing/cases.ts";
 import { room as assignment } from "./assignment/cases.ts";
 import { room as cast } from "./cast/cases.ts";
+import { room as cholesky } from "./cholesky/cases.ts";
 import { room as conv } from "./conv/cases.ts";
 import { room as crossEntropy } from "./crossEntropy/cases.ts";
 import { room as cumsum } from "./cumsum/cases.ts";
@@ -22,6 +23,7 @@ import { room as transport } from "./transport/cases.ts";
 export const rooms: readonly Room[] = [
   assignment,
   cast,
+  cholesky,
   conv,
   crossEntropy,
   cumsum,

@@ -4,8 +4,8 @@ import { defineOp, type Op, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import { matmul } from "../matmul/index.ts";
 import * as plan from "./plan.ts";
-import * as reference from "./reference.ts";
 import type { LowerAttrs } from "./reference.ts";
+import * as reference from "./reference.ts";
 
 const WHERE = "inverseCholesky";
 

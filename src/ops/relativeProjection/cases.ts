@@ -11,15 +11,18 @@ const given: Fill = (random, i, count) => (i < count / 2 ? random.normal() : 0.5
 
 const forwardOf = (similarity: Kind, d: number): Tolerance => {
   const { relative, absolute, reason } = summed(d + 1);
-  if (similarity === "angular") return { relative: 3 * relative, absolute: 2e-6, reason: `${reason}; arccos magnifies by 1 / √(1 − cos²), a few times` };
+  if (similarity === "angular")
+    return { relative: 3 * relative, absolute: 2e-6, reason: `${reason}; arccos magnifies by 1 / √(1 − cos²), a few times` };
   if (similarity === "lp") return { relative: relative + 8e-6, absolute, reason: `${reason}; WGSL's log2 and exp2 are off by 2^-21, times p` };
   return { relative: 2 * relative, absolute, reason: `${reason}, of standardised numbers` };
 };
 /** Sums over the other side's rows, of weights that hold the result and its own error. */
 const backwardOf = (similarity: Kind, terms: number): Tolerance => {
   const { relative, absolute, reason } = summed(terms);
-  if (similarity === "angular") return { relative: 10 * relative, absolute: 1e-5, reason: `${reason}; weights 1 / √(1 − cos²), and their errors, a few times larger` };
-  if (similarity === "lp") return { relative: 4 * relative + 2e-5, absolute: 1e-5, reason: `${reason}; WGSL's log2 and exp2 are off by 2^-21, times p` };
+  if (similarity === "angular")
+    return { relative: 10 * relative, absolute: 1e-5, reason: `${reason}; weights 1 / √(1 − cos²), and their errors, a few times larger` };
+  if (similarity === "lp")
+    return { relative: 4 * relative + 2e-5, absolute: 1e-5, reason: `${reason}; WGSL's log2 and exp2 are off by 2^-21, times p` };
   return { relative: 4 * relative, absolute, reason: `${reason}, of results and norms that have an error of their own` };
 };
 
@@ -66,12 +69,14 @@ const small = everyKind((similarity) => [
 /** Around the tile and its half, in rows, anchors and features. */
 const around = (n: number): number[] => [n - 1, n, n + 1];
 const edges = [
-  ...[SMALL_TILE, TILE].flatMap(around).flatMap((size) => [
-    projection("edge", "cosine", size, 5, 6, { standardised: true }),
-    projection("edge", "cosine", 5, size, 6),
-    projection("edge", "l2", 5, 6, size, { standardised: true }),
-    projection("edge", "cosine", 3, 4, size, { standardised: true }),
-  ]),
+  ...[SMALL_TILE, TILE]
+    .flatMap(around)
+    .flatMap((size) => [
+      projection("edge", "cosine", size, 5, 6, { standardised: true }),
+      projection("edge", "cosine", 5, size, 6),
+      projection("edge", "l2", 5, 6, size, { standardised: true }),
+      projection("edge", "cosine", 3, 4, size, { standardised: true }),
+    ]),
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 31, 33].flatMap((size) => [
     projection("vectors", "cosine", 13, size, 19),
     projection("vectors", "inner", size, 33, 17, { standardised: true }),
@@ -82,8 +87,16 @@ const edges = [
   projection("no features", "inner", 3, 4, 0),
   projection("no features", "cosine", 3, 4, 0),
   projection("no features", "l2", 3, 4, 0),
-  projection("large tiles", "cosine", 11 * TILE + 3, 12 * TILE - 3, 21, { standardised: true, large: true, finiteDifferences: { off: "the gradient of many rows is that of few" } }),
-  projection("large tiles", "l1", 11 * TILE + 3, 12 * TILE - 3, 5, { standardised: true, large: true, finiteDifferences: { off: "the gradient of many rows is that of few" } }),
+  projection("large tiles", "cosine", 11 * TILE + 3, 12 * TILE - 3, 21, {
+    standardised: true,
+    large: true,
+    finiteDifferences: { off: "the gradient of many rows is that of few" },
+  }),
+  projection("large tiles", "l1", 11 * TILE + 3, 12 * TILE - 3, 5, {
+    standardised: true,
+    large: true,
+    finiteDifferences: { off: "the gradient of many rows is that of few" },
+  }),
 ];
 
 /** Blocks of features, of anchors and of rows of the CPU. */
@@ -95,7 +108,11 @@ const blocks = [
   ...around(3072).map((rows) => projection("blocks of anchors", "cosine", 3, rows, 5, { large: true })),
   ...around(3072).map((d) => projection("blocks of features", "angular", 3, 4, d, { standardised: true, large: true })),
   projection("blocks of rows", "l1", 1030, 3, 5, { large: true }),
-  projection("blocks everywhere", "cosine", 1000, 530, 600, { standardised: true, large: true, finiteDifferences: { off: "the gradient of many rows is that of few" } }),
+  projection("blocks everywhere", "cosine", 1000, 530, 600, {
+    standardised: true,
+    large: true,
+    finiteDifferences: { off: "the gradient of many rows is that of few" },
+  }),
 ];
 
 /** Row 1 is zero, or becomes it; feature 2 has no deviation. */
@@ -108,8 +125,17 @@ const zeroRow =
 const noDeviation: Fill = (random, i, count) => (i === count / 2 + 2 ? 0 : given(random, i, count));
 const noDerivative = { off: "a vector of zeros has no direction, a distance of zero no gradient: both are taken as 0" } as const;
 const degenerate = everyKind((similarity) => [
-  projection("a feature without deviation", similarity, 4, 5, 6, { standardised: true, statistics: noDeviation, finiteDifferences: { off: "its deviation is not differentiable at 0" } }),
-  projection("rows of zeros", similarity, 4, 5, 6, { x: zeroRow(6), anchors: zeroRow(6), finiteDifferences: noDerivative, forward: { ...forwardOf(similarity, 6), absolute: 2e-6 } }),
+  projection("a feature without deviation", similarity, 4, 5, 6, {
+    standardised: true,
+    statistics: noDeviation,
+    finiteDifferences: { off: "its deviation is not differentiable at 0" },
+  }),
+  projection("rows of zeros", similarity, 4, 5, 6, {
+    x: zeroRow(6),
+    anchors: zeroRow(6),
+    finiteDifferences: noDerivative,
+    forward: { ...forwardOf(similarity, 6), absolute: 2e-6 },
+  }),
   projection("lp of power 1.5", similarity, 4, 5, 6, { p: 1.5 }),
 ]);
 
@@ -135,7 +161,9 @@ const statisticsCase = (name: string, n: number, d: number, scale: boolean, fill
     ...more,
   });
 const statisticsCases = [
-  ...[1, 2, 15, 16, 17, 33, 300].map((n) => statisticsCase("statistics", n, 5, true, normal(), n === 1 ? { finiteDifferences: { off: "a deviation of 0" } } : {})),
+  ...[1, 2, 15, 16, 17, 33, 300].map((n) =>
+    statisticsCase("statistics", n, 5, true, normal(), n === 1 ? { finiteDifferences: { off: "a deviation of 0" } } : {}),
+  ),
   ...[1, 4, COLUMNS - 1, COLUMNS, COLUMNS + 1, 31, 32, 33, 63, 65, 130].map((d) => statisticsCase("statistics", 9, d, true)),
   statisticsCase("statistics", 9, 5, false),
   statisticsCase("statistics of nothing", 3, 0, true),
@@ -150,7 +178,10 @@ const statisticsCases = [
     backward: { relative: 1e-4, absolute: 1e-6, reason: "the mean is a float32 at 1000, and standardised numbers are seen to 3e-5" },
     finiteDifferences: { off: "a step relative to the entries is too long" },
   }),
-  statisticsCase("statistics of many rows", 5000, 40, true, normal(), { large: true, finiteDifferences: { off: "the gradient of many rows is that of few" } }),
+  statisticsCase("statistics of many rows", 5000, 40, true, normal(), {
+    large: true,
+    finiteDifferences: { off: "the gradient of many rows is that of few" },
+  }),
 ];
 
 const columnsCase = (B: number, K: number, d: number, large = false): Case =>

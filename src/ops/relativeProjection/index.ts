@@ -1,99 +1,73 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
-import { showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
-import { checkTensor, Tensor } from "../../tensor.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
+import { coefficients, standardised, whitened, whitening } from "./linear.ts";
 import { project } from "./op.ts";
-import { DISTANCES, type Kind, PRODUCTS, type ProjectionAttrs } from "./reference.ts";
-import { type GivenStatistics, measure, type Normaliser, packed, RunningStatistics } from "./statistics.ts";
+import { type Checked, checkOptions, isGiven, type RelativeProjectionOptions, WHERE } from "./options.ts";
+import type { ProjectionAttrs } from "./reference.ts";
+import { type GivenStatistics, given, givenMap, measure, type Normaliser, RunningStatistics, rowOf } from "./statistics.ts";
 
+export type { RelativeProjectionOptions, Similarity } from "./options.ts";
 export { type GivenStatistics, type Normaliser, RunningStatistics, type RunningStatisticsOptions } from "./statistics.ts";
 
-/** Of rows u and v in standard units; every one of them is larger for rows that are more alike. */
-export type Similarity =
-  /** u · v / (‖u‖ ‖v‖). */
-  | "cosine"
-  /** 1 − arccos(cosine) / π. */
-  | "angular"
-  /** u · v. */
-  | "inner"
-  /** u · v / √d. */
-  | "scaledInner"
-  /** −Σ |u − v|. */
-  | "l1"
-  /** −√(Σ (u − v)²). */
-  | "l2"
-  /** −max |u − v|. */
-  | "linf"
-  /** −(Σ |u − v|^p)^(1/p). */
-  | "lp";
-
-const WHERE = "relativeProjection";
-const SIMILARITIES: readonly string[] = [...PRODUCTS, ...DISTANCES];
-const NORMALISERS: readonly string[] = ["none", "centre", "standardise"];
-
-export interface RelativeProjectionOptions {
-  /** Default "cosine". */
-  readonly similarity?: Similarity;
-  /** Of the similarity "lp": at least 1, finite. Wanted there and nowhere else. */
-  readonly p?: number;
-  /**
-   * What is done to the rows of x and of the anchors before they are compared, feature by feature: nothing, the mean taken off, or that and division by the
-   * deviation, which makes the projection robust. Default "none".
-   */
-  readonly normalise?: Normaliser;
-  /**
-   * Where means and deviations come from: the anchors (the default: a row's result does not depend on the others), the rows of x ("batch"), tensors that are
-   * given, or running averages. Whatever changes as the space does keeps the invariances.
-   */
-  readonly statistics?: "anchors" | "batch" | GivenStatistics | RunningStatistics;
-  /** Whether anchors are constants in the backward pass, as in the papers. Default true; false for anchors that are learned. */
-  readonly detachAnchors?: boolean;
-  /** Whether statistics are constants in the backward pass. Default true; anchors that are constants have constant statistics in any case. */
-  readonly detachStatistics?: boolean;
+export interface FeatureStatisticsOptions {
+  /** Default "standardise". */
+  readonly normalise?: Exclude<Normaliser, "none">;
+  /** As for relativeProjection. Default 0. */
+  readonly shrinkage?: number;
 }
 
-const checkFlag = (name: string, value: unknown): void => {
-  if (typeof value !== "boolean") throw expected(WHERE, "true or false", name, value);
-};
-const isGiven = (statistics: unknown): statistics is GivenStatistics =>
-  typeof statistics === "object" && statistics !== null && (statistics as GivenStatistics).mean instanceof Tensor;
-
-const checkOptions = (x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Required<RelativeProjectionOptions> => {
-  if (typeof options !== "object" || options === null) throw expected(WHERE, "an object", "options", options);
-  const { similarity = "cosine", p, normalise = "none", statistics = "anchors", detachAnchors = true, detachStatistics = true } = options;
-  checkTensor(WHERE, "x", x);
-  checkTensor(WHERE, "anchors", anchors);
-  if (x.shape.length !== 2) throw expected(WHERE, "shape [B, d]", "x", showShape(x.shape));
-  if (!SIMILARITIES.includes(similarity)) throw expected(WHERE, `one of ${SIMILARITIES.join(", ")}`, "similarity", similarity);
-  if (!NORMALISERS.includes(normalise)) throw expected(WHERE, `one of ${NORMALISERS.join(", ")}`, "normalise", normalise);
-  if (similarity === "lp" && !(typeof p === "number" && p >= 1 && p < Number.POSITIVE_INFINITY)) throw expected(WHERE, "a number of at least 1", "p", p);
-  if (similarity !== "lp" && p !== undefined) throw expected(WHERE, `nothing with similarity ${similarity}`, "p", p);
-  if (statistics !== "anchors" && statistics !== "batch" && !(statistics instanceof RunningStatistics) && !isGiven(statistics))
-    throw expected(WHERE, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
-  if (statistics === "batch" && normalise !== "none" && x.shape[0] === 0) throw expected(WHERE, "at least one row for its statistics", "x", showShape(x.shape));
-  checkFlag("detachAnchors", detachAnchors);
-  checkFlag("detachStatistics", detachStatistics);
-  return { similarity, p: p ?? 2, normalise, statistics, detachAnchors, detachStatistics };
+/**
+ * Statistics of the features of given rows (a training set, say), for `relativeProjection`: the mean, and for "standardise" the deviations
+ * √(Σ (x − mean)² / n), or for "whiten" the inverse of a Cholesky factor of the covariance.
+ *
+ * @param rows [n, d], float32, at least one row; more than d of them for whitening without shrinkage
+ * @returns tensors of the caller's own, recorded where `rows` wants a gradient
+ * @throws ArgumentError when shape, dtype or options do not fit; DataError, from `read()`, for a covariance that is not positive definite.
+ * @example
+ * ```ts
+ * const rows = device.tensor([[0, 1], [2, 1], [1, 4], [1, 2]]);
+ * const { mean, scale } = featureStatistics(rows);
+ * await mean.read(); // => [1, 2]
+ * await scale?.read(); // => [0.70711, 1.22474]
+ * const known = featureStatistics(rows, { normalise: "whiten" });
+ * relativeProjection(device.ones([5, 2]), rows, { normalise: "whiten", statistics: known }).shape; // => [5, 4]
+ * featureStatistics(device.ones([2, 2]), { normalise: "whiten" }); // throws ArgumentError
+ * ```
+ */
+export const featureStatistics = (rows: Tensor, { normalise = "standardise", shrinkage = 0 }: FeatureStatisticsOptions = {}): GivenStatistics => {
+  const where = "featureStatistics";
+  checkTensor(where, "rows", rows);
+  if (!["centre", "standardise", "whiten"].includes(normalise)) throw expected(where, "one of centre, standardise, whiten", "normalise", normalise);
+  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(where, "a number in [0, 1]", "shrinkage", shrinkage);
+  if (shrinkage > 0 && normalise !== "whiten") throw expected(where, "0 where nothing is inverted", "shrinkage", shrinkage);
+  return scope((): GivenStatistics => {
+    const statistics = measure(where, rows, normalise === "whiten" ? "centre" : normalise);
+    const mean = rowOf(statistics, 0);
+    if (normalise === "standardise") return { mean, scale: rowOf(statistics, 1) };
+    return normalise === "centre" ? { mean } : { mean, whitening: whitening(where, "rows", rows, shrinkage)[1] };
+  });
 };
 
 /**
  * Rows as similarities to anchors (Moschella et al., ICLR 2023, arXiv:2209.15430), and, standardised, the robust form of García-Castellanos et al.
  * (UniReps 2024, arXiv:2409.10967): result[b, k] = similarity of row b of `x` and row k of `anchors`.
  *
- * Norms and statistics are applied as the kernels read the rows; nothing but the result is written, and for the backward pass the rows' inverse norms and the
- * statistics. A row of zeros has cosine 0 to everything, and gradient 0. A feature that is the same in all rows that its deviation is taken over is left out.
+ * Norms, means and deviations are applied as the kernels read the rows; nothing but the result is written, and for the backward pass the rows' inverse norms and the
+ * statistics. (Whitening and changes of basis go through products of matrices of their own.) A row of zeros has cosine 0 to everything, and gradient 0. A feature that is the same in all rows that its deviation is taken over is left out.
  *
  * | normalise | invariant to |
  * |---|---|
  * | none | rotations and a common factor (cosine, angular); rotations (inner, l2) |
  * | centre | translations too |
  * | standardise | z ↦ P D z + b with a permutation P and any factors D without 0, whichever similarity; not to rotations |
+ * | whiten | z ↦ G z + b with any invertible G (cosine, angular, inner, l2): more anchors than features, no shrinkage |
  *
  * @param x [B, d], float32
  * @param anchors [K, d], float32, K ≥ 1; put through the same encoder as `x`, for spaces that are to be comparable
  * @returns [B, K], float32; distances are negative, so that larger is always more alike
- * @throws ArgumentError when shapes, dtypes or options do not fit; DataError, from `read()`, for rows with NaN, infinities, or squares that overflow.
+ * @throws ArgumentError when shapes, dtypes or options do not fit; DataError, from `read()`, for rows with NaN, infinities, or squares that overflow, and for what is to be inverted and cannot be: a covariance without shrinkage of features that depend on each other, or anchors that do.
  * @example
  * ```ts
  * const x = device.tensor([[2, 0], [1, 1], [0, 0]]);
@@ -108,24 +82,50 @@ const checkOptions = (x: Tensor, anchors: Tensor, options: RelativeProjectionOpt
  * ```
  */
 export const relativeProjection = (x: Tensor, anchors: Tensor, options: RelativeProjectionOptions = {}): Tensor => {
-  const { similarity, p, normalise, statistics, detachAnchors, detachStatistics } = checkOptions(x, anchors, options);
+  const checked = checkOptions(x, anchors, options);
   return scope(() => {
-    const own = detachAnchors ? anchors.detach() : anchors;
-    const operands = [x, own];
-    if (normalise !== "none") {
-      if (statistics instanceof RunningStatistics) operands.push(statistics.packed);
-      else if (isGiven(statistics)) {
-        const given = packed(WHERE, statistics, normalise, x.shape[1]);
-        operands.push(detachStatistics ? given.detach() : given);
-      } else operands.push(measure((statistics === "batch" ? x : anchors).detach(), normalise));
+    const own = checked.detachAnchors ? anchors.detach() : anchors;
+    if (checked.normalise === "whiten") {
+      const map = mapOf(x, own, checked);
+      return compared(whitened(x, map), whitened(own, map), [], checked);
     }
-    const through = detachStatistics || typeof statistics !== "string" ? "given" : statistics === "batch" ? "x" : "anchors";
-    const attrs: ProjectionAttrs = {
-      similarity: similarity as Kind,
-      standardised: normalise !== "none",
-      through: normalise === "none" ? "given" : through,
-      scale: normalise === "standardise",
-    };
-    return apply(project(similarity as Kind), operands, attrs, { p })[0];
+    return compared(x, own, statisticsOf(x, own, checked), checked);
   });
+};
+
+/** [2, d], if any is wanted. Statistics of x or of the anchors are constants to the tape: the projection's own rule takes its gradient through them. */
+const statisticsOf = (x: Tensor, anchors: Tensor, { kind, normalise, statistics, detachStatistics }: Checked): readonly Tensor[] => {
+  if (normalise === "none") return [];
+  if (statistics instanceof RunningStatistics) return [statistics.packed];
+  if (isGiven(statistics)) {
+    const tensor = given(WHERE, statistics, normalise, x.shape[1]);
+    return [detachStatistics ? tensor.detach() : tensor];
+  }
+  const rows = statistics === "batch" ? x : anchors;
+  return [measure(WHERE, detachStatistics || kind ? rows.detach() : rows, normalise)];
+};
+
+const mapOf = (x: Tensor, anchors: Tensor, { statistics, shrinkage, detachStatistics }: Checked): readonly [Tensor, Tensor] => {
+  const whole = isGiven(statistics)
+    ? givenMap(WHERE, statistics, x.shape[1])
+    : statistics === "batch"
+      ? whitening(WHERE, "x", detachStatistics ? x.detach() : x, shrinkage)
+      : whitening(WHERE, "anchors", detachStatistics ? anchors.detach() : anchors, shrinkage);
+  return detachStatistics ? [whole[0].detach(), whole[1].detach()] : whole;
+};
+
+const compared = (x: Tensor, anchors: Tensor, statistics: readonly Tensor[], checked: Checked): Tensor => {
+  const { kind, p, normalise, detachStatistics, shrinkage } = checked;
+  if (kind === undefined) {
+    const [u, v] = statistics.length === 0 ? [x, anchors] : [x, anchors].map((rows) => standardised(rows, statistics[0]));
+    return coefficients(u, v, shrinkage);
+  }
+  const through = detachStatistics ? "given" : checked.statistics === "anchors" ? "anchors" : checked.statistics === "batch" ? "x" : "given";
+  const attrs: ProjectionAttrs = {
+    similarity: kind,
+    standardised: statistics.length > 0,
+    through: statistics.length > 0 ? through : "given",
+    scale: normalise === "standardise",
+  };
+  return apply(project(kind), [x, anchors, ...statistics], attrs, { p })[0];
 };

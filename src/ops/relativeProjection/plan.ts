@@ -1,6 +1,14 @@
 import { backward as backwardShader, project as projectShader, statistics as statisticsShader } from "../../generated/relativeProjection.ts";
 import { type Call, elements, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
-import { type BackwardAttrs, hasNorms, type Kind, type ProjectionAttrs, readsResult, type StatisticsAttrs, type StatisticsBackwardAttrs } from "./reference.ts";
+import {
+  type BackwardAttrs,
+  hasNorms,
+  type Kind,
+  type ProjectionAttrs,
+  readsResult,
+  type StatisticsAttrs,
+  type StatisticsBackwardAttrs,
+} from "./reference.ts";
 
 const THREADS = 256;
 /** Side of a workgroup's tile of the result. */
@@ -44,10 +52,7 @@ export const project = ({ attrs: { similarity, standardised }, inputs: [x, { sha
   });
 };
 
-export const backward = (
-  { attrs: { similarity, standardised, side }, inputs: [, x, anchors] }: Call<BackwardAttrs>,
-  limits: Limits,
-): Plan => {
+export const backward = ({ attrs: { similarity, standardised, side }, inputs: [, x, anchors] }: Call<BackwardAttrs>, limits: Limits): Plan => {
   const [B, d] = x.shape;
   const [K] = anchors.shape;
   const ofX = side === "x";
@@ -76,7 +81,10 @@ const overColumns = (entry: string, d: number, limits: Limits, pass: Pick<Pass, 
 
 export const statistics = ({ attrs: { scale }, inputs: [x] }: Call<StatisticsAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
-  return overColumns("measure", d, limits, { params: { rows, anchors: 0, d, scale: scale ? 1 : 0, onto: 0 }, bind: { x: input(0), result: output(0) } });
+  return overColumns("measure", d, limits, {
+    params: { rows, anchors: 0, d, scale: scale ? 1 : 0, onto: 0 },
+    bind: { x: input(0), result: output(0) },
+  });
 };
 
 export const columns = ({ inputs: [dx, , danchors] }: Call<Record<string, never>>, limits: Limits): Plan => {

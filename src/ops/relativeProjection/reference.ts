@@ -209,11 +209,7 @@ export const columns = ({ call, inputs: [dx, x, danchors, anchors, statistics], 
 };
 
 /** The gradient of the statistics, x, the statistics, and what it is added to -> the gradient of x. */
-export const statisticsBackward = ({
-  call,
-  inputs: [g, x, statistics, onto],
-  outputs: [dx],
-}: ReferenceRun<StatisticsBackwardAttrs>): void => {
+export const statisticsBackward = ({ call, inputs: [g, x, statistics, onto], outputs: [dx] }: ReferenceRun<StatisticsBackwardAttrs>): void => {
   const [n, d] = call.inputs[1].shape;
   const standardised = standardise(x, d, statistics);
   for (let i = 0; i < n * d; i++) dx[i] = (onto?.[i] ?? 0) + (g[i % d] + (call.attrs.scale ? g[d + (i % d)] * standardised[i] : 0)) / n;

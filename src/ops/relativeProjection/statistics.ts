@@ -6,7 +6,7 @@ import { showShape } from "../../op.ts";
 import { keep, scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { add, mul, sub } from "../elementwise/index.ts";
-import { concat, reshape, slice } from "../shape/index.ts";
+import { reshape, slice, stack } from "../shape/index.ts";
 import { statistics as measureOp } from "./op.ts";
 
 /** Which of the statistics the rows of a projection are put in units of; "none": in none. */
@@ -22,21 +22,33 @@ export interface GivenStatistics {
 }
 
 /** x -> [2, d], recorded when x wants a gradient. */
-export const measure = (x: Tensor, normalise: Normaliser): Tensor => apply(measureOp, [x], { scale: normalise === "standardise" })[0];
+export const measure = (where: string, x: Tensor, normalise: Normaliser): Tensor => {
+  if (x.dtype !== "float32") throw expected(where, "dtype float32", "rows", x.dtype);
+  if (x.shape.length !== 2 || x.shape[0] === 0) throw expected(where, "shape [n, d] with at least one row", "rows", showShape(x.shape));
+  return apply(measureOp, [x], { scale: normalise === "standardise" })[0];
+};
+/** One of both rows, [d]. */
+export const rowOf = (packed: Tensor, index: 0 | 1): Tensor => reshape(slice(packed, { axis: 0, start: index, end: index + 1 }), [packed.shape[1]]);
+
+const check = (where: string, statistics: GivenStatistics, name: keyof GivenStatistics, shape: readonly number[]): Tensor => {
+  const tensor = statistics[name];
+  checkTensor(where, `statistics.${name}`, tensor);
+  if (tensor?.dtype !== "float32") throw expected(where, "dtype float32", `statistics.${name}`, tensor?.dtype);
+  if (showShape(tensor.shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, `statistics.${name}`, showShape(tensor.shape));
+  return tensor;
+};
 
 /** [2, d] from tensors of a user's own. */
-export const packed = (where: string, { mean, scale }: GivenStatistics, normalise: Normaliser, d: number): Tensor => {
-  const rows = Object.entries(normalise === "standardise" ? { mean, scale } : { mean });
-  for (const [name, tensor] of rows) {
-    checkTensor(where, `statistics.${name}`, tensor);
-    if (tensor?.dtype !== "float32") throw expected(where, "dtype float32", `statistics.${name}`, tensor?.dtype);
-    if (showShape(tensor.shape) !== showShape([d])) throw expected(where, `shape [${d}]`, `statistics.${name}`, showShape(tensor.shape));
-  }
-  return scope(() => {
-    const parts = rows.map(([, tensor]) => reshape(tensor as Tensor, [1, d]));
-    return concat(parts.length === 2 ? parts : [...parts, mean.device.ones([1, d])], 0);
-  });
+export const given = (where: string, statistics: GivenStatistics, normalise: Normaliser, d: number): Tensor => {
+  const mean = check(where, statistics, "mean", [d]);
+  const scale = normalise === "standardise" ? check(where, statistics, "scale", [d]) : mean.device.ones([d]);
+  return stack([mean, scale]);
 };
+/** Mean, [1, d], and whitening map from tensors of a user's own. */
+export const givenMap = (where: string, statistics: GivenStatistics, d: number): readonly [Tensor, Tensor] => [
+  reshape(check(where, statistics, "mean", [d]), [1, d]),
+  check(where, statistics, "whitening", [d, d]),
+];
 
 export interface RunningStatisticsOptions {
   /** Share of the new rows' statistics in every update but the first, in (0, 1]. Default 0.1. */
@@ -86,7 +98,7 @@ export class RunningStatistics implements Disposable {
       throw expected("RunningStatistics.update", `shape [n, ${before.shape[1]}]`, "rows", showShape(rows.shape));
     this.#packed = noGrad(() =>
       scope(() => {
-        const now = measure(rows, "standardise");
+        const now = measure("RunningStatistics.update", rows, "standardise");
         return keep(before ? add(before, mul(sub(now, before), this.momentum)) : now);
       }),
     );
@@ -109,9 +121,9 @@ export class RunningStatistics implements Disposable {
     return this.#row(1);
   }
 
-  #row(index: number): Tensor {
+  #row(index: 0 | 1): Tensor {
     const { packed } = this;
-    return noGrad(() => scope(() => reshape(slice(packed, { axis: 0, start: index, end: index + 1 }), [packed.shape[1]])));
+    return noGrad(() => scope(() => rowOf(packed, index)));
   }
 
   [Symbol.dispose](): void {

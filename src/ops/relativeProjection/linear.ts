@@ -1,0 +1,61 @@
+/** Normalisers and similarities that take a linear map: made of products of matrices and the inverse of a Cholesky factor. */
+import { expected } from "../../errors.ts";
+import { showShape } from "../../op.ts";
+import type { Tensor } from "../../tensor.ts";
+import { inverseCholesky } from "../cholesky/index.ts";
+import { add, div, maximum, mul, square, sub } from "../elementwise/index.ts";
+import { matmul } from "../matmul/index.ts";
+import { mean } from "../reduce/index.ts";
+import { slice } from "../shape/index.ts";
+
+const identity = (like: Tensor, n: number): Tensor =>
+  like.device.tensor(
+    Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
+    [n, n],
+  );
+
+/** (1 − shrinkage) · a + shrinkage · size · identity, where size is the mean of the diagonal of a. */
+const shrunk = (a: Tensor, size: Tensor, shrinkage: number): Tensor =>
+  shrinkage === 0 ? a : add(mul(a, 1 - shrinkage), mul(identity(a, a.shape[0]), mul(size, shrinkage)));
+
+/**
+ * W with W a Wᵀ = I for a = factor · the products of all rows, or all columns, of `of`. Products square the condition number, and with it the error of W: what W
+ * makes of `of` has products that are nearly the identity, and the W of those puts it right (as in CholeskyQR2, Yamamoto et al. 2015).
+ */
+const rootOf = (of: Tensor, columns: boolean, factor: number, shrinkage: number): Tensor => {
+  const products = (x: Tensor): Tensor => mul(matmul(x, x, columns ? { transposeA: true } : { transposeB: true }), factor);
+  const size = mul(mean(square(of)), factor * of.shape[columns ? 0 : 1]);
+  const first = inverseCholesky(shrunk(products(of), size, shrinkage));
+  if (shrinkage > 0) return first;
+  const second = inverseCholesky(products(columns ? matmul(of, first, { transposeB: true }) : matmul(first, of)));
+  return matmul(second, first);
+};
+
+/** The mean of rows, [1, d], and W, [d, d], for which (x − mean) · Wᵀ have the identity for covariance. */
+export const whitening = (where: string, argument: string, rows: Tensor, shrinkage: number): readonly [Tensor, Tensor] => {
+  const [n, d] = rows.shape;
+  if (shrinkage === 0 && n <= d) {
+    throw expected(where, `more than d = ${d} rows for whitening without shrinkage`, argument, showShape(rows.shape));
+  }
+  const centre = mean(rows, 0, { keepDims: true });
+  return [centre, rootOf(sub(rows, centre), true, 1 / n, shrinkage)];
+};
+
+/** (x − mean) · Wᵀ. */
+export const whitened = (x: Tensor, [centre, w]: readonly [Tensor, Tensor]): Tensor => matmul(sub(x, centre), w, { transposeB: true });
+
+/** (x − mean) / deviation; 0 where that is 0. `statistics` is [2, d]. */
+export const standardised = (x: Tensor, statistics: Tensor): Tensor => {
+  const row = (index: number): Tensor => slice(statistics, { axis: 0, start: index, end: index + 1 });
+  const deviation = row(1);
+  return mul(sub(x, row(0)), div(deviation, maximum(square(deviation), 1.2e-38)));
+};
+
+/** Coefficients c of the anchors v with c · v nearest to u, the shortest of them: u vᵀ (v vᵀ)⁻¹, or u (vᵀ v)⁻¹ vᵀ with more anchors than features. */
+export const coefficients = (u: Tensor, v: Tensor, shrinkage: number): Tensor => {
+  const [K, d] = v.shape;
+  const few = K <= d;
+  const w = rootOf(v, !few, 1, shrinkage);
+  const solved = (b: Tensor): Tensor => matmul(matmul(b, w, { transposeB: true }), w);
+  return few ? solved(matmul(u, v, { transposeB: true })) : matmul(solved(u), v, { transposeB: true });
+};

@@ -1,0 +1,117 @@
+/** What users pass to relativeProjection, checked. */
+import { expected } from "../../errors.ts";
+import { showShape } from "../../op.ts";
+import { checkTensor, Tensor } from "../../tensor.ts";
+import { DISTANCES, type Kind, PRODUCTS } from "./reference.ts";
+import { type GivenStatistics, type Normaliser, RunningStatistics } from "./statistics.ts";
+
+/** Of rows u and v in units of the normaliser; larger is more alike, but for coefficients. */
+export type Similarity =
+  /** u · v / (‖u‖ ‖v‖). */
+  | "cosine"
+  /** 1 − arccos(cosine) / π. */
+  | "angular"
+  /** u · v. */
+  | "inner"
+  /** u · v / √d. */
+  | "scaledInner"
+  /** −Σ |u − v|. */
+  | "l1"
+  /** −√(Σ (u − v)²). */
+  | "l2"
+  /** −max |u − v|. */
+  | "linf"
+  /** −(Σ |u − v|^p)^(1/p). */
+  | "lp"
+  /** −√((x − a)ᵀ Σ⁻¹ (x − a)) with the covariance Σ: "l2" of whitened rows. */
+  | "mahalanobis"
+  /** No similarities but coefficients: of the combination of anchors nearest to u, the one of least norm where there are several. */
+  | "changeOfBasis";
+
+export interface RelativeProjectionOptions {
+  /** Default "cosine". */
+  readonly similarity?: Similarity;
+  /** Of the similarity "lp": at least 1, finite. Wanted there and nowhere else. */
+  readonly p?: number;
+  /**
+   * What is done to the rows of x and of the anchors before they are compared: nothing; every feature's mean taken off; that and division by its deviation, which
+   * makes the projection robust; or mean and covariance taken off. Default "none", and "whiten" for "mahalanobis".
+   */
+  readonly normalise?: Normaliser;
+  /**
+   * Where statistics come from: the anchors (the default: a row's result does not depend on the other rows), the rows of x ("batch"), tensors that are
+   * given, or running averages (of means and deviations). Whatever changes as the space does keeps the invariances.
+   */
+  readonly statistics?: "anchors" | "batch" | GivenStatistics | RunningStatistics;
+  /**
+   * Share, in [0, 1], of a multiple of the identity of the same trace in what is inverted: in the covariance of "whiten", or in the products of the anchors of "changeOfBasis".
+   * More than 0 is needed for whitening with d rows or fewer, and costs exact invariance. Default 0.
+   */
+  readonly shrinkage?: number;
+  /** Whether anchors are constants in the backward pass, as in the papers. Default true; false for anchors that are learned. */
+  readonly detachAnchors?: boolean;
+  /** Whether statistics are constants in the backward pass; those of anchors that are constants are in any case. Default true. */
+  readonly detachStatistics?: boolean;
+}
+
+export interface Checked {
+  /** What rows are compared by: undefined for coefficients. */
+  readonly kind: Kind | undefined;
+  readonly p: number;
+  readonly normalise: Normaliser;
+  readonly statistics: "anchors" | "batch" | GivenStatistics | RunningStatistics;
+  readonly shrinkage: number;
+  readonly detachAnchors: boolean;
+  readonly detachStatistics: boolean;
+}
+
+export const WHERE = "relativeProjection";
+const SIMILARITIES: readonly string[] = [...PRODUCTS, ...DISTANCES, "mahalanobis", "changeOfBasis"];
+const NORMALISERS: readonly string[] = ["none", "centre", "standardise", "whiten"];
+
+const checkFlag = (name: string, value: unknown): void => {
+  if (typeof value !== "boolean") throw expected(WHERE, "true or false", name, value);
+};
+export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
+  typeof statistics === "object" &&
+  statistics !== null &&
+  !(statistics instanceof RunningStatistics) &&
+  (statistics as GivenStatistics).mean instanceof Tensor;
+
+const checkStatistics = (x: Tensor, statistics: unknown, normalise: Normaliser): void => {
+  if (statistics !== "anchors" && statistics !== "batch" && !(statistics instanceof RunningStatistics) && !isGiven(statistics))
+    throw expected(WHERE, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
+  if (statistics instanceof RunningStatistics && normalise === "whiten")
+    throw expected(WHERE, '"anchors", "batch" or { mean, whitening } for whitening', "statistics", statistics);
+  if (statistics === "batch" && normalise !== "none" && x.shape[0] === 0)
+    throw expected(WHERE, "at least one row for its statistics", "x", showShape(x.shape));
+};
+
+export const checkOptions = (x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
+  if (typeof options !== "object" || options === null) throw expected(WHERE, "an object", "options", options);
+  const { similarity = "cosine", p, statistics = "anchors", shrinkage = 0, detachAnchors = true, detachStatistics = true } = options;
+  const mahalanobis = similarity === "mahalanobis";
+  const { normalise = mahalanobis ? "whiten" : "none" } = options;
+  for (const [name, tensor] of [["x", x] as const, ["anchors", anchors] as const]) {
+    checkTensor(WHERE, name, tensor);
+    if (tensor.dtype !== "float32") throw expected(WHERE, "dtype float32", name, tensor.dtype);
+    if (tensor.shape.length !== 2) throw expected(WHERE, name === "x" ? "shape [B, d]" : "shape [K, d]", name, showShape(tensor.shape));
+  }
+  if (anchors.shape[0] === 0) throw expected(WHERE, "at least one anchor", "anchors", showShape(anchors.shape));
+  if (x.shape[1] !== anchors.shape[1])
+    throw expected(WHERE, `shape [K, ${x.shape[1]}] to fit x ${showShape(x.shape)}`, "anchors", showShape(anchors.shape));
+  if (!SIMILARITIES.includes(similarity)) throw expected(WHERE, `one of ${SIMILARITIES.join(", ")}`, "similarity", similarity);
+  if (!NORMALISERS.includes(normalise)) throw expected(WHERE, `one of ${NORMALISERS.join(", ")}`, "normalise", normalise);
+  if (mahalanobis && normalise !== "whiten") throw expected(WHERE, '"whiten" or nothing with similarity mahalanobis', "normalise", normalise);
+  if (similarity === "lp" && !(typeof p === "number" && p >= 1 && p < Number.POSITIVE_INFINITY))
+    throw expected(WHERE, "a number of at least 1", "p", p);
+  if (similarity !== "lp" && p !== undefined) throw expected(WHERE, `nothing with similarity ${similarity}`, "p", p);
+  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(WHERE, "a number in [0, 1]", "shrinkage", shrinkage);
+  if (shrinkage > 0 && normalise !== "whiten" && similarity !== "changeOfBasis")
+    throw expected(WHERE, "0 where nothing is inverted", "shrinkage", shrinkage);
+  checkStatistics(x, statistics, normalise);
+  checkFlag("detachAnchors", detachAnchors);
+  checkFlag("detachStatistics", detachStatistics);
+  const kind = mahalanobis ? "l2" : similarity === "changeOfBasis" ? undefined : similarity;
+  return { kind, p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
+};

@@ -1,5 +1,5 @@
-// Panels of rows in standard units, and of weighted cotangents, as the micro-kernel of products reads them: what is done to an element is done as it is
-// packed. Layout as in gemm-panel.h.
+// Panels of rows in standard units, and of weighted cotangents, as the micro-kernel of products reads them: what is
+// done to an element is done as it is packed. Layout as in gemm-panel.h.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,8 @@ struct Units {
   }
 };
 
-// to[l · width + i] = row i's feature l, for `present` rows of x that are d apart, zeros up to width; adds their squares to squares[i].
+// to[l · width + i] = row i's feature l, for `present` rows of x that are d apart, zeros up to width; adds their
+// squares to squares[i].
 template <int width>
 void packRows(const float* x, int64_t d, const Units& units, int64_t present, int64_t k, float* to, float* squares) {
   for (int64_t i = 0; i < width; i += lanes) {
@@ -53,18 +54,21 @@ void packRows(const float* x, int64_t d, const Units& units, int64_t present, in
 
 // to[l · width + j] = feature j of row l, times weight[l], for `present` features.
 template <int width>
-void packFeatures(const float* x, int64_t d, const Units& units, const float* weight, int64_t present, int64_t k, float* to) {
+void packFeatures(const float* x, int64_t d, const Units& units, const float* weight, int64_t present, int64_t k,
+                  float* to) {
   for (int64_t j = 0; j < width; j += lanes) {
     const int64_t columns = std::min<int64_t>(lanes, width - j), count = std::clamp<int64_t>(present - j, 0, columns);
     const vf mean = loadPartial(units.mean + j, count), inverse = loadPartial(units.inverse + j, count);
     for (int64_t l = 0; l < k; l++)
-      put(to + l * width + j, columns, (loadPartial(x + l * d + j, count) - mean) * inverse * (weight ? weight[l] : 1.0f));
+      put(to + l * width + j, columns,
+          (loadPartial(x + l * d + j, count) - mean) * inverse * (weight ? weight[l] : 1.0f));
   }
 }
 
 // to[l · width + i] = g · slope(y) of own row i and other row l; adds that times the cosine to along[i].
 template <class F, int width>
-void packWeights(const F& f, const float* g, const float* y, int64_t ownStep, int64_t otherStep, int64_t present, int64_t k, float* to, float* along) {
+void packWeights(const F& f, const float* g, const float* y, int64_t ownStep, int64_t otherStep, int64_t present,
+                 int64_t k, float* to, float* along) {
   for (int64_t i = 0; i < width; i += lanes) {
     const int64_t columns = std::min<int64_t>(lanes, width - i), rows = std::clamp<int64_t>(present - i, 0, columns);
     if (otherStep == 1) {

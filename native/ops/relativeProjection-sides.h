@@ -14,14 +14,14 @@ struct Operands {
   int64_t B, K, d;
   Units units;
   float* y;
-  // Sums of squares of the rows of x, then of the anchors; or, where the similarity wants them, 1 / norm in their place.
+  // Sums of squares of the rows of x, then of the anchors; or, where the similarity wants them, 1 / norm in their
+  // place.
   float* squares;
   bool norms;
 
   void packRows(int64_t row, int64_t rows, int64_t step, int64_t k, float* to, bool fresh) const {
     float again[panelRows] = {};
-    relative::packRows<panelRows>(x + row * d + step, d, units.from(step), rows, k, to,
-                                  fresh ? squares + row : again);
+    relative::packRows<panelRows>(x + row * d + step, d, units.from(step), rows, k, to, fresh ? squares + row : again);
   }
   void packColumns(int64_t column, int64_t columns, int64_t step, int64_t k, float* to) const {
     relative::packRows<panelColumns>(anchors + column * d + step, d, units.from(step), columns, k, to,

@@ -1,4 +1,5 @@
-// What the similarities do to sums, and their derivatives: the maths is that of src/ops/relativeProjection/reference.ts.
+// What the similarities do to sums, and their derivatives: the maths is that of
+// src/ops/relativeProjection/reference.ts.
 #pragma once
 
 #include <string>
@@ -39,9 +40,7 @@ BIRKHOFF_INLINE vf angle(vf c) {
 BIRKHOFF_INLINE vf powers(vf t, float q) {
   return select(t > 0.0f, exp(log(larger(t, broadcast(1.2e-38f))) * q), vf{});
 }
-BIRKHOFF_INLINE vf signs(vf t) {
-  return select(t == 0.0f, vf{}, copySign(broadcast(1.0f), t));
-}
+BIRKHOFF_INLINE vf signs(vf t) { return select(t == 0.0f, vf{}, copySign(broadcast(1.0f), t)); }
 BIRKHOFF_INLINE vf clamped(vf c) { return larger(broadcast(-1.0f), smaller(broadcast(1.0f), c)); }
 
 // Similarities of a product: `of` is the similarity from the sum and both inverse norms.

@@ -1,5 +1,6 @@
-// How a matrix is computed from packed panels, whatever its elements are made of: the blocks and tasks of native/gemm.h, with what packs and what
-// multiplies left to the caller. Blocks of k are added in order, and each element belongs to one thread.
+// How a matrix is computed from packed panels, whatever its elements are made of: the blocks and tasks of
+// native/gemm.h, with what packs and what multiplies left to the caller. Blocks of k are added in order, and each
+// element belongs to one thread.
 #pragma once
 
 #include <algorithm>
@@ -12,14 +13,15 @@ namespace birkhoff::BIRKHOFF_ISA::relative {
 using gemm::panelColumns, gemm::panelRows, gemm::panels;
 
 // m × n elements over k. `sides` has
-//   packRows(row, rows, step, k, to, fresh)      a panel of at most panelRows rows; `fresh`: the first time that these are packed
-//   packColumns(column, columns, step, k, to)    a panel of at most panelColumns columns
-//   ready(row, rows, column, columns)            once the last step of these is packed; sizes are 0 where they were told before
+//   packRows(row, rows, step, k, to, fresh)      a panel of at most panelRows rows; `fresh`: the first time that these
+//   are packed packColumns(column, columns, step, k, to)    a panel of at most panelColumns columns ready(row, rows,
+//   column, columns)            once the last step of these is packed; sizes are 0 where they were told before
 //   tile(row, rows, column, columns, step, k, a, b)    adds a panel of each to the result, which begins at step 0
 //   finish(row, rows, column, columns)           for elements that are complete
 template <class Sides>
 void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides) {
-  const int64_t blocks = std::max<int64_t>(1, panels(k, gemm::blockSteps)), steps = std::max<int64_t>(1, panels(k, blocks));
+  const int64_t blocks = std::max<int64_t>(1, panels(k, gemm::blockSteps)),
+                steps = std::max<int64_t>(1, panels(k, blocks));
   const int64_t rowsFloats = panels(panels(std::min(m, gemm::blockRows), panelRows) * panelRows * steps, 16) * 16;
   float* packedRows =
       context.scratch(rowsFloats + panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns * steps);

@@ -1,5 +1,6 @@
-// Similarities of rows to anchors, and statistics of columns; the maths is that of src/ops/relativeProjection/reference.ts. Statistics and norms are applied
-// as rows are packed and as results are written; the products between are those of native/gemm.h.
+// Similarities of rows to anchors, and statistics of columns; the maths is that of
+// src/ops/relativeProjection/reference.ts. Statistics and norms are applied as rows are packed and as results are
+// written; the products between are those of native/gemm.h.
 #include <algorithm>
 
 #include "kernel.h"
@@ -26,7 +27,8 @@ Units unitsOf(const float* statistics, int64_t d, Context& context) {
   return {made, made + d};
 }
 
-// sums[q][c] = Σ over the rows of term q of column c, for the columns of one strip: `terms(row, column, count)` gives an array of vectors.
+// sums[q][c] = Σ over the rows of term q of column c, for the columns of one strip: `terms(row, column, count)` gives
+// an array of vectors.
 template <int count, class Terms>
 void sumRows(int64_t rows, int64_t columns, double (&sums)[count][strip], Terms terms) {
   for (int64_t first = 0; first < rows; first += chunkRows) {
@@ -55,7 +57,8 @@ void relativeProjection(const Call& call, Context& context) {
   if (B == 0) {
     // The norms of the anchors are wanted all the same.
     float* unused = context.scratch(panelColumns * d);
-    for (int64_t k = 0; k < K; k += panelColumns) operands.packColumns(k, std::min<int64_t>(panelColumns, K - k), 0, d, unused);
+    for (int64_t k = 0; k < K; k += panelColumns)
+      operands.packColumns(k, std::min<int64_t>(panelColumns, K - k), 0, d, unused);
     return operands.ready(0, 0, 0, K);
   }
   withSimilarity(

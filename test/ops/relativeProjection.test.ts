@@ -127,7 +127,8 @@ describe.each(KINDS)("on %s", (kind) => {
     const basis = anchors.slice(0, d);
     const before = await run(FEW, x, basis);
     const moved = change(await run(FEW, times(x, general), times(basis, general)), before);
-    expect(moved).toBeLessThan(kind === "reference" ? 1e-5 : 2e-2);
+    // The basis has a condition number of some hundreds.
+    expect(moved).toBeLessThan(kind === "reference" ? 1e-5 : 2e-3);
     const c = Array.from({ length: B }, (_, b) => [...before.slice(b * d, (b + 1) * d)]);
     const again = Float64Array.from(
       times(

@@ -51,6 +51,7 @@ KERNEL(reduceArgmax);
 KERNEL(reduceBackward);
 
 KERNEL(relativeProjection);
+KERNEL(relativeProjectionTop);
 KERNEL(relativeProjectionBackward);
 KERNEL(relativeProjectionStatistics);
 KERNEL(relativeProjectionStatisticsBackward);
@@ -127,6 +128,7 @@ constexpr KernelEntry table[] = {
     {"reduce.argmax", reduceArgmax},
     {"reduce.backward", reduceBackward},
     {"relativeProjection", relativeProjection},
+    {"relativeProjection.top", relativeProjectionTop},
     {"relativeProjection.backward", relativeProjectionBackward},
     {"relativeProjection.statistics", relativeProjectionStatistics},
     {"relativeProjection.statisticsBackward", relativeProjectionStatisticsBackward},

@@ -22,6 +22,15 @@ const OPERATIONS = {
     const product = transposeB ? [node("Transpose", ["x1"], ["b"], { perm }), node("MatMul", ["x0", "b"], [z])] : [node("MatMul", ["x0", "x1"], [z])];
     return last && [...product, ...last];
   },
+  relativeProjection: ({ similarity, normalise }) =>
+    similarity === "cosine" && normalise === "none"
+      ? [
+          node("LpNormalization", ["x0"], ["u"]),
+          node("LpNormalization", ["x1"], ["v"]),
+          node("Transpose", ["v"], ["vT"], { perm: [1, 0] }),
+          node("MatMul", ["u", "vT"], ["y"]),
+        ]
+      : undefined,
 };
 
 const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }) => {

@@ -175,7 +175,7 @@ struct DistanceGradient : Cotangents {
             const int64_t from = std::min(group + r, rows - 1);
             reach = broadcast(-share * y[(row + from) * ownStep + (step + l) * otherStep]);
           }
-          return fma(broadcast(weight), f.part(u.rows[r][v] - column, reach), sum);
+          return f.add(sum, broadcast(weight), u.rows[r][v] - column, reach);
         });
   }
   void finish(int64_t row, int64_t rows, int64_t column, int64_t columns) const {

@@ -40,7 +40,8 @@ BIRKHOFF_INLINE vf angle(vf c) {
 BIRKHOFF_INLINE vf powers(vf t, float q) {
   return select(t > 0.0f, exp(log(larger(t, broadcast(1.2e-38f))) * q), vf{});
 }
-BIRKHOFF_INLINE vf signs(vf t) { return select(t == 0.0f, vf{}, copySign(broadcast(1.0f), t)); }
+// weight · sign(t) where t is not 0.
+BIRKHOFF_INLINE vf withSign(vf weight, vf t) { return fromBits(bits(weight) ^ (bits(t) & int32_t(0x80000000))); }
 BIRKHOFF_INLINE vf clamped(vf c) { return larger(broadcast(-1.0f), smaller(broadcast(1.0f), c)); }
 
 // Similarities of a product: `of` is the similarity from the sum and both inverse norms.
@@ -71,14 +72,15 @@ struct Inner {
   vf of(vf product) const { return product * factor; }
 };
 
-// Distances: `with` adds a difference to a sum, `of` ends it; `slope` and `part` make the gradient.
+// Distances: `with` adds a difference to a sum, `of` ends it; `slope` gives the weight of a gradient, `add` adds a
+// feature of it.
 struct L1 {
   static constexpr bool readsResult = true, reaches = false;
   float p;
   vf with(vf sum, vf t) const { return sum + abs(t); }
   vf of(vf sum) const { return -sum; }
   vf slope(vf) const { return broadcast(-1.0f); }
-  vf part(vf t, vf) const { return signs(t); }
+  vf add(vf sum, vf weight, vf t, vf) const { return sum + select(t != 0.0f, withSign(weight, t), vf{}); }
   vf cosine(vf) const { return vf{}; }
 };
 struct L2 {
@@ -87,7 +89,7 @@ struct L2 {
   vf with(vf sum, vf t) const { return fma(t, t, sum); }
   vf of(vf sum) const { return -sqrt(sum); }
   vf slope(vf y) const { return select(y < 0.0f, 1.0f / smaller(y, broadcast(-1.2e-38f)), vf{}); }
-  vf part(vf t, vf) const { return t; }
+  vf add(vf sum, vf weight, vf t, vf) const { return fma(weight, t, sum); }
   vf cosine(vf) const { return vf{}; }
 };
 struct Linf {
@@ -96,7 +98,9 @@ struct Linf {
   vf with(vf sum, vf t) const { return larger(sum, abs(t)); }
   vf of(vf sum) const { return -sum; }
   vf slope(vf) const { return broadcast(-1.0f); }
-  vf part(vf t, vf reach) const { return select(abs(t) >= reach, signs(t), vf{}); }
+  vf add(vf sum, vf weight, vf t, vf reach) const {
+    return sum + select((abs(t) >= reach) & (t != 0.0f), withSign(weight, t), vf{});
+  }
   vf cosine(vf) const { return vf{}; }
 };
 struct Lp {
@@ -105,7 +109,9 @@ struct Lp {
   vf with(vf sum, vf t) const { return sum + powers(abs(t), p); }
   vf of(vf sum) const { return -powers(sum, 1.0f / p); }
   vf slope(vf y) const { return -powers(-y, 1.0f - p); }
-  vf part(vf t, vf) const { return signs(t) * powers(abs(t), p - 1.0f); }
+  vf add(vf sum, vf weight, vf t, vf) const {
+    return fma(select(t != 0.0f, withSign(weight, t), vf{}), powers(abs(t), p - 1.0f), sum);
+  }
   vf cosine(vf) const { return vf{}; }
 };
 

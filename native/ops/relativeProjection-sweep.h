@@ -12,6 +12,22 @@ namespace birkhoff::BIRKHOFF_ISA::relative {
 
 using gemm::panelColumns, gemm::panelRows, gemm::panels;
 
+struct Steps {
+  int64_t blocks, steps;
+};
+inline Steps stepsOf(int64_t k) {
+  const int64_t blocks = std::max<int64_t>(1, panels(k, gemm::blockSteps));
+  return {blocks, std::max<int64_t>(1, panels(k, blocks))};
+}
+inline int64_t rowsWork(int64_t m, int64_t steps) {
+  return panels(panels(std::min(m, gemm::blockRows), panelRows) * panelRows * steps, 16) * 16;
+}
+// Floats of the work area for m × n elements over k.
+inline int64_t sweepWork(int64_t m, int64_t n, int64_t k) {
+  const int64_t steps = stepsOf(k).steps;
+  return rowsWork(m, steps) + panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns * steps;
+}
+
 // m × n elements over k. `sides` has
 //   packRows(row, rows, step, k, to, fresh)      a panel of at most panelRows rows; `fresh`: the first time that these
 //   are packed packColumns(column, columns, step, k, to)    a panel of at most panelColumns columns ready(row, rows,
@@ -19,13 +35,10 @@ using gemm::panelColumns, gemm::panelRows, gemm::panels;
 //   tile(row, rows, column, columns, step, k, a, b)    adds a panel of each to the result, which begins at step 0
 //   finish(row, rows, column, columns)           for elements that are complete
 template <class Sides>
-void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides) {
-  const int64_t blocks = std::max<int64_t>(1, panels(k, gemm::blockSteps)),
-                steps = std::max<int64_t>(1, panels(k, blocks));
-  const int64_t rowsFloats = panels(panels(std::min(m, gemm::blockRows), panelRows) * panelRows * steps, 16) * 16;
-  float* packedRows =
-      context.scratch(rowsFloats + panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns * steps);
-  float* packedColumns = packedRows + rowsFloats;
+void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, float* work) {
+  const auto [blocks, steps] = stepsOf(k);
+  float* packedRows = work;
+  float* packedColumns = work + rowsWork(m, steps);
   for (int64_t column = 0; column < n; column += gemm::blockColumns) {
     const int64_t columns = std::min(n - column, gemm::blockColumns), panelsB = panels(columns, panelColumns);
     for (int64_t block = 0; block < blocks; block++) {

@@ -27,6 +27,41 @@ Units unitsOf(const float* statistics, int64_t d, Context& context) {
   return {made, made + d};
 }
 
+// The largest values of rows in falling order, and their places; of equal ones the first.
+struct Best {
+  float* values;
+  int32_t* places;
+  int64_t most;
+
+  // More values of a row, which stand at the places from `first` on.
+  void take(int64_t row, const float* more, int64_t first, int64_t count) const {
+    float* own = values + row * most;
+    int64_t i = 0;
+    for (; i < count && first + i < most; i++) insert(row, first + i, more[i], first + i);
+    // Hardly any of a vector is among the largest.
+    for (; i < count; i += lanes) {
+      const int64_t live = std::min<int64_t>(lanes, count - i);
+      float vector[lanes];
+      store(vector, loadPartial(more + i, live));
+      if (live == lanes && !(maxOf(load(more + i)) > own[most - 1])) continue;
+      for (int64_t q = 0; q < live; q++) {
+        if (vector[q] > own[most - 1]) insert(row, most - 1, vector[q], first + i + q);
+      }
+    }
+  }
+  // In place of the value at `at`, behind all that are as large.
+  void insert(int64_t row, int64_t at, float value, int64_t place) const {
+    float* own = values + row * most;
+    int32_t* to = places + row * most;
+    for (; at > 0 && own[at - 1] < value; at--) {
+      own[at] = own[at - 1];
+      to[at] = to[at - 1];
+    }
+    own[at] = value;
+    to[at] = static_cast<int32_t>(place);
+  }
+};
+
 // sums[q][c] = Σ over the rows of term q of column c, for the columns of one strip: `terms(row, column, count)` gives
 // an array of vectors.
 template <int count, class Terms>
@@ -61,16 +96,54 @@ void relativeProjection(const Call& call, Context& context) {
       operands.packColumns(k, std::min<int64_t>(panelColumns, K - k), 0, d, unused);
     return operands.ready(0, 0, 0, K);
   }
+  float* work = context.scratch(sweepWork(B, K, d));
   withSimilarity(
       call.text("similarity"), d, static_cast<float>(call.scalar("p")),
       [&](auto f) {
         Products<decltype(f)> sides{operands, f};
-        sweep(context, B, K, d, sides);
+        sweep(context, B, K, d, sides, work);
       },
       [&](auto f) {
         Distances<decltype(f)> sides{operands, f};
-        sweep(context, B, K, d, sides);
+        sweep(context, B, K, d, sides, work);
       });
+}
+
+// Block by block, so that no more than one is ever held.
+void relativeProjectionTop(const Call& call, Context& context) {
+  const Tensor &x = call.inputs[0], &anchors = call.inputs[1];
+  const int64_t B = x.shape[0], K = anchors.shape[0], d = x.shape[1], most = call.integer("most");
+  if (B == 0) return;
+  const Units units = unitsOf(call.flag("standardised") ? call.inputs[2].f32() : nullptr, d, context);
+  const std::string& similarity = call.text("similarity");
+  const bool norms = similarity == "cosine" || similarity == "angular";
+  const int64_t tall = std::min(B, gemm::blockRows), wide = std::min(K, gemm::blockColumns);
+  float* work = context.scratch(sweepWork(tall, wide, d));
+  float* block = context.scratch(tall * wide);
+  float* squares = context.scratch(tall + wide);
+  Best best{call.outputs[0].f32(), call.outputs[1].i32(), most};
+  for (int64_t row = 0; row < B; row += tall) {
+    const int64_t rows = std::min(tall, B - row);
+    for (int64_t anchor = 0; anchor < K; anchor += wide) {
+      const int64_t count = std::min(wide, K - anchor);
+      std::fill_n(squares, rows + count, 0.0f);
+      const Operands operands{
+          context, x.f32() + row * d, anchors.f32() + anchor * d, rows, count, d, units, block, squares, norms};
+      withSimilarity(
+          similarity, d, static_cast<float>(call.scalar("p")),
+          [&](auto f) {
+            Products<decltype(f)> sides{operands, f};
+            sweep(context, rows, count, d, sides, work);
+          },
+          [&](auto f) {
+            Distances<decltype(f)> sides{operands, f};
+            sweep(context, rows, count, d, sides, work);
+          });
+      context.parallel(rows, grain / count + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t r = begin; r < end; r++) best.take(row + r, block + r * count, anchor, count);
+      });
+    }
+  }
 }
 
 void relativeProjectionBackward(const Call& call, Context& context) {
@@ -83,6 +156,7 @@ void relativeProjectionBackward(const Call& call, Context& context) {
   const float* g = call.inputs[0].f32();
   const float* y = call.inputs.size() > first ? call.inputs[first].f32() : g;
   const float* norms = call.inputs.size() > first + 1 ? call.inputs[first + 1].f32() : nullptr;
+  float* work = context.scratch(sweepWork(rows, d, ofX ? K : B));
   float* along = context.scratch(rows);
   std::fill_n(along, rows, 0.0f);
   const Cotangents cotangents{g,
@@ -101,11 +175,11 @@ void relativeProjectionBackward(const Call& call, Context& context) {
       call.text("similarity"), d, static_cast<float>(call.scalar("p")),
       [&](auto f) {
         ProductGradient<decltype(f)> sides{cotangents, f};
-        sweep(context, rows, d, ofX ? K : B, sides);
+        sweep(context, rows, d, ofX ? K : B, sides, work);
       },
       [&](auto f) {
         DistanceGradient<decltype(f)> sides{cotangents, f};
-        sweep(context, rows, d, ofX ? K : B, sides);
+        sweep(context, rows, d, ofX ? K : B, sides, work);
       });
 }
 

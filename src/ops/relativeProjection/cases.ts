@@ -1,6 +1,6 @@
 import { elements, type Shape } from "../../op.ts";
 import { type Case, constant, defineCase, type Fill, minimalBytes, normal, type Room, summed, type Tolerance } from "../../testing/cases.ts";
-import { columns, ops, project, statistics, statisticsBackward } from "./op.ts";
+import { columns, ops, project, statistics, statisticsBackward, top } from "./op.ts";
 import { COLUMNS, SMALL_TILE, TILE } from "./plan.ts";
 import { DISTANCES, hasNorms, isDistance, type Kind, PRODUCTS, type ProjectionAttrs } from "./reference.ts";
 
@@ -216,7 +216,33 @@ const spread = [true, false].flatMap((onto) =>
   ),
 );
 
-export const cases: readonly Case[] = [...small, ...edges, ...blocks, ...degenerate, ...far, ...statisticsCases, ...columnsCases, ...spread];
+/** Around the rows of a workgroup, the anchors of a tile, and the blocks of the CPU. */
+const topCase = (name: string, similarity: Kind, B: number, K: number, d: number, most: number, variant: Variant = {}): Case => {
+  const { inputs, scalars, forward, ...entry } = projection(name, similarity, B, K, d, variant);
+  return defineCase({
+    name: `top ${most}: ${entry.name}`,
+    op: top,
+    inputs,
+    attrs: { similarity, standardised: variant.standardised ?? false, most },
+    ...(scalars ? { scalars } : {}),
+    forward,
+    ...(variant.large ? { large: true } : {}),
+  });
+};
+const tops = [
+  ...everyKind((similarity) => [topCase("some", similarity, 5, 9, 6, 3), topCase("all", similarity, 4, 7, 5, 7, { standardised: true })]),
+  ...around(SMALL_TILE).flatMap((size) => [
+    topCase("rows", "cosine", size, 40, 6, 5),
+    topCase("anchors", "l2", 3, size, 6, 4, { standardised: true }),
+  ]),
+  topCase("no rows", "cosine", 0, 4, 3, 2),
+  topCase("one anchor", "cosine", 3, 1, 4, 1),
+  topCase("equal ones, the first of them", "cosine", 3, 70, 5, 6, { anchors: (_, i) => (((i % 5) * ((Math.floor(i / 5) % 3) + 1)) % 7) + 1 }),
+  topCase("blocks", "cosine", 1000, 1030, 12, 9, { standardised: true, large: true }),
+  topCase("blocks of anchors", "l1", 5, 3100, 4, 20, { large: true }),
+];
+
+export const cases: readonly Case[] = [...small, ...edges, ...blocks, ...degenerate, ...far, ...statisticsCases, ...columnsCases, ...spread, ...tops];
 
 const size = (shape: Shape): number => elements(shape);
 

@@ -14,6 +14,7 @@ import {
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
+  type TopAttrs,
 } from "./reference.ts";
 
 const WHERE = "relativeProjection";
@@ -63,7 +64,8 @@ export const statistics = defineOp<StatisticsAttrs>({
   },
 });
 
-const outputs = ([x, anchors, given]: readonly Spec[], { similarity }: ProjectionAttrs): Spec[] => {
+/** [B, d] and [K, d], checked. */
+const checkOperands = ([x, anchors, given]: readonly Spec[]): { readonly B: number; readonly K: number } => {
   requireFloat(WHERE, given ? [x, anchors, given] : [x, anchors], ["x", "anchors", "statistics"]);
   for (const [name, { shape }] of [["x", x] as const, ["anchors", anchors] as const]) {
     if (shape.length !== 2) throw expected(WHERE, name === "x" ? "shape [B, d]" : "shape [K, d]", name, showShape(shape));
@@ -72,9 +74,33 @@ const outputs = ([x, anchors, given]: readonly Spec[], { similarity }: Projectio
   if (K === 0) throw expected(WHERE, "at least one anchor", "anchors", showShape(anchors.shape));
   if (d !== other) throw expected(WHERE, `shape [K, ${d}] to fit x ${showShape(x.shape)}`, "anchors", showShape(anchors.shape));
   if (given && showShape(given.shape) !== showShape([2, d])) throw expected(WHERE, `shape [2, ${d}]`, "statistics", showShape(given.shape));
+  return { B, K };
+};
+const fault = (): string => `${WHERE}: expected rows of finite numbers, whose squares have a finite float32 sum, for \`x\` and \`anchors\``;
+
+const outputs = (inputs: readonly Spec[], { similarity }: ProjectionAttrs): Spec[] => {
+  const { B, K } = checkOperands(inputs);
   const result: Spec = { shape: [B, K], dtype: "float32" };
   return hasNorms(similarity) ? [result, { shape: [B + K], dtype: "float32" }] : [result];
 };
+
+/** x, anchors, statistics? -> the `most` largest similarities of every row, and their anchors. */
+export const top = defineOp<TopAttrs>({
+  name: "relativeProjection.top",
+  scalars: ["p"],
+  outputs: (inputs, { most }) => {
+    const { B, K } = checkOperands(inputs);
+    if (!(Number.isInteger(most) && most >= 1 && most <= K)) throw expected("relativeTopK", `an integer in [1, ${K}]`, "k", most);
+    return [
+      { shape: [B, most], dtype: "float32" },
+      { shape: [B, most], dtype: "int32" },
+    ];
+  },
+  reference: reference.top,
+  plan: plan.top,
+  fault,
+  gradient: { none: "which anchors are the nearest is not differentiable" },
+});
 
 const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readonly outputs?: readonly number[] }): Op<ProjectionAttrs> => {
   const gradient: Gradient<ProjectionAttrs> = {
@@ -108,7 +134,7 @@ const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readon
     outputs,
     reference: reference.project,
     plan: plan.project,
-    fault: () => `${WHERE}: expected rows of finite numbers, whose squares have a finite float32 sum, for \`x\` and \`anchors\``,
+    fault,
     gradient,
   });
 };
@@ -121,4 +147,4 @@ const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1] });
 export const project = (similarity: Kind): Op<ProjectionAttrs> =>
   hasNorms(similarity) ? fromNorms : isDistance(similarity) ? fromResult : fromOperands;
 
-export const ops: readonly Op[] = [fromOperands, fromResult, fromNorms, backward, statistics, statisticsBackward, columns] as readonly Op[];
+export const ops: readonly Op[] = [fromOperands, fromResult, fromNorms, top, backward, statistics, statisticsBackward, columns] as readonly Op[];

@@ -1,5 +1,11 @@
-import { backward as backwardShader, project as projectShader, statistics as statisticsShader } from "../../generated/relativeProjection.ts";
+import {
+  backward as backwardShader,
+  project as projectShader,
+  statistics as statisticsShader,
+  top as topShader,
+} from "../../generated/relativeProjection.ts";
 import { type Call, elements, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { inSlices } from "../../slices.ts";
 import {
   type BackwardAttrs,
   hasNorms,
@@ -8,6 +14,7 @@ import {
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
+  type TopAttrs,
 } from "./reference.ts";
 
 const THREADS = 256;
@@ -109,3 +116,23 @@ export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Ca
     ],
   };
 };
+
+const topWhole = ({ attrs: { similarity, standardised, most }, inputs: [x, anchors] }: Call<TopAttrs>, limits: Limits): Plan => {
+  const [rows, d] = x.shape;
+  if (rows === 0) return { passes: [] };
+  return {
+    passes: [
+      {
+        shader: topShader,
+        entry: "main",
+        constants: { KIND: code(similarity), SIDE: SMALL_TILE / 4 },
+        params: { rows, anchors: anchors.shape[0], d, standardised: standardised ? 1 : 0, factor: factorOf(similarity, d), most },
+        bind: { x: input(0), anchors: input(1), statistics: input(standardised ? 2 : 0), values: output(0), places: output(1) },
+        workgroups: grid(Math.ceil(rows / SMALL_TILE), limits),
+      },
+    ],
+  };
+};
+
+/** In slices of the rows of x; the ranks say that anchors and statistics are those of all. */
+export const top = (call: Call<TopAttrs>, limits: Limits): Plan => inSlices(call, limits, { inputs: [1, 2, 2], outputs: [1, 1] }, topWhole);

@@ -1,5 +1,5 @@
 /** Similarities of rows to anchors, and statistics of columns, in float64. */
-import type { Numbers, ReferenceRun } from "../../op.ts";
+import type { Attrs, Numbers, ReferenceRun } from "../../op.ts";
 
 /** Functions of u · v. */
 export const PRODUCTS = ["cosine", "angular", "inner", "scaledInner"] as const;
@@ -15,6 +15,12 @@ export interface ProjectionAttrs extends Readonly<Record<string, boolean | strin
   readonly through: "given" | "anchors" | "x";
   /** Whether their deviations are functions too, or all 1. */
   readonly scale: boolean;
+}
+export interface TopAttrs extends Readonly<Record<string, boolean | string | number>> {
+  readonly similarity: Kind;
+  readonly standardised: boolean;
+  /** How many of a row. */
+  readonly most: number;
 }
 export interface BackwardAttrs extends Readonly<Record<string, boolean | string>> {
   readonly similarity: Kind;
@@ -68,14 +74,11 @@ const inverseNorms = (u: Float64Array, rows: number, d: number): Float64Array =>
     return square === 0 ? 0 : 1 / Math.sqrt(square);
   });
 
-export const project = ({
-  call,
-  scalars: { p },
-  inputs: [x, anchors, statistics],
-  outputs: [y, norms],
-  fault,
-}: ReferenceRun<ProjectionAttrs>): void => {
-  const { similarity } = call.attrs;
+/** Similarities of all rows, and 1 / norm of the rows of x and of the anchors. */
+const similarities = (
+  { call, scalars: { p }, inputs: [x, anchors, statistics], fault }: ReferenceRun<Attrs>,
+  similarity: Kind,
+): { readonly y: Float64Array; readonly norms: readonly [Float64Array, Float64Array] } => {
   const [B, d] = call.inputs[0].shape;
   const [K] = call.inputs[1].shape;
   const [u, v] = [standardise(x, d, statistics), standardise(anchors, d, statistics)];
@@ -85,24 +88,45 @@ export const project = ({
       if (!Number.isFinite(square)) fault(square);
     }
   }
-  if (norms) {
-    norms.set(inverseNorms(u, B, d));
-    norms.set(inverseNorms(v, K, d), B);
-  }
+  const norms = [inverseNorms(u, B, d), inverseNorms(v, K, d)] as const;
+  const of = (b: number, k: number): number => {
+    if (isDistance(similarity)) return -distance(similarity, p, u, b, v, k, d);
+    const product = dot(u, b, v, k, d);
+    if (similarity === "inner") return product;
+    if (similarity === "scaledInner") return d === 0 ? 0 : product / Math.sqrt(d);
+    const cosine = Math.max(-1, Math.min(1, product * norms[0][b] * norms[1][k]));
+    return similarity === "cosine" ? cosine : 1 - Math.acos(cosine) / Math.PI;
+  };
+  return { y: Float64Array.from({ length: B * K }, (_, i) => of(Math.floor(i / K), i % K)), norms };
+};
+
+/** y and, where rows are divided by them, 1 / norm of the rows of x, then of the anchors. */
+export const project = (run: ReferenceRun<ProjectionAttrs>): void => {
+  const {
+    outputs: [y, norms],
+  } = run;
+  const result = similarities(run as never, run.call.attrs.similarity);
+  y.set(result.y);
+  if (!norms) return;
+  norms.set(result.norms[0]);
+  norms.set(result.norms[1], result.norms[0].length);
+};
+
+/** The largest similarities of every row, in falling order, and their anchors; of equal ones the first. */
+export const top = (run: ReferenceRun<TopAttrs>): void => {
+  const {
+    call: { attrs, inputs },
+    outputs: [values, places],
+  } = run;
+  const { y } = similarities(run as never, attrs.similarity);
+  const [B] = inputs[0].shape;
+  const [K] = inputs[1].shape;
   for (let b = 0; b < B; b++) {
-    for (let k = 0; k < K; k++) {
-      const at = b * K + k;
-      if (isDistance(similarity)) {
-        y[at] = -distance(similarity, p, u, b, v, k, d);
-        continue;
-      }
-      const product = dot(u, b, v, k, d);
-      if (similarity === "inner") y[at] = product;
-      else if (similarity === "scaledInner") y[at] = d === 0 ? 0 : product / Math.sqrt(d);
-      else {
-        const cosine = Math.max(-1, Math.min(1, product * norms[b] * norms[B + k]));
-        y[at] = similarity === "cosine" ? cosine : 1 - Math.acos(cosine) / Math.PI;
-      }
+    const row = y.subarray(b * K, (b + 1) * K);
+    const order = [...row.keys()].sort((i, j) => row[j] - row[i] || i - j).slice(0, attrs.most);
+    for (const [at, k] of order.entries()) {
+      values[b * attrs.most + at] = row[k];
+      places[b * attrs.most + at] = k;
     }
   }
 };

@@ -14,22 +14,22 @@ struct Operands {
   int64_t B, K, d;
   Units units;
   float* y;
-  // Sums of squares of the rows of x, then of the anchors; or, where the similarity wants them, 1 / norm in their
-  // place.
-  float* squares;
+  // Sums of squares of the rows; or, where the similarity wants them, 1 / norm in their place.
+  float* xSquares;
+  float* anchorSquares;
   bool norms;
 
   void packRows(int64_t row, int64_t rows, int64_t step, int64_t k, float* to, bool fresh) const {
     float again[panelRows] = {};
-    relative::packRows<panelRows>(x + row * d + step, d, units.from(step), rows, k, to, fresh ? squares + row : again);
+    relative::packRows<panelRows>(x + row * d + step, d, units.from(step), rows, k, to, fresh ? xSquares + row : again);
   }
   void packColumns(int64_t column, int64_t columns, int64_t step, int64_t k, float* to) const {
     relative::packRows<panelColumns>(anchors + column * d + step, d, units.from(step), columns, k, to,
-                                     squares + B + column);
+                                     anchorSquares + column);
   }
   void ready(int64_t row, int64_t rows, int64_t column, int64_t columns) const {
-    inverse(squares + row, rows);
-    inverse(squares + B + column, columns);
+    inverse(xSquares + row, rows);
+    inverse(anchorSquares + column, columns);
   }
   void inverse(float* p, int64_t count) const {
     for (int64_t i = 0; i < count; i++) {
@@ -54,7 +54,7 @@ struct Products : Operands {
         float* to = y + r * K + c;
         const vf sum = some(to, count);
         if constexpr (F::norms)
-          put(to, count, f.of(sum * squares[r] * some(squares + B + c, count)));
+          put(to, count, f.of(sum * xSquares[r] * some(anchorSquares + c, count)));
         else
           put(to, count, f.of(sum));
       }

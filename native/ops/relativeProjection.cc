@@ -85,10 +85,13 @@ void relativeProjection(const Call& call, Context& context) {
   const Tensor &x = call.inputs[0], &anchors = call.inputs[1];
   const int64_t B = x.shape[0], K = anchors.shape[0], d = x.shape[1];
   const bool norms = call.outputs.size() > 1;
-  float* squares = norms ? call.outputs[1].f32() : context.scratch(B + K);
-  std::fill_n(squares, B + K, 0.0f);
+  float* xSquares = norms ? call.outputs[1].f32() : context.scratch(B);
+  float* anchorSquares = norms ? call.outputs[2].f32() : context.scratch(K);
+  std::fill_n(xSquares, B, 0.0f);
+  std::fill_n(anchorSquares, K, 0.0f);
   const Units units = unitsOf(call.flag("standardised") ? call.inputs[2].f32() : nullptr, d, context);
-  const Operands operands{context, x.f32(), anchors.f32(), B, K, d, units, call.outputs[0].f32(), squares, norms};
+  const Operands operands{context,  x.f32(),       anchors.f32(), B, K, d, units, call.outputs[0].f32(),
+                          xSquares, anchorSquares, norms};
   if (B == 0) {
     // The norms of the anchors are wanted all the same.
     float* unused = context.scratch(panelColumns * d);
@@ -120,15 +123,18 @@ void relativeProjectionTop(const Call& call, Context& context) {
   const int64_t tall = std::min(B, gemm::blockRows), wide = std::min(K, gemm::blockColumns);
   float* work = context.scratch(sweepWork(tall, wide, d));
   float* block = context.scratch(tall * wide);
-  float* squares = context.scratch(tall + wide);
+  float* xSquares = context.scratch(tall);
+  float* anchorSquares = context.scratch(wide);
   Best best{call.outputs[0].f32(), call.outputs[1].i32(), most};
   for (int64_t row = 0; row < B; row += tall) {
     const int64_t rows = std::min(tall, B - row);
     for (int64_t anchor = 0; anchor < K; anchor += wide) {
       const int64_t count = std::min(wide, K - anchor);
-      std::fill_n(squares, rows + count, 0.0f);
+      std::fill_n(xSquares, rows, 0.0f);
+      std::fill_n(anchorSquares, count, 0.0f);
       const Operands operands{
-          context, x.f32() + row * d, anchors.f32() + anchor * d, rows, count, d, units, block, squares, norms};
+          context, x.f32() + row * d, anchors.f32() + anchor * d, rows, count, d, units, block, xSquares, anchorSquares,
+          norms};
       withSimilarity(
           similarity, d, static_cast<float>(call.scalar("p")),
           [&](auto f) {
@@ -155,7 +161,7 @@ void relativeProjectionBackward(const Call& call, Context& context) {
   const Units units = unitsOf(standardised ? call.inputs[3].f32() : nullptr, d, context);
   const float* g = call.inputs[0].f32();
   const float* y = call.inputs.size() > first ? call.inputs[first].f32() : g;
-  const float* norms = call.inputs.size() > first + 1 ? call.inputs[first + 1].f32() : nullptr;
+  const bool norms = call.inputs.size() > first + 1;
   float* work = context.scratch(sweepWork(rows, d, ofX ? K : B));
   float* along = context.scratch(rows);
   std::fill_n(along, rows, 0.0f);
@@ -167,8 +173,8 @@ void relativeProjectionBackward(const Call& call, Context& context) {
                               (ofX ? anchors : x).f32(),
                               d,
                               units,
-                              norms ? norms + (ofX ? 0 : B) : nullptr,
-                              norms ? norms + (ofX ? B : 0) : nullptr,
+                              norms ? call.inputs[first + (ofX ? 1 : 2)].f32() : nullptr,
+                              norms ? call.inputs[first + (ofX ? 2 : 1)].f32() : nullptr,
                               along,
                               call.outputs[0].f32()};
   withSimilarity(

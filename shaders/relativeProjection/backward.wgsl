@@ -3,7 +3,7 @@
 
 // The gradient of one side, `own`, from the other's rows, in tiles as project.wgsl has them: out = 1/deviation · r · (Σ w f − r t u), where w = g · slope, f is the
 // other row over its norm or what a distance makes of both, r = 1 / norm of the own row u and t = Σ w · cosine.
-//   g, y: [rows of x, anchors]   own, out: [rows, d]   other: [others, d]   norms: [rows of x + anchors]
+//   g, y: [rows of x, anchors]   own, out: [rows, d]   other: [others, d]   own_norms: [rows]   other_norms: [others]
 override SIDE: u32 = 16u; // 8 or 16
 
 struct Params {
@@ -11,11 +11,9 @@ struct Params {
   others: u32,
   d: u32,
   standardised: u32,
-  // Of g and y, from own row to row and from other row to row; and where their norms begin.
+  // Of g and y, from own row to row and from other row to row.
   own_step: u32,
   other_step: u32,
-  own_norms: u32,
-  other_norms: u32,
   factor: f32,
   p: f32,
 }
@@ -25,9 +23,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read> own: array<f32>;
 @group(0) @binding(4) var<storage, read> other: array<f32>;
-@group(0) @binding(5) var<storage, read> norms: array<f32>;
-@group(0) @binding(6) var<storage, read> statistics: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> own_norms: array<f32>;
+@group(0) @binding(6) var<storage, read> other_norms: array<f32>;
+@group(0) @binding(7) var<storage, read> statistics: array<f32>;
+@group(0) @binding(8) var<storage, read_write> out: array<f32>;
 
 // [other row][SIDE quadruples: own rows, or columns]
 var<workgroup> weight_tile: array<vec4f, 272>;
@@ -105,7 +104,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var i = 0u; i < 4u; i++) {
         if (column + i * SIDE < params.d) { others[i] = (other[start + column + i * SIDE] - means[i]) * scales[i]; }
       }
-      if (KIND <= ANGULAR) { others *= norms[params.other_norms + first + high]; }
+      if (KIND <= ANGULAR) { others *= other_norms[first + high]; }
     }
     other_tile[high * (SIDE + 1u) + low] = others;
     workgroupBarrier();
@@ -135,7 +134,7 @@ fn put_row(row: u32, column: u32, scales: vec4f, sum: vec4f, along: f32, u: vec4
   if (row >= params.rows) { return; }
   var values = scales * sum;
   if (KIND <= ANGULAR) {
-    let size = norms[params.own_norms + row];
+    let size = own_norms[row];
     values = scales * size * (sum - along * size * u);
   }
   for (var i = 0u; i < 4u; i++) {

@@ -4,7 +4,7 @@
 //#include "lib/similarity-tile.wgsl"
 
 // y[b, k] = similarity of row b of x and row k of the anchors, in standard units. A workgroup computes one tile.
-//   x: [rows, d]   anchors: [anchors, d]   y: [rows, anchors]   norms: [rows + anchors], 1 / norm
+//   x: [rows, d]   anchors: [anchors, d]   y: [rows, anchors]   norms_of_x: [rows], norms_of_anchors: [anchors], 1 / norm
 override SIDE: u32 = 16u; // 8 or 16
 
 struct Params {
@@ -22,8 +22,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> anchors: array<f32>;
 @group(0) @binding(3) var<storage, read> statistics: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
-@group(0) @binding(5) var<storage, read_write> norms: array<f32>;
-@group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>, 2>;
+@group(0) @binding(5) var<storage, read_write> norms_of_x: array<f32>;
+@group(0) @binding(6) var<storage, read_write> norms_of_anchors: array<f32>;
+@group(0) @binding(7) var<storage, read_write> status: array<atomic<u32>, 2>;
 
 @compute @workgroup_size(SIDE, SIDE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -42,11 +43,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var i = 0u; i < 4u; i++) {
     if (low == 0u && first_anchor == 0u && row + i * SIDE < params.rows) {
       check(x_squares[i]);
-      if (KIND <= ANGULAR) { norms[row + i * SIDE] = x_norms[i]; }
+      if (KIND <= ANGULAR) { norms_of_x[row + i * SIDE] = x_norms[i]; }
     }
     if (high == 0u && first_row == 0u && anchor + i * SIDE < params.anchors) {
       check(anchor_squares[i]);
-      if (KIND <= ANGULAR) { norms[params.rows + anchor + i * SIDE] = anchor_norms[i]; }
+      if (KIND <= ANGULAR) { norms_of_anchors[anchor + i * SIDE] = anchor_norms[i]; }
     }
   }
   put_row(row, anchor, sum0, x_norms.x);

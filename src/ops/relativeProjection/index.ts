@@ -1,9 +1,10 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
+import { noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { coefficients, standardised, whitened, whitening } from "./linear.ts";
-import { project } from "./op.ts";
+import { project, top } from "./op.ts";
 import { type Checked, checkOptions, isGiven, type RelativeProjectionOptions, WHERE } from "./options.ts";
 import type { ProjectionAttrs } from "./reference.ts";
 import { type GivenStatistics, given, givenMap, measure, type Normaliser, RunningStatistics, rowOf } from "./statistics.ts";
@@ -82,50 +83,88 @@ export const featureStatistics = (rows: Tensor, { normalise = "standardise", shr
  * ```
  */
 export const relativeProjection = (x: Tensor, anchors: Tensor, options: RelativeProjectionOptions = {}): Tensor => {
-  const checked = checkOptions(x, anchors, options);
+  const checked = checkOptions(WHERE, x, anchors, options);
   return scope(() => {
-    const own = checked.detachAnchors ? anchors.detach() : anchors;
-    if (checked.normalise === "whiten") {
-      const map = mapOf(x, own, checked);
-      return compared(whitened(x, map), whitened(own, map), [], checked);
+    const [u, v, ...statistics] = operandsOf(x, anchors, checked);
+    const { kind, p, normalise, shrinkage } = checked;
+    if (kind === undefined) {
+      const [rows, basis] = statistics.length === 0 ? [u, v] : [u, v].map((each) => standardised(each, statistics[0]));
+      return coefficients(rows, basis, shrinkage);
     }
-    return compared(x, own, statisticsOf(x, own, checked), checked);
+    const attrs: ProjectionAttrs = {
+      similarity: kind,
+      standardised: statistics.length > 0,
+      through: statistics.length > 0 ? throughOf(checked) : "given",
+      scale: normalise === "standardise",
+    };
+    return apply(project(kind), [u, v, ...statistics], attrs, { p })[0];
   });
 };
 
-/** [2, d], if any is wanted. Statistics of x or of the anchors are constants to the tape: the projection's own rule takes its gradient through them. */
-const statisticsOf = (x: Tensor, anchors: Tensor, { kind, normalise, statistics, detachStatistics }: Checked): readonly Tensor[] => {
+export interface RelativeTopK {
+  /** [B, k], float32, in falling order. */
+  readonly values: Tensor;
+  /** [B, k], int32: the anchors' rows. */
+  readonly indices: Tensor;
+}
+
+/**
+ * The k anchors most alike to every row, without the matrix of all similarities: memory grows with B · k, however many anchors there are. Of equal similarities the first
+ * anchor comes first. Not differentiable; arguments as `relativeProjection`, but for coefficients in a basis.
+ *
+ * @param x [B, d], float32
+ * @param anchors [K, d], float32
+ * @param k from 1 to K
+ * @throws ArgumentError, DataError as `relativeProjection`.
+ * @example
+ * ```ts
+ * const anchors = device.tensor([[1, 0], [0, 1], [1, 1]]);
+ * const { values, indices } = relativeTopK(device.tensor([[2, 1], [0, 5]]), anchors, 2);
+ * await values.read(); // => [0.94868, 0.89443, 1, 0.70711]
+ * await indices.read(); // => [2, 0, 1, 2]
+ * relativeTopK(anchors, anchors, 4); // throws ArgumentError
+ * ```
+ */
+export const relativeTopK = (x: Tensor, anchors: Tensor, k: number, options: RelativeProjectionOptions = {}): RelativeTopK => {
+  const checked = checkOptions("relativeTopK", x, anchors, options);
+  const { kind, p } = checked;
+  if (kind === undefined) throw expected("relativeTopK", "a similarity, not coefficients", "similarity", options.similarity);
+  return noGrad(() =>
+    scope((): RelativeTopK => {
+      const operands = operandsOf(x, anchors, checked);
+      const [values, indices] = apply(top, operands, { similarity: kind, standardised: operands.length > 2, most: k }, { p });
+      return { values, indices };
+    }),
+  );
+};
+
+/** Rows to compare, and [2, d] where they are to be put in standard units. */
+const operandsOf = (x: Tensor, anchors: Tensor, checked: Checked): readonly Tensor[] => {
+  const own = checked.detachAnchors ? anchors.detach() : anchors;
+  if (checked.normalise !== "whiten") return [x, own, ...statisticsOf(x, own, checked)];
+  const map = mapOf(x, own, checked);
+  return [whitened(x, map), whitened(own, map)];
+};
+
+/** Statistics of x or of the anchors are constants to the tape: the projection's own rule takes its gradient through them. */
+const statisticsOf = (x: Tensor, anchors: Tensor, { where, kind, normalise, statistics, detachStatistics }: Checked): readonly Tensor[] => {
   if (normalise === "none") return [];
   if (statistics instanceof RunningStatistics) return [statistics.packed];
   if (isGiven(statistics)) {
-    const tensor = given(WHERE, statistics, normalise, x.shape[1]);
+    const tensor = given(where, statistics, normalise, x.shape[1]);
     return [detachStatistics ? tensor.detach() : tensor];
   }
   const rows = statistics === "batch" ? x : anchors;
-  return [measure(WHERE, detachStatistics || kind ? rows.detach() : rows, normalise)];
+  return [measure(where, detachStatistics || kind ? rows.detach() : rows, normalise)];
 };
+const throughOf = ({ statistics, detachStatistics }: Checked): ProjectionAttrs["through"] =>
+  detachStatistics || typeof statistics !== "string" ? "given" : statistics === "batch" ? "x" : "anchors";
 
-const mapOf = (x: Tensor, anchors: Tensor, { statistics, shrinkage, detachStatistics }: Checked): readonly [Tensor, Tensor] => {
-  const whole = isGiven(statistics)
-    ? givenMap(WHERE, statistics, x.shape[1])
-    : statistics === "batch"
-      ? whitening(WHERE, "x", detachStatistics ? x.detach() : x, shrinkage)
-      : whitening(WHERE, "anchors", detachStatistics ? anchors.detach() : anchors, shrinkage);
-  return detachStatistics ? [whole[0].detach(), whole[1].detach()] : whole;
-};
-
-const compared = (x: Tensor, anchors: Tensor, statistics: readonly Tensor[], checked: Checked): Tensor => {
-  const { kind, p, normalise, detachStatistics, shrinkage } = checked;
-  if (kind === undefined) {
-    const [u, v] = statistics.length === 0 ? [x, anchors] : [x, anchors].map((rows) => standardised(rows, statistics[0]));
-    return coefficients(u, v, shrinkage);
+const mapOf = (x: Tensor, anchors: Tensor, { where, statistics, shrinkage, detachStatistics }: Checked): readonly [Tensor, Tensor] => {
+  const constant = (tensor: Tensor): Tensor => (detachStatistics ? tensor.detach() : tensor);
+  if (isGiven(statistics)) {
+    const [mean, map] = givenMap(where, statistics, x.shape[1]);
+    return [constant(mean), constant(map)];
   }
-  const through = detachStatistics ? "given" : checked.statistics === "anchors" ? "anchors" : checked.statistics === "batch" ? "x" : "given";
-  const attrs: ProjectionAttrs = {
-    similarity: kind,
-    standardised: statistics.length > 0,
-    through: statistics.length > 0 ? through : "given",
-    scale: normalise === "standardise",
-  };
-  return apply(project(kind), [x, anchors, ...statistics], attrs, { p })[0];
+  return statistics === "batch" ? whitening(where, "x", constant(x), shrinkage) : whitening(where, "anchors", constant(anchors), shrinkage);
 };

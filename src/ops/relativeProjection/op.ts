@@ -20,7 +20,7 @@ import {
 const WHERE = "relativeProjection";
 const noSecond = { none: "second derivatives are not provided" } as const;
 
-/** g, x, anchors, statistics?, y?, inverse norms? -> the gradient of x, or of the anchors. */
+/** g, x, anchors, statistics?, y?, inverse norms of both? -> the gradient of x, or of the anchors. */
 export const backward = defineOp<BackwardAttrs>({
   name: "relativeProjection.backward",
   scalars: ["p"],
@@ -81,7 +81,8 @@ const fault = (): string => `${WHERE}: expected rows of finite numbers, whose sq
 const outputs = (inputs: readonly Spec[], { similarity }: ProjectionAttrs): Spec[] => {
   const { B, K } = checkOperands(inputs);
   const result: Spec = { shape: [B, K], dtype: "float32" };
-  return hasNorms(similarity) ? [result, { shape: [B + K], dtype: "float32" }] : [result];
+  const norms = (rows: number): Spec => ({ shape: [rows], dtype: "float32" });
+  return hasNorms(similarity) ? [result, norms(B), norms(K)] : [result];
 };
 
 /** x, anchors, statistics? -> the `most` largest similarities of every row, and their anchors. */
@@ -109,7 +110,7 @@ const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readon
       const { similarity, standardised, through, scale } = ctx.call.attrs;
       const [x, anchors] = [ctx.input(0), ctx.input(1)];
       const given = standardised ? [ctx.input(2)] : [];
-      const results = [...(readsResult(similarity) ? [ctx.output(0)] : []), ...(hasNorms(similarity) ? [ctx.output(1)] : [])];
+      const results = [...(readsResult(similarity) ? [ctx.output(0)] : []), ...(hasNorms(similarity) ? [ctx.output(1), ctx.output(2)] : [])];
       const side = (of: BackwardAttrs["side"]): Tensor =>
         apply(backward, [ctx.gradient(0), x, anchors, ...given, ...results], { similarity, standardised, side: of }, ctx.scalars)[0];
       const [needsX, needsAnchors] = [ctx.needs(0), ctx.needs(1)];
@@ -141,9 +142,9 @@ const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readon
 
 const fromOperands = projectionThatSaves({ inputs: [0, 1, 2] });
 const fromResult = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0] });
-const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1] });
+const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1, 2] });
 
-/** x, anchors, statistics? -> y and, where rows are divided by their norms, 1 / norm of the rows of x, then of the anchors. One op per kind of memory. */
+/** x, anchors, statistics? -> y and, where rows are divided by their norms, 1 / norm of the rows of x, and of the anchors. One op per kind of memory. */
 export const project = (similarity: Kind): Op<ProjectionAttrs> =>
   hasNorms(similarity) ? fromNorms : isDistance(similarity) ? fromResult : fromOperands;
 

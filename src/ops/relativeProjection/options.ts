@@ -55,6 +55,8 @@ export interface RelativeProjectionOptions {
 }
 
 export interface Checked {
+  /** The public function that was called. */
+  readonly where: string;
   /** What rows are compared by: undefined for coefficients. */
   readonly kind: Kind | undefined;
   readonly p: number;
@@ -69,8 +71,8 @@ export const WHERE = "relativeProjection";
 const SIMILARITIES: readonly string[] = [...PRODUCTS, ...DISTANCES, "mahalanobis", "changeOfBasis"];
 const NORMALISERS: readonly string[] = ["none", "centre", "standardise", "whiten"];
 
-const checkFlag = (name: string, value: unknown): void => {
-  if (typeof value !== "boolean") throw expected(WHERE, "true or false", name, value);
+const checkFlag = (where: string, name: string, value: unknown): void => {
+  if (typeof value !== "boolean") throw expected(where, "true or false", name, value);
 };
 export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
   typeof statistics === "object" &&
@@ -78,40 +80,40 @@ export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
   !(statistics instanceof RunningStatistics) &&
   (statistics as GivenStatistics).mean instanceof Tensor;
 
-const checkStatistics = (x: Tensor, statistics: unknown, normalise: Normaliser): void => {
+const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalise: Normaliser): void => {
   if (statistics !== "anchors" && statistics !== "batch" && !(statistics instanceof RunningStatistics) && !isGiven(statistics))
-    throw expected(WHERE, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
+    throw expected(where, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
   if (statistics instanceof RunningStatistics && normalise === "whiten")
-    throw expected(WHERE, '"anchors", "batch" or { mean, whitening } for whitening', "statistics", statistics);
+    throw expected(where, '"anchors", "batch" or { mean, whitening } for whitening', "statistics", statistics);
   if (statistics === "batch" && normalise !== "none" && x.shape[0] === 0)
-    throw expected(WHERE, "at least one row for its statistics", "x", showShape(x.shape));
+    throw expected(where, "at least one row for its statistics", "x", showShape(x.shape));
 };
 
-export const checkOptions = (x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
-  if (typeof options !== "object" || options === null) throw expected(WHERE, "an object", "options", options);
+export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
+  if (typeof options !== "object" || options === null) throw expected(where, "an object", "options", options);
   const { similarity = "cosine", p, statistics = "anchors", shrinkage = 0, detachAnchors = true, detachStatistics = true } = options;
   const mahalanobis = similarity === "mahalanobis";
   const { normalise = mahalanobis ? "whiten" : "none" } = options;
   for (const [name, tensor] of [["x", x] as const, ["anchors", anchors] as const]) {
-    checkTensor(WHERE, name, tensor);
-    if (tensor.dtype !== "float32") throw expected(WHERE, "dtype float32", name, tensor.dtype);
-    if (tensor.shape.length !== 2) throw expected(WHERE, name === "x" ? "shape [B, d]" : "shape [K, d]", name, showShape(tensor.shape));
+    checkTensor(where, name, tensor);
+    if (tensor.dtype !== "float32") throw expected(where, "dtype float32", name, tensor.dtype);
+    if (tensor.shape.length !== 2) throw expected(where, name === "x" ? "shape [B, d]" : "shape [K, d]", name, showShape(tensor.shape));
   }
-  if (anchors.shape[0] === 0) throw expected(WHERE, "at least one anchor", "anchors", showShape(anchors.shape));
+  if (anchors.shape[0] === 0) throw expected(where, "at least one anchor", "anchors", showShape(anchors.shape));
   if (x.shape[1] !== anchors.shape[1])
-    throw expected(WHERE, `shape [K, ${x.shape[1]}] to fit x ${showShape(x.shape)}`, "anchors", showShape(anchors.shape));
-  if (!SIMILARITIES.includes(similarity)) throw expected(WHERE, `one of ${SIMILARITIES.join(", ")}`, "similarity", similarity);
-  if (!NORMALISERS.includes(normalise)) throw expected(WHERE, `one of ${NORMALISERS.join(", ")}`, "normalise", normalise);
-  if (mahalanobis && normalise !== "whiten") throw expected(WHERE, '"whiten" or nothing with similarity mahalanobis', "normalise", normalise);
+    throw expected(where, `shape [K, ${x.shape[1]}] to fit x ${showShape(x.shape)}`, "anchors", showShape(anchors.shape));
+  if (!SIMILARITIES.includes(similarity)) throw expected(where, `one of ${SIMILARITIES.join(", ")}`, "similarity", similarity);
+  if (!NORMALISERS.includes(normalise)) throw expected(where, `one of ${NORMALISERS.join(", ")}`, "normalise", normalise);
+  if (mahalanobis && normalise !== "whiten") throw expected(where, '"whiten" or nothing with similarity mahalanobis', "normalise", normalise);
   if (similarity === "lp" && !(typeof p === "number" && p >= 1 && p < Number.POSITIVE_INFINITY))
-    throw expected(WHERE, "a number of at least 1", "p", p);
-  if (similarity !== "lp" && p !== undefined) throw expected(WHERE, `nothing with similarity ${similarity}`, "p", p);
-  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(WHERE, "a number in [0, 1]", "shrinkage", shrinkage);
+    throw expected(where, "a number of at least 1", "p", p);
+  if (similarity !== "lp" && p !== undefined) throw expected(where, `nothing with similarity ${similarity}`, "p", p);
+  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(where, "a number in [0, 1]", "shrinkage", shrinkage);
   if (shrinkage > 0 && normalise !== "whiten" && similarity !== "changeOfBasis")
-    throw expected(WHERE, "0 where nothing is inverted", "shrinkage", shrinkage);
-  checkStatistics(x, statistics, normalise);
-  checkFlag("detachAnchors", detachAnchors);
-  checkFlag("detachStatistics", detachStatistics);
+    throw expected(where, "0 where nothing is inverted", "shrinkage", shrinkage);
+  checkStatistics(where, x, statistics, normalise);
+  checkFlag(where, "detachAnchors", detachAnchors);
+  checkFlag(where, "detachStatistics", detachStatistics);
   const kind = mahalanobis ? "l2" : similarity === "changeOfBasis" ? undefined : similarity;
-  return { kind, p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
+  return { where, kind, p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
 };

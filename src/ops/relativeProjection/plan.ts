@@ -36,12 +36,12 @@ const tiled = (rows: number, columns: number, limits: Limits, pass: Omit<Pass, "
   const small = tiles(TILE) < BUSY_GROUPS || 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2;
   const tile = small ? SMALL_TILE : TILE;
   return {
-    scratch: [1],
+    scratch: [1, 1],
     passes: [{ ...pass, entry: "main", constants: { ...pass.constants, SIDE: tile / 4 }, workgroups: grid(tiles(tile), limits) }],
   };
 };
 
-export const project = ({ attrs: { similarity, standardised }, inputs: [x, { shape }] }: Call<ProjectionAttrs>, limits: Limits): Plan => {
+const projectWhole = ({ attrs: { similarity, standardised }, inputs: [x, { shape }] }: Call<ProjectionAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
   const [anchors] = shape;
   // Without rows the norms of the anchors are still wanted.
@@ -54,19 +54,18 @@ export const project = ({ attrs: { similarity, standardised }, inputs: [x, { sha
       anchors: input(1),
       statistics: input(standardised ? 2 : 0),
       y: output(0),
-      norms: hasNorms(similarity) ? output(1) : scratch(0),
+      norms_of_x: hasNorms(similarity) ? output(1) : scratch(0),
+      norms_of_anchors: hasNorms(similarity) ? output(2) : scratch(1),
     },
   });
 };
 
-export const backward = ({ attrs: { similarity, standardised, side }, inputs: [, x, anchors] }: Call<BackwardAttrs>, limits: Limits): Plan => {
+const backwardWhole = ({ attrs: { similarity, standardised, side }, inputs: [, x, anchors] }: Call<BackwardAttrs>, limits: Limits): Plan => {
   const [B, d] = x.shape;
   const [K] = anchors.shape;
   const ofX = side === "x";
   const first = standardised ? 4 : 3;
-  const params = ofX
-    ? { rows: B, others: K, own_step: K, other_step: 1, own_norms: 0, other_norms: B }
-    : { rows: K, others: B, own_step: 1, other_step: K, own_norms: B, other_norms: 0 };
+  const params = ofX ? { rows: B, others: K, own_step: K, other_step: 1 } : { rows: K, others: B, own_step: 1, other_step: K };
   return tiled(params.rows, d, limits, {
     shader: backwardShader,
     constants: { KIND: code(similarity) },
@@ -77,11 +76,22 @@ export const backward = ({ attrs: { similarity, standardised, side }, inputs: [,
       other: input(ofX ? 2 : 1),
       statistics: input(standardised ? 3 : 0),
       y: input(readsResult(similarity) ? first : 0),
-      norms: input(hasNorms(similarity) ? first + 1 : 0),
+      own_norms: input(hasNorms(similarity) ? first + (ofX ? 1 : 2) : 0),
+      other_norms: input(hasNorms(similarity) ? first + (ofX ? 2 : 1) : 0),
       out: output(0),
     },
   });
 };
+
+/** In slices of the rows of x; the ranks say that anchors and statistics are those of all. */
+export const project = (call: Call<ProjectionAttrs>, limits: Limits): Plan =>
+  inSlices(call, limits, { inputs: [1, 2, 2], outputs: [1, 0, 1] }, projectWhole);
+
+/** The gradient of the anchors sums over the rows of x, and takes them whole. */
+export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
+  call.attrs.side === "anchors"
+    ? backwardWhole(call, limits)
+    : inSlices(call, limits, { inputs: [1, 1, 2, ...(call.attrs.standardised ? [2] : []), 1, 0, 1], outputs: [1] }, backwardWhole);
 
 const overColumns = (entry: string, d: number, limits: Limits, pass: Pick<Pass, "params" | "bind">): Plan =>
   d === 0 ? { passes: [] } : { passes: [{ ...pass, shader: statisticsShader, entry, workgroups: grid(Math.ceil(d / COLUMNS), limits) }] };
@@ -134,5 +144,4 @@ const topWhole = ({ attrs: { similarity, standardised, most }, inputs: [x, ancho
   };
 };
 
-/** In slices of the rows of x; the ranks say that anchors and statistics are those of all. */
 export const top = (call: Call<TopAttrs>, limits: Limits): Plan => inSlices(call, limits, { inputs: [1, 2, 2], outputs: [1, 1] }, topWhole);

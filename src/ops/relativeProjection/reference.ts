@@ -100,16 +100,14 @@ const similarities = (
   return { y: Float64Array.from({ length: B * K }, (_, i) => of(Math.floor(i / K), i % K)), norms };
 };
 
-/** y and, where rows are divided by them, 1 / norm of the rows of x, then of the anchors. */
+/** y and, where rows are divided by them, 1 / norm of the rows of x, and of the anchors. */
 export const project = (run: ReferenceRun<ProjectionAttrs>): void => {
   const {
-    outputs: [y, norms],
+    outputs: [y, ...norms],
   } = run;
   const result = similarities(run as never, run.call.attrs.similarity);
   y.set(result.y);
-  if (!norms) return;
-  norms.set(result.norms[0]);
-  norms.set(result.norms[1], result.norms[0].length);
+  for (const [i, output] of norms.entries()) output.set(result.norms[i]);
 };
 
 /** The largest similarities of every row, in falling order, and their anchors; of equal ones the first. */
@@ -169,17 +167,17 @@ const part = (similarity: Kind, difference: number, p: number, reach: number): n
   }
 };
 
-/** g, x, anchors, statistics?, y?, inverse norms? -> the gradient of x, or of the anchors. */
+/** g, x, anchors, statistics?, y?, inverse norms of both? -> the gradient of x, or of the anchors. */
 export const backward = ({ call, scalars: { p }, inputs: [g, x, anchors, ...rest], outputs: [out] }: ReferenceRun<BackwardAttrs>): void => {
   const { similarity, standardised, side } = call.attrs;
   const [B, d] = call.inputs[1].shape;
   const [K] = call.inputs[2].shape;
   const statistics = standardised ? rest[0] : undefined;
-  const [y, norms] = rest.slice(standardised ? 1 : 0);
+  const [y, ...norms] = rest.slice(standardised ? 1 : 0);
   const [u, v] = [standardise(x, d, statistics), standardise(anchors, d, statistics)];
   const ofX = side === "x";
   const [own, other, rows, others] = ofX ? [u, v, B, K] : [v, u, K, B];
-  const [ownNorm, otherNorm] = ofX ? [0, B] : [B, 0];
+  const [ownNorms, otherNorms] = ofX ? norms : [...norms].reverse();
   const sum = new Float64Array(d);
   for (let i = 0; i < rows; i++) {
     sum.fill(0);
@@ -192,11 +190,11 @@ export const backward = ({ call, scalars: { p }, inputs: [g, x, anchors, ...rest
         for (let l = 0; l < d; l++) sum[l] += weight * part(similarity, own[i * d + l] - other[j * d + l], p, reach);
         continue;
       }
-      const size = hasNorms(similarity) ? norms[otherNorm + j] : 1;
+      const size = hasNorms(similarity) ? otherNorms[j] : 1;
       for (let l = 0; l < d; l++) sum[l] += weight * other[j * d + l] * size;
       if (hasNorms(similarity)) along += weight * (similarity === "angular" ? -Math.cos(Math.PI * y[at]) : y[at]);
     }
-    const size = hasNorms(similarity) ? norms[ownNorm + i] : 1;
+    const size = hasNorms(similarity) ? ownNorms[i] : 1;
     for (let l = 0; l < d; l++) {
       const inverse = statistics ? (statistics[d + l] === 0 ? 0 : 1 / statistics[d + l]) : 1;
       out[i * d + l] = inverse * size * (sum[l] - along * size * own[i * d + l]);

@@ -1,10 +1,19 @@
 /** What each projection is invariant to and what not, gradients through the public function, published conventions, dispatches and wrong calls. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { intern } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
+import { FLOOR_LIMITS, input, output, type Plan, type Shape, type Spec } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
 import { div, sub } from "../../src/ops/elementwise/index.ts";
 import { sum } from "../../src/ops/reduce/index.ts";
-import { featureStatistics, type RelativeProjectionOptions, RunningStatistics, relativeProjection } from "../../src/ops/relativeProjection/index.ts";
+import {
+  featureStatistics,
+  type RelativeProjectionOptions,
+  RunningStatistics,
+  relativeProjection,
+  relativeTopK,
+} from "../../src/ops/relativeProjection/index.ts";
+import { backward, project, top } from "../../src/ops/relativeProjection/op.ts";
 import { scope } from "../../src/scope.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { gradcheck } from "../../src/testing/gradcheck.ts";
@@ -104,7 +113,7 @@ describe.each(KINDS)("on %s", (kind) => {
       return make(a, b);
     });
     try {
-      return kind === "reference" ? await result.readFloat64() : Float64Array.from(await result.read());
+      return kind === "reference" && result.dtype === "float32" ? await result.readFloat64() : Float64Array.from(await result.read());
     } finally {
       result.dispose();
     }
@@ -216,6 +225,22 @@ describe.each(KINDS)("on %s", (kind) => {
     ];
     const want = await run(forms[0], x, anchors);
     for (const make of forms.slice(1)) expect(change(await run(make, x, anchors), want)).toBeLessThan(1e-6);
+  });
+
+  test("the largest similarities are those of the whole matrix", async () => {
+    for (const options of [{}, { normalise: "standardise" }, { normalise: "whiten", similarity: "inner" }, { similarity: "l1" }] as const) {
+      const whole = await run(form(options), x, anchors);
+      const values = await run((u, v) => relativeTopK(u, v, 7, options).values, x, anchors);
+      const indices = await run((u, v) => relativeTopK(u, v, 7, options).indices, x, anchors);
+      for (let b = 0; b < B; b++) {
+        const row = [...whole.slice(b * K, (b + 1) * K)];
+        const best = [...row].sort((a, c) => c - a).slice(0, 7);
+        for (let j = 0; j < 7; j++) {
+          expect(values[b * 7 + j]).toBeCloseTo(best[j], 4);
+          expect(row[indices[b * 7 + j]]).toBeCloseTo(best[j], 4);
+        }
+      }
+    }
   });
 
   test("broken numbers are told by the next read", async () => {
@@ -342,6 +367,72 @@ test("dispatches", async () => {
   expect(count({ normalise: "standardise", detachStatistics: false, statistics: "batch" })).toEqual([2, 4]);
 });
 
+describe("plans of rows that exceed one binding", () => {
+  const float32 = (shape: Shape): Spec => ({ shape, dtype: "float32" });
+  const rows = 3 * 43690; // of 768 features; 128 MiB hold 43,690 of them
+  const covered = (plan: Plan, name: string): number => {
+    let next = 0;
+    for (const { bind } of plan.passes) {
+      const window = (bind[name] as { window?: { from: number; length: number } }).window;
+      expect(window?.from).toBe(next);
+      expect(4 * (window?.length ?? 0)).toBeLessThanOrEqual(FLOOR_LIMITS.bindingBytes);
+      next += window?.length ?? 0;
+    }
+    return next;
+  };
+
+  test("go over the rows once, and leave anchors and statistics alone", () => {
+    const op = project("cosine");
+    const attrs = { similarity: "cosine", standardised: true, through: "given", scale: true } as const;
+    const plan = op.plan(
+      intern(
+        op,
+        [
+          [rows, 768],
+          [512, 768],
+          [2, 768],
+        ].map(float32),
+        attrs,
+      ),
+      FLOOR_LIMITS,
+    );
+    expect(plan.passes.length).toBeGreaterThan(3);
+    expect([covered(plan, "x"), covered(plan, "y"), covered(plan, "norms_of_x")]).toEqual([rows * 768, rows * 512, rows]);
+    for (const { bind } of plan.passes) expect([bind.anchors, bind.statistics, bind.norms_of_anchors]).toEqual([input(1), input(2), output(2)]);
+  });
+
+  test("the gradient of x, and the largest similarities", () => {
+    const attrs = { similarity: "cosine", standardised: false, side: "x" } as const;
+    const specs = [[rows, 512], [rows, 768], [512, 768], [rows, 512], [rows], [512]].map(float32);
+    const plan = backward.plan(intern(backward, specs, attrs), FLOOR_LIMITS);
+    for (const [name, size] of [
+      ["g", 512],
+      ["own", 768],
+      ["y", 512],
+      ["own_norms", 1],
+      ["out", 768],
+    ] as const)
+      expect(covered(plan, name)).toBe(rows * size);
+    const largest = top.plan(
+      intern(
+        top,
+        [
+          [rows, 768],
+          [512, 768],
+        ].map(float32),
+        { similarity: "l1", standardised: false, most: 5 },
+      ),
+      FLOOR_LIMITS,
+    );
+    for (const [name, size] of [
+      ["x", 768],
+      ["values", 5],
+      ["places", 5],
+    ] as const)
+      expect(covered(largest, name)).toBe(rows * size);
+  });
+});
+
 test("errors", async () => {
   await using device = await openDevice({ device: "reference" });
   const [rows, own] = [device.ones([3, 4]), device.ones([2, 4])];
@@ -380,6 +471,12 @@ test("errors", async () => {
   expect(call({ normalise: "whiten", statistics: new RunningStatistics() })).toThrow("for `statistics`, but received a RunningStatistics object");
   expect(call({ normalise: "standardise", statistics: new RunningStatistics() })).toThrow("RunningStatistics: expected an update with rows before");
   expect(call({ detachAnchors: 1 })).toThrow(`${where} true or false for \`detachAnchors\`, but received 1`);
+  expect(() => relativeTopK(rows, own, 3)).toThrow("relativeTopK: expected an integer in [1, 2] for `k`, but received 3");
+  expect(() => relativeTopK(rows, own, 1.5)).toThrow("for `k`, but received 1.5");
+  expect(() => relativeTopK(rows, own, 1, { similarity: "changeOfBasis" })).toThrow(
+    "relativeTopK: expected a similarity, not coefficients for `similarity`",
+  );
+  expect(() => relativeTopK(rows, own, 1, { p: 3 })).toThrow("relativeTopK: expected nothing with similarity cosine for `p`");
   expect(call(null)).toThrow(`${where} an object for \`options\`, but received null`);
   expect(() => relativeProjection(device.ones([0, 4]), own, { normalise: "centre", statistics: "batch" })).toThrow(
     `${where} at least one row for its statistics`,

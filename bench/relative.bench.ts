@@ -36,7 +36,7 @@ const projection = (
   const operations = 2 * B * K * d;
   const [read, written] = [(B + K) * d, B * K];
   return {
-    name: `relative ${B}x${d} on ${K} ${similarity}${normalise === "none" ? "" : ` ${normalise}d`}`,
+    name: `relative ${B}x${d} on ${K}${similarity === "cosine" ? "" : ` ${similarity}`}${normalise === "none" ? "" : ` ${normalise}d`}`,
     inputs: [{ shape: [B, d] }, { shape: [K, d], batched: false }],
     output: [B, K],
     fused: (x, anchors) => relativeProjection(x, anchors, { ...options, detachAnchors: false }),

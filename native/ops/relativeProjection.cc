@@ -209,14 +209,15 @@ void relativeProjectionStatistics(const Call& call, Context& context) {
         result[column + c] = static_cast<float>(static_cast<double>(from[c]) + mean[0][c] / static_cast<double>(n));
         result[d + column + c] = 1;
       }
-      if (!scale) continue;
       double square[1][strip] = {};
       sumRows<1>(n, columns, square, [&](auto& part, int64_t row, int64_t c, int64_t live) {
         const vf distance = some(from + row * d + c, live) - some(from + c, live) - some(means + c, live);
         part[0] = fma(distance, distance, part[0]);
       });
-      for (int64_t c = 0; c < columns; c++)
-        result[d + column + c] = static_cast<float>(__builtin_sqrt(square[0][c] / static_cast<double>(n)));
+      for (int64_t c = 0; c < columns; c++) {
+        if (square[0][c] - square[0][c] != 0) context.fault(square[0][c]);
+        if (scale) result[d + column + c] = static_cast<float>(__builtin_sqrt(square[0][c] / static_cast<double>(n)));
+      }
     }
   });
 }

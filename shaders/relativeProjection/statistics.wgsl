@@ -1,8 +1,7 @@
 //#include "lib/grid.wgsl"
 
-// Means and deviations of columns, and what goes back through them. One workgroup takes 16 columns, 16 threads a column.
-//   measure   x -> result
-//   collect   dx, x, danchors, anchors, statistics -> result: −Σ gradient and −Σ gradient · standardised, over the rows of both
+// What goes back through means and deviations of columns.
+//   collect   dx, x, danchors, anchors, statistics -> result: −Σ gradient and −Σ gradient · standardised, over the rows of both; one workgroup takes 16 columns, 16 threads a column
 //   spread    g (of the statistics), x, statistics, onto -> dx, one thread an element
 // x, dx: [rows, d]   anchors, danchors: [anchors, d]   statistics, result: [2, d]
 struct Params {
@@ -23,50 +22,6 @@ struct Params {
 
 var<workgroup> firsts: array<f32, 256>;
 var<workgroup> seconds: array<f32, 256>;
-var<workgroup> counts: array<f32, 256>;
-
-@compute @workgroup_size(16, 16)
-fn measure(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let column = linear_workgroup(group, groups) * 16u + local.x;
-  let lane = local.y * 16u + local.x;
-  let inside = column < params.d;
-  // Welford's update of mean and squared deviations, of distances from the first row.
-  var shift = 0.0;
-  if (inside) { shift = x[column]; }
-  var mean = 0.0;
-  var square = 0.0;
-  var count = 0.0;
-  if (inside) {
-    for (var row = local.y; row < params.rows; row += 16u) {
-      let value = x[row * params.d + column] - shift;
-      count += 1.0;
-      let distance = value - mean;
-      mean += distance / count;
-      square += distance * (value - mean);
-    }
-  }
-  firsts[lane] = mean;
-  seconds[lane] = square;
-  counts[lane] = count;
-  for (var half = 8u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local.y < half) {
-      let other = lane + half * 16u;
-      let total = counts[lane] + counts[other];
-      if (counts[other] > 0.0) {
-        let distance = firsts[other] - firsts[lane];
-        let share = counts[other] / total;
-        firsts[lane] += distance * share;
-        seconds[lane] += seconds[other] + distance * distance * counts[lane] * share;
-        counts[lane] = total;
-      }
-    }
-  }
-  if (inside && local.y == 0u) {
-    result[column] = shift + firsts[lane];
-    result[params.d + column] = select(1.0, sqrt(max(seconds[lane], 0.0) / counts[lane]), params.scale == 1u);
-  }
-}
 
 fn standard(value: f32, column: u32) -> f32 {
   let deviation = statistics[params.d + column];

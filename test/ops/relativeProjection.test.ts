@@ -256,6 +256,12 @@ describe.each(KINDS)("on %s", (kind) => {
         }
       }
     }
+    const huge = device.tensor([1, 1, kind === "reference" ? Number.POSITIVE_INFINITY : 3e30, 4], [2, 2]);
+    const robust = relativeProjection(huge, huge, { normalise: "standardise" });
+    await expect(robust.read()).rejects.toThrow(
+      "featureStatistics: expected finite numbers, whose squared distances from the mean have a finite float32 sum, for `rows`",
+    );
+    for (const tensor of [huge, robust]) tensor.dispose();
     const flat = device.tensor([1, 1, 2, 2, 3, 3, 4, 4], [4, 2]);
     const y = relativeProjection(flat, flat, { normalise: "whiten" });
     await expect(y.read()).rejects.toThrow("inverseCholesky: expected a positive definite matrix");

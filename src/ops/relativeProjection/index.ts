@@ -25,7 +25,7 @@ export interface FeatureStatisticsOptions {
  *
  * @param rows [n, d], float32, at least one row; more than d of them for whitening without shrinkage
  * @returns tensors of the caller's own, recorded where `rows` wants a gradient
- * @throws ArgumentError when shape, dtype or options do not fit; DataError, from `read()`, for a covariance that is not positive definite.
+ * @throws ArgumentError when shape, dtype or options do not fit; DataError, from `read()`, for NaN, infinities, squares that overflow, and a covariance that is not positive definite.
  * @example
  * ```ts
  * const rows = device.tensor([[0, 1], [2, 1], [1, 4], [1, 2]]);

@@ -58,6 +58,7 @@ export const statistics = defineOp<StatisticsAttrs>({
   },
   reference: reference.statistics,
   plan: plan.statistics,
+  fault: () => "featureStatistics: expected finite numbers, whose squared distances from the mean have a finite float32 sum, for `rows`",
   gradient: {
     saves: { inputs: [0], outputs: [0] },
     vjp: (ctx) => apply(statisticsBackward, [ctx.gradient(0), ctx.input(0), ctx.output(0)], { ...ctx.call.attrs, onto: false }),

@@ -1,5 +1,6 @@
 import {
   backward as backwardShader,
+  measure as measureShader,
   project as projectShader,
   statistics as statisticsShader,
   top as topShader,
@@ -93,23 +94,18 @@ export const backward = (call: Call<BackwardAttrs>, limits: Limits): Plan =>
     ? backwardWhole(call, limits)
     : inSlices(call, limits, { inputs: [1, 1, 2, ...(call.attrs.standardised ? [2] : []), 1, 0, 1], outputs: [1] }, backwardWhole);
 
-const overColumns = (entry: string, d: number, limits: Limits, pass: Pick<Pass, "params" | "bind">): Plan =>
-  d === 0 ? { passes: [] } : { passes: [{ ...pass, shader: statisticsShader, entry, workgroups: grid(Math.ceil(d / COLUMNS), limits) }] };
-
 export const statistics = ({ attrs: { scale }, inputs: [x] }: Call<StatisticsAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
-  return overColumns("measure", d, limits, {
-    params: { rows, anchors: 0, d, scale: scale ? 1 : 0, onto: 0 },
-    bind: { x: input(0), result: output(0) },
-  });
+  const params = { rows, d, scale: scale ? 1 : 0 };
+  const bind = { x: input(0), result: output(0) };
+  return { passes: [{ shader: measureShader, entry: "main", params, bind, workgroups: grid(Math.ceil(d / COLUMNS), limits) }] };
 };
 
 export const columns = ({ inputs: [dx, , danchors] }: Call<Record<string, never>>, limits: Limits): Plan => {
   const [rows, d] = dx.shape;
-  return overColumns("collect", d, limits, {
-    params: { rows, anchors: danchors.shape[0], d, scale: 1, onto: 0 },
-    bind: { dx: input(0), x: input(1), danchors: input(2), anchors: input(3), statistics: input(4), result: output(0) },
-  });
+  const params = { rows, anchors: danchors.shape[0], d, scale: 1, onto: 0 };
+  const bind = { dx: input(0), x: input(1), danchors: input(2), anchors: input(3), statistics: input(4), result: output(0) };
+  return { passes: [{ shader: statisticsShader, entry: "collect", params, bind, workgroups: grid(Math.ceil(d / COLUMNS), limits) }] };
 };
 
 export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Call<StatisticsBackwardAttrs>, limits: Limits): Plan => {

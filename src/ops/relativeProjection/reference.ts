@@ -203,7 +203,7 @@ export const backward = ({ call, scalars: { p }, inputs: [g, x, anchors, ...rest
 };
 
 /** [2, d]: means, then deviations √(Σ (x − mean)² / n), or ones. */
-export const statistics = ({ call, inputs: [x], outputs: [result] }: ReferenceRun<StatisticsAttrs>): void => {
+export const statistics = ({ call, inputs: [x], outputs: [result], fault }: ReferenceRun<StatisticsAttrs>): void => {
   const [n, d] = call.inputs[0].shape;
   for (let l = 0; l < d; l++) {
     let [mean, square] = [0, 0];
@@ -211,6 +211,7 @@ export const statistics = ({ call, inputs: [x], outputs: [result] }: ReferenceRu
     for (let i = 0; i < n; i++) square += (x[i * d + l] - x[l] - mean) ** 2 / n;
     result[l] = n === 0 ? 0 : x[l] + mean;
     result[d + l] = call.attrs.scale ? Math.sqrt(square) : 1;
+    if (!Number.isFinite(square)) fault(square);
   }
 };
 

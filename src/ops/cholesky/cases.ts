@@ -9,8 +9,8 @@ const dominant: Fill = (random, i, count) => {
   return i % (n + 1) === 0 ? n * (0.6 + 0.2 * random.uniform()) : value;
 };
 const tolerance = (n: number): Tolerance => ({
-  relative: 1e-6 + 4e-7 * Math.sqrt(n),
-  absolute: 1e-6,
+  relative: 4e-7 + 6e-8 * Math.sqrt(n),
+  absolute: 1e-7,
   reason: "sums of up to n products, twice, of a matrix whose condition number is below 10",
 });
 
@@ -21,7 +21,7 @@ const inverseCase = (name: string, n: number, more: Partial<Case> = {}): Case =>
     inputs: [{ shape: [n, n], fill: dominant }],
     attrs: {},
     forward: tolerance(n),
-    backward: { ...tolerance(n), relative: 4 * tolerance(n).relative },
+    backward: { ...tolerance(n), relative: 2 * tolerance(n).relative },
     finiteDifferences: { tolerance: 1e-5 },
     invariants: ({ inputs: [a], outputs: [w] }) => {
       // Of the whole result this would take n³ steps: the first, middle and last rows stand for it.
@@ -43,7 +43,7 @@ const lowerCase = (n: number, fold: boolean): Case =>
     op: lower,
     inputs: [{ shape: [n, n] }],
     attrs: { fold },
-    forward: { relative: 1e-6, absolute: 0, reason: "one addition" },
+    forward: { relative: 1e-7, absolute: 0, reason: "one addition" },
   });
 
 export const cases: readonly Case[] = [

@@ -121,6 +121,13 @@ struct ProductGradient : Cotangents {
   }
   void tile(int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t step, int64_t k, const float* a,
             const float* b) const {
+    // What finish() reads and writes comes while the sums are made.
+    for (int64_t r = row; r < row + rows; r++) {
+      for (int64_t c = column; c < column + columns; c += 16) {
+        __builtin_prefetch(out + r * d + c, 1);
+        if constexpr (F::norms) __builtin_prefetch(own + r * d + c);
+      }
+    }
     gemm::panelTile(k, a, b, out + row * d + column, d, nullptr, step > 0, rows, columns);
   }
   // 1/deviation · r · (Σ w v / ‖v‖ - r t u)

@@ -90,6 +90,11 @@ KERNEL(sinkhornTiny);
 KERNEL(transport);
 KERNEL(transportBackward);
 
+KERNEL(zeroPersistenceForward);
+KERNEL(zeroPersistenceBackward);
+KERNEL(zeroPersistenceLoss);
+KERNEL(zeroPersistenceLossBackward);
+
 #undef KERNEL
 
 namespace {
@@ -160,6 +165,10 @@ constexpr KernelEntry table[] = {
     {"sinkhorn.tiny", sinkhornTiny},
     {"transport", transport},
     {"transport.backward", transportBackward},
+    {"zeroPersistence.forward", zeroPersistenceForward},
+    {"zeroPersistence.backward", zeroPersistenceBackward},
+    {"zeroPersistence.loss", zeroPersistenceLoss},
+    {"zeroPersistence.lossBackward", zeroPersistenceLossBackward},
 };
 }  // namespace
 

@@ -83,6 +83,7 @@ export * from "./ops/relativeProjection/index.ts";
 export * from "./ops/shape/index.ts";
 export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
+export * from "./ops/zeroPersistence/index.ts";
 export * from "./optim.ts";
 export { type Alignment, type AlignmentMethod, type AlignmentOptions, applyAlignment, fitAlignment } from "./relative/alignment.ts";
 export { type AnchorOptions, parallelAnchors, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";

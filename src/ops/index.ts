@@ -19,6 +19,7 @@ import { room as relativeProjection } from "./relativeProjection/cases.ts";
 import { room as shape } from "./shape/cases.ts";
 import { room as sinkhorn } from "./sinkhorn/cases.ts";
 import { room as transport } from "./transport/cases.ts";
+import { room as zeroPersistence } from "./zeroPersistence/cases.ts";
 
 export const rooms: readonly Room[] = [
   assignment,
@@ -40,4 +41,5 @@ export const rooms: readonly Room[] = [
   shape,
   sinkhorn,
   transport,
+  zeroPersistence,
 ];

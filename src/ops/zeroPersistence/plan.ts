@@ -1,0 +1,108 @@
+import * as shaders from "../../generated/zeroPersistence.ts";
+import { type Call, grid, input, type Limits, output, type Plan, scratch } from "../../op.ts";
+import { inSlices } from "../../slices.ts";
+import { type LossAttrs, layoutOf, METRICS, type PersistenceAttrs } from "./reference.ts";
+
+const THREADS = 256;
+/** Points along a side of the square of distances that one workgroup computes. */
+export const TILE = 16;
+/** Workgroups over all labelled clouds, whose sizes only the device knows, from which on a cloud gets no further ones. */
+export const ENOUGH_WORKGROUPS = 2048;
+
+const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)));
+/** Pairs of tiles, each pair once, for a cloud of this many points. */
+const tilePairs = (points: number): number => {
+  const tiles = Math.ceil(points / TILE);
+  return (tiles * (tiles + 1)) / 2;
+};
+
+const wholeForward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
+  const { metric, labelled } = call.attrs;
+  const { count, size, width, clouds } = layoutOf(call.inputs[0].shape, call.attrs);
+  if (count === 0 || clouds === 0 || (!labelled && size < 2)) return { passes: [] };
+  const pairs = tilePairs(size);
+  // A cloud of labelled points may be any share of them.
+  const shares = labelled ? Math.min(pairs, Math.max(1, Math.floor(ENOUGH_WORKGROUPS / clouds))) : pairs;
+  const constants = { LABELLED: labelled ? 1 : 0, METRIC: METRICS.indexOf(metric) };
+  // Without labels nothing reads them.
+  const labels = input(labelled ? 1 : 0);
+  const params = { count, clouds, size, width };
+  return {
+    scratch: [count * size],
+    passes: [
+      {
+        shader: shaders.distances,
+        entry: "main",
+        constants,
+        params: { ...params, shares },
+        bind: { points: input(0), labels, distances: scratch(0) },
+        workgroups: grid(clouds * shares, limits),
+      },
+      {
+        shader: shaders.tree,
+        entry: "main",
+        constants,
+        params: { ...params, span: Math.min(THREADS, powerOfTwo(size)) },
+        bind: { points: input(0), labels, distances: scratch(0), deaths: output(0), partners: output(1), coordinates: output(2) },
+        workgroups: grid(clouds, limits),
+      },
+    ],
+  };
+};
+
+const wholeBackward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
+  const { metric, labelled } = call.attrs;
+  const { count, size, width } = layoutOf(call.inputs[1].shape, call.attrs);
+  if (count === 0) return { passes: [] };
+  const lanes = Math.min(THREADS, powerOfTwo(width));
+  const blocks = Math.ceil(width / lanes);
+  return {
+    passes: [
+      {
+        shader: shaders.backward,
+        entry: "main",
+        constants: { LABELLED: labelled ? 1 : 0, METRIC: METRICS.indexOf(metric) },
+        params: { count, size, width, lanes, blocks },
+        bind: { g: input(0), points: input(1), deaths: input(2), partners: input(3), coordinates: input(4), dpoints: output(0) },
+        workgroups: grid(Math.ceil(count / (THREADS / lanes)) * blocks, limits),
+      },
+    ],
+  };
+};
+
+/** A batch of equal clouds may be cut; labelled points may not. */
+export const forward = (call: Call<PersistenceAttrs>, limits: Limits): Plan =>
+  call.inputs[0].shape.length < 3 ? wholeForward(call, limits) : inSlices(call, limits, { inputs: [2], outputs: [1, 1, 1] }, wholeForward);
+
+export const backward = (call: Call<PersistenceAttrs>, limits: Limits): Plan =>
+  call.inputs[1].shape.length < 3 ? wholeBackward(call, limits) : inSlices(call, limits, { inputs: [1, 2, 1, 1, 1], outputs: [2] }, wholeBackward);
+
+const FORM = { absolute: 0, squared: 1, hinge: 2 } as const;
+
+export const loss = ({ attrs: { form, reduction }, inputs: [deaths] }: Call<LossAttrs>): Plan => ({
+  passes: [
+    {
+      shader: shaders.loss,
+      entry: "forward",
+      params: { count: deaths.shape.reduce((a, b) => a * b, 1), form: FORM[form], mean: reduction === "mean" ? 1 : 0 },
+      bind: { deaths: input(0), partners: input(1), loss: output(0), terms: output(1) },
+      workgroups: [1, 1, 1],
+    },
+  ],
+});
+
+export const lossBackward = ({ attrs: { form, reduction }, inputs: [, deaths] }: Call<LossAttrs>, limits: Limits): Plan => {
+  const count = deaths.shape.reduce((a, b) => a * b, 1);
+  if (count === 0) return { passes: [] };
+  return {
+    passes: [
+      {
+        shader: shaders.loss,
+        entry: "backward",
+        params: { count, form: FORM[form], mean: reduction === "mean" ? 1 : 0 },
+        bind: { deaths: input(1), partners: input(2), g: input(0), known_terms: input(3), ddeaths: output(0) },
+        workgroups: grid(Math.ceil(count / THREADS), limits),
+      },
+    ],
+  };
+};

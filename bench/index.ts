@@ -8,3 +8,7 @@ import { bench as relative } from "./relative.bench.ts";
 import { bench as sinkhorn } from "./sinkhorn.bench.ts";
 
 export const benches: readonly Bench[] = [sinkhorn, hyperConnection, matmul, conv, expandKernel, relative];
+import { bench as persistence } from "./persistence.bench.ts";
+import { bench as sinkhorn } from "./sinkhorn.bench.ts";
+
+export const benches: readonly Bench[] = [sinkhorn, hyperConnection, matmul, conv, expandKernel, persistence];

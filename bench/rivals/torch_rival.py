@@ -20,6 +20,11 @@ except ImportError as error:
     answer(id=0, unavailable=f"not installed: {error} (Debian: python3-torch; another Python: BIRKHOFF_PYTHON)")
     sys.exit(0)
 
+try:
+    from scipy.sparse.csgraph import minimum_spanning_tree
+except ImportError:  # Only the trees need it.
+    minimum_spanning_tree = None
+
 
 def sinkhorn(logits, iterations):
     for _ in range(iterations):
@@ -87,6 +92,13 @@ def relative_projection(x, anchors, *, similarity, normalise):
     if similarity == "l2":
         return -torch.cdist(x, anchors)
     return functional.normalize(x) @ functional.normalize(anchors).T
+def densification(points, *, beta):
+    """SciPy finds the trees, and gradients flow through the lengths of their edges."""
+    distances = torch.cdist(points, points)
+    edges = [minimum_spanning_tree(cloud).nonzero() for cloud in distances.detach().cpu().numpy()]
+    cloud = np.repeat(np.arange(len(edges)), [len(rows) for rows, _ in edges])
+    rows, columns = (np.concatenate(ends) for ends in zip(*edges))
+    return (distances[cloud, rows, columns] - beta).abs().sum()
 
 
 OPERATIONS = {
@@ -100,6 +112,8 @@ OPERATIONS = {
     "digitNetwork": digit_network,
     "relativeProjection": relative_projection,
 }
+if minimum_spanning_tree is not None:
+    OPERATIONS["densification"] = densification
 
 
 class Case:

@@ -1,13 +1,14 @@
 //#include "lib/grid.wgsl"
 //#include "lib/fault.wgsl"
 
-// Prim's algorithm on the distances of a cloud, from its first point: one workgroup a cloud, one point joins the tree at a time.
-//   points, labels, distances: as in distances.wgsl
+// Prim's algorithm on a cloud, from its first point: one workgroup a cloud, one point joins the tree at a time.
+//   points, labels, distances: as in distances.wgsl; without STORED distances are computed here, by the thread that wants one
 //   deaths, partners, coordinates: one place per point when LABELLED, else per point but the first of each cloud
 // A thread owns every 256th point. Until the end, deaths holds the words of distances to the tree, and partners which of its points is that near,
 // or the complement of it once the point has joined. Words of non-negative floats are in the order of the floats.
 override LABELLED: u32;
 override METRIC: u32;
+override STORED: u32;
 
 const NONE: u32 = 0xffffffffu;
 
@@ -21,7 +22,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<f32>;
+@group(0) @binding(1) var<storage, read> points: array<u32>;
 @group(0) @binding(2) var<storage, read> labels: array<i32>;
 @group(0) @binding(3) var<storage, read> distances: array<u32>;
 @group(0) @binding(4) var<storage, read_write> deaths: array<u32>;
@@ -65,13 +66,38 @@ fn place_of(i: u32, cloud: u32) -> u32 {
   return select(i - cloud - 1u, i, LABELLED == 1u);
 }
 
+fn difference(a: u32, b: u32, k: u32) -> f32 {
+  return abs(bitcast<f32>(points[a * params.width + k]) - bitcast<f32>(points[b * params.width + k]));
+}
+
+// As distances.wgsl computes and reports it.
+fn distance_word(a: u32, b: u32, first: u32) -> u32 {
+  if (STORED == 1u) { return distances[a * params.size + b - first]; }
+  var sum = 0.0;
+  for (var k = 0u; k < params.width; k++) {
+    let own = difference(a, b, k);
+    if (METRIC == 0u) { sum += own; }
+    else if (METRIC == 1u) { sum += own * own; }
+    else { sum = max(sum, own); }
+  }
+  return min(bitcast<u32>(sum) & 0x7fffffffu, 0x7f800000u);
+}
+
+fn look_at(point: u32) {
+  if (STORED == 1u) { return; }
+  for (var k = 0u; k < params.width; k++) {
+    let word = points[point * params.width + k];
+    if ((word & 0x7f800000u) == 0x7f800000u) { report_fault_f32(params.fault, bitcast<f32>(word)); }
+  }
+}
+
 fn largest_coordinate(a: u32, b: u32) -> i32 {
   var best = 0u;
   var most = -1.0;
   for (var k = 0u; k < params.width; k++) {
-    let difference = abs(points[a * params.width + k] - points[b * params.width + k]);
-    if (difference > most) {
-      most = difference;
+    let own = difference(a, b, k);
+    if (own > most) {
+      most = own;
       best = k;
     }
   }
@@ -112,18 +138,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   loop {
     var own = Edge(NONE, NONE, NONE, NONE);
     for (var i = first + lane; i < end; i += 256u) {
-      if (i == root || !is_member(i, cloud)) { continue; }
+      if (!is_member(i, cloud)) { continue; }
+      if (newest == root) { look_at(i); }
+      if (i == root) { continue; }
       let place = place_of(i, cloud);
-      let reach = distances[newest * params.size + i - first];
-      var key = reach;
-      var partner = newest;
+      var before = 0;
       if (newest != root) {
-        let before = partners[place];
+        before = partners[place];
         if (before < 0) { continue; }
         if (i == newest) {
           partners[place] = ~before;
           continue;
         }
+      }
+      let reach = distance_word(newest, i, first);
+      var key = reach;
+      var partner = newest;
+      if (newest != root) {
         // At the same length, the edge to the earlier partner comes first.
         key = deaths[place];
         if (reach < key || (reach == key && newest < u32(before))) { key = reach; }

@@ -62,6 +62,26 @@ export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
 };
 
 /**
+ * From 0 to 1 in a straight line over the first `ratio` (default 3/4) of each of `cycles` (default 4) equal parts of `steps`, and 1 for the rest of it;
+ * 1 after `steps` (Fu et al. 2019, "Cyclical Annealing Schedule", arXiv:1903.10145). For the weight of a regulariser rather than a learning rate.
+ *
+ * @throws ArgumentError unless `steps` and `cycles` are positive integers and `ratio` lies in (0, 1].
+ * @example
+ * ```ts
+ * const weight = cyclicLinear(400);
+ * [0, 30, 75, 99, 100, 115].map(weight); // => [0, 0.4, 1, 1, 0, 0.2]
+ * ```
+ */
+export const cyclicLinear = (steps: number, cycles = 4, ratio = 0.75): Schedule => {
+  const where = "cyclicLinear";
+  checkSteps(where, "steps", steps);
+  checkSteps(where, "cycles", cycles);
+  if (!(typeof ratio === "number" && ratio > 0 && ratio <= 1)) throw expected(where, "a number in (0, 1]", "ratio", ratio);
+  const period = steps / cycles;
+  return (step) => (step >= steps ? 1 : Math.min(1, (step % period) / (period * ratio)));
+};
+
+/**
  * One schedule after the other, each counting from its own start (PyTorch's SequentialLR).
  *
  * @param milestones rising steps at which the next schedule takes over: one fewer than schedules

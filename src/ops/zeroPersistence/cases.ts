@@ -1,7 +1,7 @@
 import { elements, type Op } from "../../op.ts";
 import { type Case, constant, defineCase, type Fill, integers, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
 import { forward, loss, ops } from "./op.ts";
-import { TILE } from "./plan.ts";
+import { STORED_DISTANCES, TILE } from "./plan.ts";
 import { FORMS, LOSS_REDUCTIONS, METRICS, type Metric } from "./reference.ts";
 
 /** Lengths are sums of d terms; a gradient is a sum of at most n − 1 quotients, mostly two or three. */
@@ -133,6 +133,7 @@ const thresholds = [
   groupCase("more points than threads", [2, 257, 2], { metric: "l1" }, offLarge),
   labelCase("more points than threads", [300, 4], 20, {}, offLarge),
   labelCase("clouds of many tiles", [290, 3], 3, { metric: "linf" }, offLarge),
+  ...METRICS.map((metric) => labelCase("more distances than are stored", [Math.sqrt(STORED_DISTANCES) + 4, 3], 1100, { metric }, offLarge)),
   labelCase("more clouds than workgroups are enough", [40, 2], 2100, { labels: integers(30) }, offLarge),
 ];
 
@@ -151,6 +152,8 @@ const wide = groupCase("embeddings", [4, 16, 768], {}, offLarge);
 const large = [
   groupCase("a large batch of embeddings", [16, 16, 768], {}, { ...offLarge, large: true }),
   groupCase("a large cloud", [700, 5], {}, { ...offLarge, large: true }),
+  // Kruskal would sort eight million edges.
+  groupCase("more distances than are stored", [260, 256, 2], {}, { ...offLarge, large: true, invariants: () => undefined }),
   labelCase("many labelled points", [1500, 8], 40, {}, { ...offLarge, large: true }),
 ];
 

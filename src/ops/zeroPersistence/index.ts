@@ -1,5 +1,6 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
+import { showShape } from "../../op.ts";
 import { Tensor } from "../../tensor.ts";
 import { add, mul } from "../elementwise/index.ts";
 import { forward, loss } from "./op.ts";
@@ -52,7 +53,7 @@ const withLabels = (where: string, points: Tensor, labels: NonNullable<CloudLabe
   if (!(labels instanceof Int32Array || Array.isArray(labels)))
     throw expected(where, "an int32 tensor, an Int32Array or an array", "labels", labels);
   if (points.shape.length !== 2) throw expected(where, "shape [N, d] beside labels", "points", points.shape);
-  if (labels.length !== points.shape[0]) throw expected(where, `${points.shape[0]} labels for points of shape [${points.shape}]`, "labels", labels);
+  if (labels.length !== points.shape[0]) throw expected(where, `${points.shape[0]} labels beside points of shape ${showShape(points.shape)}`, "labels", labels);
   let known = classes ?? 1;
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];
@@ -91,8 +92,7 @@ const persistence = (where: string, points: Tensor, labels: CloudLabels, { metri
  * @param points shape [..., n, d], float32, each [n, d] a cloud; or [N, d] in any order beside labels
  * @param labels shape [N]: host integers, checked at once, or an int32 tensor beside `classes`, of which a value out of range raises DataError at
  * the next `read()`, as do numbers among the points that are not finite
- * @throws ArgumentError for other shapes, dtypes, metrics and host labels; DeviceError on webgpu where a cloud's square of distances
- * (N × N beside labels) does not fit one binding: from 5793 points at WebGPU's guaranteed limits.
+ * @throws ArgumentError for other shapes, dtypes, metrics and host labels.
  * @see Hofer, Graf, Niethammer, Kwitt 2020, "Topologically Densified Distributions", arXiv:2002.04805
  * @example
  * ```ts

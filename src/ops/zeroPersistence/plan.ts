@@ -1,5 +1,5 @@
 import * as shaders from "../../generated/zeroPersistence.ts";
-import { type Call, grid, input, type Limits, output, type Plan, scratch } from "../../op.ts";
+import { type Call, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
 import { inSlices } from "../../slices.ts";
 import { type LossAttrs, layoutOf, METRICS, type PersistenceAttrs } from "./reference.ts";
 
@@ -8,6 +8,8 @@ const THREADS = 256;
 export const TILE = 16;
 /** Workgroups over all labelled clouds, whose sizes only the device knows, from which on a cloud gets no further ones. */
 export const ENOUGH_WORKGROUPS = 2048;
+/** Distances that are computed beforehand, by all workgroups; of more, a cloud's own workgroup computes each when it is wanted. */
+export const STORED_DISTANCES = 2 ** 24;
 
 const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)));
 /** Pairs of tiles, each pair once, for a cloud of this many points. */
@@ -20,13 +22,24 @@ const wholeForward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
   const { metric, labelled } = call.attrs;
   const { count, size, width, clouds } = layoutOf(call.inputs[0].shape, call.attrs);
   if (count === 0 || clouds === 0 || (!labelled && size < 2)) return { passes: [] };
+  const stored = count * size <= Math.min(STORED_DISTANCES, limits.bindingBytes / 4);
   const pairs = tilePairs(size);
   // A cloud of labelled points may be any share of them.
   const shares = labelled ? Math.min(pairs, Math.max(1, Math.floor(ENOUGH_WORKGROUPS / clouds))) : pairs;
   const constants = { LABELLED: labelled ? 1 : 0, METRIC: METRICS.indexOf(metric) };
-  // Without labels nothing reads them.
+  // Without labels nothing reads them, and without distances nothing those.
   const labels = input(labelled ? 1 : 0);
+  const distances = stored ? scratch(0) : input(0);
   const params = { count, clouds, size, width };
+  const tree: Pass = {
+    shader: shaders.tree,
+    entry: "main",
+    constants: { ...constants, STORED: stored ? 1 : 0 },
+    params: { ...params, span: Math.min(THREADS, powerOfTwo(size)) },
+    bind: { points: input(0), labels, distances, deaths: output(0), partners: output(1), coordinates: output(2) },
+    workgroups: grid(clouds, limits),
+  };
+  if (!stored) return { passes: [tree] };
   return {
     scratch: [count * size],
     passes: [
@@ -35,17 +48,10 @@ const wholeForward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
         entry: "main",
         constants,
         params: { ...params, shares },
-        bind: { points: input(0), labels, distances: scratch(0) },
+        bind: { points: input(0), labels, distances },
         workgroups: grid(clouds * shares, limits),
       },
-      {
-        shader: shaders.tree,
-        entry: "main",
-        constants,
-        params: { ...params, span: Math.min(THREADS, powerOfTwo(size)) },
-        bind: { points: input(0), labels, distances: scratch(0), deaths: output(0), partners: output(1), coordinates: output(2) },
-        workgroups: grid(clouds, limits),
-      },
+      tree,
     ],
   };
 };

@@ -53,7 +53,7 @@ test("a seed repeats, another gives other batches", () => {
 describe("wrong arguments are named", () => {
   test.each([
     [{ samples: 0 }, labels, "expected a positive integer for `samples`, but received 0"],
-    [{ samples: 30 }, labels, "expected at least 30 examples of class 7 for `labels`, but received 21"],
+    [{ samples: 30 }, labels, "expected at least 30 examples of class 7 for `labels`, but received 20"],
     [{ samples: 1, classes: 4 }, labels, "expected an integer in [1, 3], the classes that occur, for `classes`, but received 4"],
     [{ samples: 1 }, [], "for `classes`, but received 0"],
     [{ samples: 1 }, [0, 0.5], "expected an integer for `labels[1]`, but received 0.5"],

@@ -3,10 +3,8 @@
 
 // dpoints: every edge of a tree pulls its two ends apart along the gradient of its length. `lanes` threads share a point, a coordinate each; a workgroup
 // looks through the edges of its points' clouds, 256 at a time, and adds up in the order of the edges.
-//   g, deaths, partners, coordinates: one place per point when LABELLED, else per point but the first of each cloud
+//   g, deaths, partners, coordinates: one place per point when labelled, else per point but the first of each cloud
 //   points, dpoints: [count, width]
-override LABELLED: u32;
-override METRIC: u32;
 
 struct Params {
   count: u32,
@@ -14,6 +12,8 @@ struct Params {
   width: u32,
   lanes: u32,  // a power of two up to 256
   blocks: u32, // of `lanes` coordinates
+  labelled: u32,
+  metric: u32, // 0: l1, 1: l2, 2: linf
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var own = 0.0;
   if (used) { own = points[point * params.width + k]; }
 
-  let begin = select(first / params.size * params.size, 0u, LABELLED == 1u);
-  let end = select((last / params.size + 1u) * params.size, params.count, LABELLED == 1u);
+  let begin = select(first / params.size * params.size, 0u, params.labelled == 1u);
+  let end = select((last / params.size + 1u) * params.size, params.count, params.labelled == 1u);
   var sum = 0.0;
   for (var base = begin; base < end; base += 256u) {
     // The edges before have been looked at by all.
@@ -57,16 +57,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let child = base + lane;
     let cloud = child / params.size;
     var touches = false;
-    if (child < end && (LABELLED == 1u || child != cloud * params.size)) {
-      let place = select(child - cloud - 1u, child, LABELLED == 1u);
+    if (child < end && (params.labelled == 1u || child != cloud * params.size)) {
+      let place = select(child - cloud - 1u, child, params.labelled == 1u);
       let partner = partners[place];
       if (partner >= 0) {
-        let parent = u32(partner) + select(cloud * params.size, 0u, LABELLED == 1u);
+        let parent = u32(partner) + select(cloud * params.size, 0u, params.labelled == 1u);
         touches = (child >= first && child <= last) || (parent >= first && parent <= last);
         var weight = g[place];
-        if (METRIC == 1u) { weight = select(weight / deaths[place], 0.0, deaths[place] == 0.0); }
+        if (params.metric == 1u) { weight = select(weight / deaths[place], 0.0, deaths[place] == 0.0); }
         var coordinate = 0u;
-        if (METRIC == 2u) { coordinate = u32(coordinates[place]); }
+        if (params.metric == 2u) { coordinate = u32(coordinates[place]); }
         edges[lane] = Edge(child, parent, weight, coordinate);
       }
     }
@@ -80,8 +80,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           if (point != edge.child && point != edge.parent) { continue; }
           let other = select(edge.child, edge.parent, point == edge.child);
           var slope = own - points[other * params.width + k];
-          if (METRIC != 1u) { slope = sign(slope); }
-          if (METRIC == 2u && k != edge.coordinate) { slope = 0.0; }
+          if (params.metric != 1u) { slope = sign(slope); }
+          if (params.metric == 2u && k != edge.coordinate) { slope = 0.0; }
           sum += edge.weight * slope;
         }
       }

@@ -3,10 +3,9 @@
 //#include "lib/ballot.wgsl"
 
 // Distances between all points of a cloud, as words, squares of them for the metric "l2".
-//   points: [count, width] as words   labels: [count], each point's cloud, when LABELLED; else `size` points in a row are one
-//   distances: [count, size], from a point to one of its own cloud, counted from the cloud's first point, or from point 0 when LABELLED
+//   points: [count, width] as words   labels: [count], each point's cloud, when labelled; else `size` points in a row are one
+//   distances: [count, size], from a point to one of its own cloud, counted from the cloud's first point, or from point 0 when labelled
 // A workgroup takes squares of 16 by 16 points, a pair of points a thread; each pair of tiles once, which serves both halves.
-override LABELLED: u32;
 override METRIC: u32; // 0: l1, 1: l2, 2: linf
 
 const TILE: u32 = 16u;
@@ -20,6 +19,7 @@ struct Params {
   width: u32,
   shares: u32, // workgroups of a cloud
   fault: u32,
+  labelled: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,7 +34,7 @@ var<workgroup> staged: array<f32, 1056>; // 32 rows of PITCH
 
 // Finds the points of two tiles of a cloud; gives the number of its points.
 fn find_members(cloud: u32, low: u32, high: u32, lane: u32) -> u32 {
-  if (LABELLED == 0u) {
+  if (params.labelled == 0u) {
     workgroupBarrier();
     if (lane < 32u) { members[lane] = cloud * params.size + TILE * select(low, high, lane >= TILE) + lane % TILE; }
     return params.size;
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (TILE * low + row < size && TILE * high + column < size) {
       // NaN comes from infinite coordinates alone, which were reported.
       let word = min(bitcast<u32>(sum) & 0x7fffffffu, 0x7f800000u);
-      let first = select(cloud * params.size, 0u, LABELLED == 1u);
+      let first = select(cloud * params.size, 0u, params.labelled == 1u);
       let a = members[row];
       let b = members[TILE + column];
       distances[a * params.size + b - first] = word;

@@ -2,13 +2,10 @@
 //#include "lib/fault.wgsl"
 
 // Prim's algorithm on a cloud, from its first point: one workgroup a cloud, one point joins the tree at a time.
-//   points, labels, distances: as in distances.wgsl; without STORED distances are computed here, by the thread that wants one
-//   deaths, partners, coordinates: one place per point when LABELLED, else per point but the first of each cloud
+//   points, labels, distances: as in distances.wgsl; where they are not stored, distances are computed here, by the thread that wants one
+//   deaths, partners, coordinates: one place per point when labelled, else per point but the first of each cloud
 // A thread owns every 256th point. Until the end, deaths holds the words of distances to the tree, and partners which of its points is that near,
 // or the complement of it once the point has joined. Words of non-negative floats are in the order of the floats.
-override LABELLED: u32;
-override METRIC: u32;
-override STORED: u32;
 
 const NONE: u32 = 0xffffffffu;
 
@@ -17,8 +14,11 @@ struct Params {
   clouds: u32,
   size: u32,
   width: u32,
-  span: u32, // threads that may own a point: a power of two up to 256
+  span: u32, // threads that may own a point, up to 256
   fault: u32,
+  labelled: u32,
+  metric: u32, // 0: l1, 1: l2, 2: linf
+  stored: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,23 +47,34 @@ fn earlier(a: Edge, b: Edge) -> bool {
   return a.high < b.high;
 }
 
-// The outside end of the workgroup's first edge, or NONE.
+// The outside end of the workgroup's first edge, or NONE: of every 16th thread, then of the first 16.
 fn first_of(own: Edge, lane: u32) -> u32 {
   edges[lane] = own;
-  for (var half = params.span / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half && earlier(edges[lane + half], edges[lane])) { edges[lane] = edges[lane + half]; }
+  workgroupBarrier();
+  if (lane < 16u) {
+    var best = own;
+    for (var i = lane + 16u; i < params.span; i += 16u) {
+      if (earlier(edges[i], best)) { best = edges[i]; }
+    }
+    edges[lane] = best;
   }
-  if (lane == 0u) { joining = edges[0].outside; }
+  workgroupBarrier();
+  if (lane == 0u) {
+    var best = edges[0];
+    for (var i = 1u; i < 16u; i++) {
+      if (earlier(edges[i], best)) { best = edges[i]; }
+    }
+    joining = best.outside;
+  }
   return workgroupUniformLoad(&joining);
 }
 
 fn is_member(i: u32, cloud: u32) -> bool {
-  return LABELLED == 0u || labels[i] == i32(cloud);
+  return params.labelled == 0u || labels[i] == i32(cloud);
 }
 
 fn place_of(i: u32, cloud: u32) -> u32 {
-  return select(i - cloud - 1u, i, LABELLED == 1u);
+  return select(i - cloud - 1u, i, params.labelled == 1u);
 }
 
 fn difference(a: u32, b: u32, k: u32) -> f32 {
@@ -72,19 +83,19 @@ fn difference(a: u32, b: u32, k: u32) -> f32 {
 
 // As distances.wgsl computes and reports it.
 fn distance_word(a: u32, b: u32, first: u32) -> u32 {
-  if (STORED == 1u) { return distances[a * params.size + b - first]; }
+  if (params.stored == 1u) { return distances[a * params.size + b - first]; }
   var sum = 0.0;
   for (var k = 0u; k < params.width; k++) {
     let own = difference(a, b, k);
-    if (METRIC == 0u) { sum += own; }
-    else if (METRIC == 1u) { sum += own * own; }
+    if (params.metric == 0u) { sum += own; }
+    else if (params.metric == 1u) { sum += own * own; }
     else { sum = max(sum, own); }
   }
   return min(bitcast<u32>(sum) & 0x7fffffffu, 0x7f800000u);
 }
 
 fn look_at(point: u32) {
-  if (STORED == 1u) { return; }
+  if (params.stored == 1u) { return; }
   for (var k = 0u; k < params.width; k++) {
     let word = points[point * params.width + k];
     if ((word & 0x7f800000u) == 0x7f800000u) { report_fault_f32(params.fault, bitcast<f32>(word)); }
@@ -108,11 +119,11 @@ fn largest_coordinate(a: u32, b: u32) -> i32 {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let cloud = linear_workgroup(group, groups);
   if (cloud >= params.clouds) { return; }
-  let first = select(cloud * params.size, 0u, LABELLED == 1u);
+  let first = select(cloud * params.size, 0u, params.labelled == 1u);
   let end = first + params.size;
 
   var root = first;
-  if (LABELLED == 1u) {
+  if (params.labelled == 1u) {
     var own = Edge(0u, NONE, NONE, NONE);
     for (var i = lane; i < end; i += 256u) {
       if (is_member(i, cloud)) {
@@ -127,7 +138,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           report_fault_i32(params.fault, labels[i]);
           deaths[i] = 0u;
           partners[i] = -1;
-          if (METRIC == 2u) { coordinates[i] = 0; }
+          if (params.metric == 2u) { coordinates[i] = 0; }
         }
       }
     }
@@ -172,17 +183,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var i = first + lane; i < end; i += 256u) {
     if (!is_member(i, cloud)) { continue; }
     if (i == root) {
-      if (LABELLED == 1u) {
+      if (params.labelled == 1u) {
         deaths[i] = 0u;
         partners[i] = -1;
-        if (METRIC == 2u) { coordinates[i] = 0; }
+        if (params.metric == 2u) { coordinates[i] = 0; }
       }
       continue;
     }
     let place = place_of(i, cloud);
     let partner = u32(~partners[place]);
     partners[place] = i32(partner - first);
-    if (METRIC == 1u) { deaths[place] = bitcast<u32>(sqrt(bitcast<f32>(deaths[place]))); }
-    if (METRIC == 2u) { coordinates[place] = largest_coordinate(i, partner); }
+    if (params.metric == 1u) { deaths[place] = bitcast<u32>(sqrt(bitcast<f32>(deaths[place]))); }
+    if (params.metric == 2u) { coordinates[place] = largest_coordinate(i, partner); }
   }
 }

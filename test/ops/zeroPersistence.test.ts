@@ -1,6 +1,6 @@
 /** Values by hand, ties and duplicates, gradients, dispatches, data that is wrong, and wrong calls of death times and their loss. */
 import { describe, expect, test } from "vitest";
-import { intern } from "../../src/apply.ts";
+import { apply, intern } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
 import { ArgumentError, DataError } from "../../src/errors.ts";
 import { elements, FLOOR_LIMITS, type Plan, type Shape } from "../../src/op.ts";
@@ -193,6 +193,31 @@ test("dispatches: at most three forward and two backward", async () => {
       Array.from({ length: 60 }, (_, i) => i % 7),
     ),
   ).toEqual([3, 2]);
+});
+
+test("distances that are not stored give the same bits", async () => {
+  await using device = await openDevice({ device: "webgpu" });
+  /** As if a binding held the points, and not the square of distances. */
+  const frugal = { ...forward, plan: (call, limits) => forward.plan(call, { ...limits, bindingBytes: 4 * 270 * 8 }) } satisfies typeof forward;
+  const data = numbers(270 * 3).map((x) => Math.round(20 * x) / 4);
+  using batch = device.tensor(data, [10, 27, 3]);
+  using mixed = device.tensor(data, [270, 3]);
+  using labels = device.tensor(Int32Array.from({ length: 270 }, (_, i) => (i * i) % 7));
+  for (const metric of ["l1", "l2", "linf"] as const) {
+    for (const inputs of [[batch], [mixed, labels]]) {
+      const attrs = { metric, labelled: inputs.length > 1, classes: inputs.length > 1 ? 7 : 0 };
+      const before = device.counters.dispatches;
+      const results = [forward, frugal].map((op) => apply(op, inputs, attrs));
+      expect(device.counters.dispatches - before).toBe(3);
+      const [want, got] = await Promise.all(results.map((outputs) => Promise.all(outputs.map(take))));
+      expect(got).toEqual(want);
+    }
+  }
+  using broken = device.tensor([0, 1, Number.NaN], [1, 3, 1]);
+  const tiny = { ...frugal, plan: (call, limits) => forward.plan(call, { ...limits, bindingBytes: 12 }) } satisfies typeof forward;
+  const outputs = apply(tiny, [broken], { metric: "l2", labelled: false, classes: 0 });
+  await expect(outputs[0].read()).rejects.toThrow("expected finite numbers for `points`, but received NaN");
+  for (const output of outputs) output.dispose();
 });
 
 describe("the plan", () => {

@@ -1,7 +1,7 @@
 import { elements, type Op } from "../../op.ts";
 import { type Case, constant, defineCase, type Fill, integers, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
 import { forward, loss, ops } from "./op.ts";
-import { STORED_DISTANCES, TILE } from "./plan.ts";
+import { ENOUGH_WORKGROUPS, STORED_DISTANCES, TILE } from "./plan.ts";
 import { FORMS, LOSS_REDUCTIONS, METRICS, type Metric } from "./reference.ts";
 
 /** Lengths are sums of d terms; a gradient is a sum of at most n − 1 quotients, mostly two or three. */
@@ -131,10 +131,9 @@ const thresholds = [
   groupCase("more coordinates than threads", [2, 3, 300], { metric: "linf" }, offLarge),
   groupCase("as many points as threads", [1, 256, 2], {}, offLarge),
   groupCase("more points than threads", [2, 257, 2], { metric: "l1" }, offLarge),
-  labelCase("more points than threads", [300, 4], 20, {}, offLarge),
-  labelCase("clouds of many tiles", [290, 3], 3, { metric: "linf" }, offLarge),
-  ...METRICS.map((metric) => labelCase("more distances than are stored", [Math.sqrt(STORED_DISTANCES) + 4, 3], 1100, { metric }, offLarge)),
-  labelCase("more clouds than workgroups are enough", [40, 2], 2100, { labels: integers(30) }, offLarge),
+  labelCase("more points than threads", [270, 4], 12, {}, offLarge),
+  labelCase("clouds of many tiles", [260, 3], 3, { metric: "linf" }, offLarge),
+  labelCase("one cloud of many", [150, 2], 20, { labels: (random, i) => (i % 50 === 0 ? Math.floor(20 * random.uniform()) : 7) }, offLarge),
 ];
 
 /** Integers, so that lengths are exact on every device and many are equal. */
@@ -154,6 +153,8 @@ const large = [
   groupCase("a large cloud", [700, 5], {}, { ...offLarge, large: true }),
   // Kruskal would sort eight million edges.
   groupCase("more distances than are stored", [260, 256, 2], {}, { ...offLarge, large: true, invariants: () => undefined }),
+  labelCase("more distances than are stored", [Math.sqrt(STORED_DISTANCES) + 4, 3], 1100, {}, { ...offLarge, large: true }),
+  labelCase("more clouds than workgroups are enough", [40, 2], ENOUGH_WORKGROUPS + 1, { labels: integers(30) }, { ...offLarge, large: true }),
   labelCase("many labelled points", [1500, 8], 40, {}, { ...offLarge, large: true }),
 ];
 

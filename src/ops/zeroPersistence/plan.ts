@@ -7,7 +7,9 @@ const THREADS = 256;
 /** Points along a side of the square of distances that one workgroup computes. */
 export const TILE = 16;
 /** Workgroups over all labelled clouds, whose sizes only the device knows, from which on a cloud gets no further ones. */
-export const ENOUGH_WORKGROUPS = 2048;
+export const ENOUGH_WORKGROUPS = 1024;
+/** Labelled clouds up to so many times the mean size get a workgroup for each pair of tiles; in larger ones each takes several. */
+const UNEVEN = 4;
 /** Distances that are computed beforehand, by all workgroups; of more, a cloud's own workgroup computes each when it is wanted. */
 export const STORED_DISTANCES = 2 ** 24;
 
@@ -23,19 +25,16 @@ const wholeForward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
   const { count, size, width, clouds } = layoutOf(call.inputs[0].shape, call.attrs);
   if (count === 0 || clouds === 0 || (!labelled && size < 2)) return { passes: [] };
   const stored = count * size <= Math.min(STORED_DISTANCES, limits.bindingBytes / 4);
-  const pairs = tilePairs(size);
-  // A cloud of labelled points may be any share of them.
-  const shares = labelled ? Math.min(pairs, Math.max(1, Math.floor(ENOUGH_WORKGROUPS / clouds))) : pairs;
-  const constants = { LABELLED: labelled ? 1 : 0, METRIC: METRICS.indexOf(metric) };
+  const expected = tilePairs(Math.min(size, Math.ceil((UNEVEN * size) / Math.max(1, clouds))));
+  const shares = labelled ? Math.min(expected, Math.max(1, Math.floor(ENOUGH_WORKGROUPS / clouds))) : tilePairs(size);
   // Without labels nothing reads them, and without distances nothing those.
   const labels = input(labelled ? 1 : 0);
   const distances = stored ? scratch(0) : input(0);
-  const params = { count, clouds, size, width };
+  const params = { count, clouds, size, width, labelled: labelled ? 1 : 0 };
   const tree: Pass = {
     shader: shaders.tree,
     entry: "main",
-    constants: { ...constants, STORED: stored ? 1 : 0 },
-    params: { ...params, span: Math.min(THREADS, powerOfTwo(size)) },
+    params: { ...params, metric: METRICS.indexOf(metric), stored: stored ? 1 : 0, span: Math.min(THREADS, size) },
     bind: { points: input(0), labels, distances, deaths: output(0), partners: output(1), coordinates: output(2) },
     workgroups: grid(clouds, limits),
   };
@@ -46,7 +45,7 @@ const wholeForward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
       {
         shader: shaders.distances,
         entry: "main",
-        constants,
+        constants: { METRIC: METRICS.indexOf(metric) },
         params: { ...params, shares },
         bind: { points: input(0), labels, distances },
         workgroups: grid(clouds * shares, limits),
@@ -67,8 +66,7 @@ const wholeBackward = (call: Call<PersistenceAttrs>, limits: Limits): Plan => {
       {
         shader: shaders.backward,
         entry: "main",
-        constants: { LABELLED: labelled ? 1 : 0, METRIC: METRICS.indexOf(metric) },
-        params: { count, size, width, lanes, blocks },
+        params: { count, size, width, lanes, blocks, labelled: labelled ? 1 : 0, metric: METRICS.indexOf(metric) },
         bind: { g: input(0), points: input(1), deaths: input(2), partners: input(3), coordinates: input(4), dpoints: output(0) },
         workgroups: grid(Math.ceil(count / (THREADS / lanes)) * blocks, limits),
       },

@@ -1,5 +1,5 @@
-// Minimum spanning trees of many clouds of points by Prim's algorithm, and their gradients. A work item is a cloud; distances come straight
-// from the points, each pair once, when one of the two joins the tree.
+// Minimum spanning trees of many clouds of points by Prim's algorithm, and their gradients. A work item is a cloud;
+// distances come straight from the points, each pair once, when one of the two joins the tree.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -7,6 +7,7 @@
 
 #include "kernel.h"
 #include "simd.h"
+#include "transpose.h"
 
 namespace birkhoff::BIRKHOFF_ISA {
 namespace {
@@ -79,10 +80,10 @@ BIRKHOFF_INLINE vf with(vf sum, vf difference) {
   return max(sum, abs(difference));
 }
 
-// Distances from a to several points, squares for "l2". Every distance has the same order of additions, however many are taken at once, so that
-// equal points are equally far from all others.
+// Sums of distances from a to several points, still one per lane. Every distance has the same order of additions,
+// however many are taken at once, so that equal points are equally far from all others.
 template <Metric metric, int rows>
-void reach(const float* points, const float* a, int64_t width, const Waiting* waiting, float* result) {
+BIRKHOFF_INLINE void reach(const float* points, const float* a, int64_t width, const Waiting* waiting, vf* result) {
   const float* b[rows];
   for (int r = 0; r < rows; r++) b[r] = points + waiting[r].point * width;
   vf even[rows] = {}, odd[rows] = {};
@@ -99,11 +100,24 @@ void reach(const float* points, const float* a, int64_t width, const Waiting* wa
     const vf left = loadPartial(a + k, n);
     for (int r = 0; r < rows; r++) even[r] = with<metric>(even[r], left - loadPartial(b[r] + k, n));
   }
-  for (int r = 0; r < rows; r++) {
-    const float distance = metric == Metric::linf ? maxOf(max(even[r], odd[r])) : sum(even[r] + odd[r]);
-    // NaN comes from infinite coordinates alone, which were reported.
-    result[r] = distance == distance ? distance : infinity;
+  for (int r = 0; r < rows; r++) result[r] = metric == Metric::linf ? max(even[r], odd[r]) : even[r] + odd[r];
+}
+
+// Distances from a to up to `lanes` points, squares for "l2".
+template <Metric metric>
+void distancesTo(const float* points, const float* a, int64_t width, const Waiting* waiting, int64_t count,
+                 float* result) {
+  vf sums[lanes] = {};
+  int64_t i = 0;
+  for (; i + block <= count; i += block) reach<metric, block>(points, a, width, waiting + i, sums + i);
+  for (; i < count; i++) reach<metric, 1>(points, a, width, waiting + i, sums + i);
+  transpose(sums);
+  for (int half = lanes / 2; half > 0; half /= 2) {
+    for (int r = 0; r < half; r++)
+      sums[r] = metric == Metric::linf ? max(sums[r], sums[r + half]) : sums[r] + sums[r + half];
   }
+  // NaN comes from infinite coordinates alone, which were reported.
+  storePartial(result, count, select(isNan(sums[0]), broadcast(infinity), sums[0]));
 }
 
 bool earlier(const Waiting& a, const Waiting& b) {
@@ -139,19 +153,20 @@ void grow(const Call& call, Context& context, const Clouds& clouds, int64_t clou
   std::vector<float> distances(static_cast<size_t>(size));
   int32_t newest = members[0];
   while (!waiting.empty()) {
+    const int64_t outside = static_cast<int64_t>(waiting.size());
     const auto measure = [&](int64_t begin, int64_t end, int) {
-      const float* a = points + newest * width;
-      int64_t i = begin;
-      for (; i + block <= end; i += block) reach<metric, block>(points, a, width, waiting.data() + i, distances.data() + i);
-      for (; i < end; i++) reach<metric, 1>(points, a, width, waiting.data() + i, distances.data() + i);
+      for (int64_t i = begin * lanes; i < std::min(outside, end * lanes); i += lanes)
+        distancesTo<metric>(points, points + newest * width, width, waiting.data() + i,
+                            std::min<int64_t>(lanes, outside - i), distances.data() + i);
     };
     // From within a loop over clouds, this runs in place.
-    context.parallel(static_cast<int64_t>(waiting.size()), grain / width + 1, measure);
+    context.parallel((outside + lanes - 1) / lanes, grain / (lanes * width) + 1, measure);
     size_t best = 0;
     for (size_t i = 0; i < waiting.size(); i++) {
       Waiting& w = waiting[i];
       // At the same distance, the edge to the earlier partner comes first.
-      if (distances[i] < w.key || (distances[i] == w.key && newest < w.partner)) w.key = distances[i], w.partner = newest;
+      if (distances[i] < w.key || (distances[i] == w.key && newest < w.partner))
+        w.key = distances[i], w.partner = newest;
       if (i > 0 && earlier(w, waiting[best])) best = i;
     }
     const Waiting joining = waiting[best];
@@ -183,8 +198,10 @@ void growAll(const Call& call, Context& context, const Clouds& clouds) {
   const Tensor& points = call.inputs[0];
   const int64_t width = points.shape.back();
   const auto one = [&](int64_t cloud) {
-    for (int64_t i = clouds.starts[static_cast<size_t>(cloud)]; i < clouds.starts[static_cast<size_t>(cloud) + 1]; i++) {
-      if (const float wrong = notFinite(points.f32() + clouds.members[static_cast<size_t>(i)] * width, width); wrong != 0)
+    for (int64_t i = clouds.starts[static_cast<size_t>(cloud)]; i < clouds.starts[static_cast<size_t>(cloud) + 1];
+         i++) {
+      if (const float wrong = notFinite(points.f32() + clouds.members[static_cast<size_t>(i)] * width, width);
+          wrong != 0)
         context.fault(static_cast<double>(wrong));
     }
     grow<metric>(call, context, clouds, cloud);

@@ -86,7 +86,12 @@ describe.each(KINDS)("on %s", (kind) => {
   });
 
   test("a cloud of one or none has no death time, and the loss of none is 0", async () => {
-    for (const shape of [[3, 1, 2], [2, 0, 2], [0, 5, 2], [1, 2]]) {
+    for (const shape of [
+      [3, 1, 2],
+      [2, 0, 2],
+      [0, 5, 2],
+      [1, 2],
+    ]) {
       using points = device.zeros(shape);
       const { deaths, partners } = zeroPersistence(points);
       expect(elements(deaths.shape)).toBe(0);
@@ -259,7 +264,10 @@ test("errors", async () => {
   fails(() => zeroPersistence(device.zeros([3])), "expected shape [..., n, d] for `points`, but received [3]");
   fails(() => zeroPersistence(device.zeros([3, 0])), "expected at least one coordinate for `points`, but received [3, 0]");
   fails(() => zeroPersistence(labels), "zeroPersistence: expected dtype float32 for `points`");
-  fails(() => zeroPersistence(device.zeros([1, 4, 2]), labels, { classes: 2 }), "expected shape [N, d] beside labels for `points`, but received [1, 4, 2]");
+  fails(
+    () => zeroPersistence(device.zeros([1, 4, 2]), labels, { classes: 2 }),
+    "expected shape [N, d] beside labels for `points`, but received [1, 4, 2]",
+  );
   fails(() => zeroPersistence(device.zeros([1, 4, 2]), [0, 0, 1, 1]), "expected shape [N, d] beside labels for `points`, but received [1, 4, 2]");
   fails(() => zeroPersistence(points, undefined, { metric: "cosine" as never }), 'expected "l1", "l2" or "linf" for `metric`, but received "cosine"');
   fails(() => zeroPersistence(points, labels), "expected the number of classes beside a tensor of labels for `classes`, but received undefined");

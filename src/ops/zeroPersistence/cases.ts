@@ -1,5 +1,17 @@
 import { elements, type Op } from "../../op.ts";
-import { type Case, constant, defineCase, type Fill, integers, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
+import {
+  type Case,
+  constant,
+  defineCase,
+  type Fill,
+  integers,
+  minimalBytes,
+  normal,
+  type Room,
+  summed,
+  type Tolerance,
+  values,
+} from "../../testing/cases.ts";
 import { forward, loss, ops } from "./op.ts";
 import { ENOUGH_WORKGROUPS, STORED_DISTANCES, TILE } from "./plan.ts";
 import { FORMS, LOSS_REDUCTIONS, METRICS, type Metric } from "./reference.ts";
@@ -53,7 +65,8 @@ const isSpanningTree: Case["invariants"] = ({ inputs: [points, labels], outputs:
       const partner = labels ? partners[place] : root + partners[place];
       partnerOf.set(point, partner);
       const length = lengthOf(points, point, partner, width, metric);
-      if (Math.abs(deaths[place] - length) > 1e-5 * length) throw new Error(`point ${point} dies at ${deaths[place]}, and its edge is ${length} long`);
+      if (Math.abs(deaths[place] - length) > 1e-5 * length)
+        throw new Error(`point ${point} dies at ${deaths[place]}, and its edge is ${length} long`);
       return deaths[place];
     });
     for (const point of others) {

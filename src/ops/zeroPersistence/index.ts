@@ -50,10 +50,10 @@ const withLabels = (where: string, points: Tensor, labels: NonNullable<CloudLabe
     if (classes === undefined) throw expected(where, "the number of classes beside a tensor of labels", "classes", classes);
     return [labels, classes];
   }
-  if (!(labels instanceof Int32Array || Array.isArray(labels)))
-    throw expected(where, "an int32 tensor, an Int32Array or an array", "labels", labels);
+  if (!(labels instanceof Int32Array || Array.isArray(labels))) throw expected(where, "an int32 tensor, an Int32Array or an array", "labels", labels);
   if (points.shape.length !== 2) throw expected(where, "shape [N, d] beside labels", "points", points.shape);
-  if (labels.length !== points.shape[0]) throw expected(where, `${points.shape[0]} labels beside points of shape ${showShape(points.shape)}`, "labels", labels);
+  if (labels.length !== points.shape[0])
+    throw expected(where, `${points.shape[0]} labels beside points of shape ${showShape(points.shape)}`, "labels", labels);
   let known = classes ?? 1;
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];

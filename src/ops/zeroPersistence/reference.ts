@@ -72,7 +72,12 @@ const cloudsOf = (call: Call<PersistenceAttrs>, labels: ArrayLike<number> | unde
  * points, labels -> death times, partners, coordinates. Prim's algorithm from the first point of every cloud, edges in the order of
  * (length, lower row, higher row), which makes the tree unique.
  */
-export const forward = ({ call, inputs: [points, labels], outputs: [deaths, partners, coordinates], fault }: ReferenceRun<PersistenceAttrs>): void => {
+export const forward = ({
+  call,
+  inputs: [points, labels],
+  outputs: [deaths, partners, coordinates],
+  fault,
+}: ReferenceRun<PersistenceAttrs>): void => {
   const { metric, labelled } = call.attrs;
   const layout = layoutOf(call.inputs[0].shape, call.attrs);
   const { size, width } = layout;

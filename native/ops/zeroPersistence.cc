@@ -66,11 +66,60 @@ Clouds cloudsOf(const Call& call, const Tensor& points, const int32_t* labels, W
   return clouds;
 }
 
-// What Prim knows of a point outside of the tree: which point of the tree is nearest, and how far away it is.
-struct Waiting {
-  int32_t point;
-  int32_t partner;
-  float key;
+// What Prim knows of the points outside of the tree: which point of the tree is nearest, how far away it is, and how
+// far the newest one is. Whole vectors; those behind the last point are infinitely far away.
+struct Outside {
+  std::vector<int32_t> point, partner;
+  std::vector<float> key, distance;
+  int64_t count;
+
+  Outside(const int32_t* members, int64_t size) : count(size - 1) {
+    const auto padded = static_cast<size_t>((size + lanes - 1) / lanes * lanes);
+    point.assign(padded, 0);
+    std::copy(members + 1, members + size, point.begin());
+    partner.assign(padded, members[0]);
+    key.assign(padded, infinity);
+    distance.assign(padded, infinity);
+  }
+
+  // Whether the edge at i comes before that at j, which is as long.
+  bool earlier(size_t i, size_t j) const {
+    const int32_t lowI = std::min(point[i], partner[i]), lowJ = std::min(point[j], partner[j]);
+    return lowI != lowJ ? lowI < lowJ : std::max(point[i], partner[i]) < std::max(point[j], partner[j]);
+  }
+
+  // Takes in the distances from the newest point; gives the place of the first of all edges.
+  size_t nearest(int32_t newest) {
+    vf least = broadcast(infinity);
+    for (int64_t i = 0; i < count; i += lanes) {
+      const vf before = load(key.data() + i), now = load(distance.data() + i);
+      const vi from = load(partner.data() + i);
+      // At the same distance, the edge to the earlier partner comes first.
+      const vi closer = (now < before) | ((now == before) & (broadcast(newest) < from));
+      const vf own = select(closer, now, before);
+      store(key.data() + i, own);
+      store(partner.data() + i, select(closer, broadcast(newest), from));
+      least = smaller(least, own);
+    }
+    const float shortest = -maxOf(-least);
+    size_t best = 0;
+    bool found = false;
+    for (size_t i = 0; i < static_cast<size_t>(count); i++) {
+      if (key[i] != shortest || (found && !earlier(i, best))) continue;
+      best = i;
+      found = true;
+    }
+    return best;
+  }
+
+  // The last one takes its place.
+  void remove(size_t i) {
+    const auto last = static_cast<size_t>(--count);
+    point[i] = point[last];
+    partner[i] = partner[last];
+    key[i] = key[last];
+    key[last] = infinity;
+  }
 };
 
 template <Metric metric>
@@ -83,9 +132,9 @@ BIRKHOFF_INLINE vf with(vf sum, vf difference) {
 // Sums of distances from a to several points, still one per lane. Every distance has the same order of additions,
 // however many are taken at once, so that equal points are equally far from all others.
 template <Metric metric, int rows>
-BIRKHOFF_INLINE void reach(const float* points, const float* a, int64_t width, const Waiting* waiting, vf* result) {
+BIRKHOFF_INLINE void reach(const float* points, const float* a, int64_t width, const int32_t* others, vf* result) {
   const float* b[rows];
-  for (int r = 0; r < rows; r++) b[r] = points + waiting[r].point * width;
+  for (int r = 0; r < rows; r++) b[r] = points + others[r] * width;
   vf even[rows] = {}, odd[rows] = {};
   int64_t k = 0;
   for (; k + 2 * lanes <= width; k += 2 * lanes) {
@@ -103,27 +152,25 @@ BIRKHOFF_INLINE void reach(const float* points, const float* a, int64_t width, c
   for (int r = 0; r < rows; r++) result[r] = metric == Metric::linf ? max(even[r], odd[r]) : even[r] + odd[r];
 }
 
-// Distances from a to up to `lanes` points, squares for "l2".
+// Distances from a to up to `lanes` points, squares for "l2", and infinity behind them.
 template <Metric metric>
-void distancesTo(const float* points, const float* a, int64_t width, const Waiting* waiting, int64_t count,
+void distancesTo(const float* points, const float* a, int64_t width, const int32_t* others, int64_t count,
                  float* result) {
   vf sums[lanes] = {};
   int64_t i = 0;
-  for (; i + block <= count; i += block) reach<metric, block>(points, a, width, waiting + i, sums + i);
-  for (; i < count; i++) reach<metric, 1>(points, a, width, waiting + i, sums + i);
+  for (; i + block <= count; i += block) reach<metric, block>(points, a, width, others + i, sums + i);
+  // One at a time, each would wait for its own additions.
+  if (count - i == 3) reach<metric, 3>(points, a, width, others + i, sums + i);
+  if (count - i == 2) reach<metric, 2>(points, a, width, others + i, sums + i);
+  if (count - i == 1) reach<metric, 1>(points, a, width, others + i, sums + i);
+  for (i = count; i < lanes; i++) sums[i] = broadcast(infinity);
   transpose(sums);
   for (int half = lanes / 2; half > 0; half /= 2) {
     for (int r = 0; r < half; r++)
       sums[r] = metric == Metric::linf ? max(sums[r], sums[r + half]) : sums[r] + sums[r + half];
   }
   // NaN comes from infinite coordinates alone, which were reported.
-  storePartial(result, count, select(isNan(sums[0]), broadcast(infinity), sums[0]));
-}
-
-bool earlier(const Waiting& a, const Waiting& b) {
-  if (a.key != b.key) return a.key < b.key;
-  const int32_t lowA = std::min(a.point, a.partner), lowB = std::min(b.point, b.partner);
-  return lowA != lowB ? lowA < lowB : std::max(a.point, a.partner) < std::max(b.point, b.partner);
+  store(result, select(isNan(sums[0]), broadcast(infinity), sums[0]));
 }
 
 int32_t largestCoordinate(const float* a, const float* b, int64_t width) {
@@ -148,37 +195,26 @@ void grow(const Call& call, Context& context, const Clouds& clouds, int64_t clou
     partners[members[0]] = -1;
     if (metric == Metric::linf) call.outputs[2].i32()[members[0]] = 0;
   }
-  std::vector<Waiting> waiting;
-  for (int64_t i = 1; i < size; i++) waiting.push_back({members[i], members[0], infinity});
-  std::vector<float> distances(static_cast<size_t>(size));
+  Outside outside(members, size);
   int32_t newest = members[0];
-  while (!waiting.empty()) {
-    const int64_t outside = static_cast<int64_t>(waiting.size());
+  while (outside.count > 0) {
     const auto measure = [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin * lanes; i < std::min(outside, end * lanes); i += lanes)
-        distancesTo<metric>(points, points + newest * width, width, waiting.data() + i,
-                            std::min<int64_t>(lanes, outside - i), distances.data() + i);
+      for (int64_t i = begin * lanes; i < std::min(outside.count, end * lanes); i += lanes)
+        distancesTo<metric>(points, points + newest * width, width, outside.point.data() + i,
+                            std::min<int64_t>(lanes, outside.count - i), outside.distance.data() + i);
     };
     // From within a loop over clouds, this runs in place.
-    context.parallel((outside + lanes - 1) / lanes, grain / (lanes * width) + 1, measure);
-    size_t best = 0;
-    for (size_t i = 0; i < waiting.size(); i++) {
-      Waiting& w = waiting[i];
-      // At the same distance, the edge to the earlier partner comes first.
-      if (distances[i] < w.key || (distances[i] == w.key && newest < w.partner))
-        w.key = distances[i], w.partner = newest;
-      if (i > 0 && earlier(w, waiting[best])) best = i;
-    }
-    const Waiting joining = waiting[best];
-    waiting[best] = waiting.back();
-    waiting.pop_back();
-    newest = joining.point;
-    const int64_t place = clouds.place(joining.point, cloud);
-    deaths[place] = metric == Metric::l2 ? std::sqrt(joining.key) : joining.key;
-    partners[place] = static_cast<int32_t>(joining.partner - clouds.origin(cloud));
+    context.parallel((outside.count + lanes - 1) / lanes, grain / (lanes * width) + 1, measure);
+    const size_t joining = outside.nearest(newest);
+    newest = outside.point[joining];
+    const int32_t partner = outside.partner[joining];
+    const float key = outside.key[joining];
+    outside.remove(joining);
+    const int64_t place = clouds.place(newest, cloud);
+    deaths[place] = metric == Metric::l2 ? std::sqrt(key) : key;
+    partners[place] = static_cast<int32_t>(partner - clouds.origin(cloud));
     if constexpr (metric == Metric::linf)
-      call.outputs[2].i32()[place] =
-          largestCoordinate(points + joining.point * width, points + joining.partner * width, width);
+      call.outputs[2].i32()[place] = largestCoordinate(points + newest * width, points + partner * width, width);
   }
 }
 

@@ -97,8 +97,8 @@ const persistence = (where: string, points: Tensor, labels: CloudLabels, { metri
  * @example
  * ```ts
  * const { deaths, partners } = zeroPersistence(device.tensor([[0, 0], [10, 0], [3, 4], [1, 0]]));
- * await deaths.read(); // => [7.6158, 4.4721, 1]
- * await partners.read(); // => [3, 3, 0]
+ * await deaths.read(); // => [8.0623, 4.4721, 1]
+ * await partners.read(); // => [2, 3, 0]
  * const mixed = zeroPersistence(device.tensor([[0], [10], [1], [13]]), [0, 1, 0, 1]);
  * await mixed.deaths.read(); // => [0, 0, 1, 3]
  * await mixed.partners.read(); // => [-1, -1, 0, 1]

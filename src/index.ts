@@ -2,8 +2,8 @@
 /** birkhoff: compute kernels for machine learning, with a thin autograd. */
 export type { Backend, BackendInfo, Buffer, Counters, DeviceKind } from "./backend.ts";
 export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "./customOp.ts";
-export { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray, type NpyData } from "./data/npy.ts";
 export { type ClassBalancedOptions, classBalancedBatches } from "./data/balanced.ts";
+export { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray, type NpyData } from "./data/npy.ts";
 export {
   cyclicGroup,
   dihedralGroup,

@@ -64,11 +64,11 @@ describe("birkhoff", () => {
   test("without a command shows the commands", async () => {
     const { code, stdout } = await birkhoff();
     expect(code).toBe(2);
-    for (const name of ["info", "check", "bench", "discover"]) expect(stdout).toContain(name);
+    for (const name of ["info", "check", "bench", "discover", "stitch"]) expect(stdout).toContain(name);
   });
 
   test.each([
-    [["frobnicate"], 'expected one of info, check, bench, discover for the command, but received "frobnicate"'],
+    [["frobnicate"], 'expected one of info, check, bench, discover, stitch for the command, but received "frobnicate"'],
     [["discover", "--frobnicate"], "Unknown option '--frobnicate'"],
     [["discover", "--steps", "0"], 'expected an integer of at least 1 for `--steps`, but received "0"'],
     [["discover", "--steps", "many"], 'expected an integer of at least 1 for `--steps`, but received "many"'],
@@ -77,6 +77,13 @@ describe("birkhoff", () => {
     [["discover", "--seed", "4294967296"], "for `seed`, but received 4294967296"],
     [["discover", "--task", "knots"], 'expected one of cyclic, rot90, dihedral, half for `--task`, but received "knots"'],
     [["discover", "--device", "tpu"], 'expected one of webgpu, native, reference for `--device`, but received "tpu"'],
+    [["stitch", "--ladder", "robust,magic"], 'for `--ladder`, but received "magic"'],
+    [["stitch", "--labels", "y.npy"], "expected --embeddings beside --labels"],
+    [["stitch", "--embeddings", "x.npy"], "expected at least two files, separated by commas, for `--embeddings`"],
+    [["stitch", "--data", "x", "--embeddings", "a.npy,b.npy"], "expected either --data or --embeddings"],
+    [["stitch", "--rows", "100", "--held-out", "100"], "expected fewer than the 100 rows for `--held-out`"],
+    [["stitch", "--rows", "100", "--anchors", "90"], "expected at most the 75 rows to train on for `--anchors`"],
+    [["stitch", "--shrinkage", "2"], "expected at most 1 for `--shrinkage`"],
     [["discover", "--width", "4"], "expected --width together with `--data`"],
     [["check", "--op", "everything"], "for `--op`, but received"],
   ])("%j is refused with exit code 2", async (args, message) => {

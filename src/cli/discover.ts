@@ -4,7 +4,7 @@ import { TRANSFORM_KINDS, type TransformKind } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import type { Experiment } from "../discover/experiment.ts";
 import { imageExperiment } from "../discover/images.ts";
-import { type DiscoverResult, type DiscoverSettings, discover } from "../discover/index.ts";
+import { type DiscoverResult, type DiscoverSettings, discover, type Progress } from "../discover/index.ts";
 import { plantedExperiment } from "../discover/planted.ts";
 import { ArgumentError } from "../errors.ts";
 import { openDevice } from "../open.ts";
@@ -109,6 +109,9 @@ const makeSettings = (experiment: Experiment, flags: Flags): DiscoverSettings =>
 
 const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
+const facts = ({ network, loss, accuracy, agreement }: Progress): string =>
+  `${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
+
 /** What a person reads at the end. */
 const summary = ({ report, recovered, agreement }: DiscoverResult): string => {
   const lines: string[] = [];
@@ -185,7 +188,7 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   process.on("SIGINT", interrupt);
   const display = progressDisplay();
   try {
-    const result = await discover(experiment, settings, (progress) => display.update(progress), abort.signal);
+    const result = await discover(experiment, settings, (progress) => display.update({ ...progress, facts: facts(progress) }), abort.signal);
     display.stop();
     say(summary(result));
     try {

@@ -4,12 +4,14 @@ import { benchCommand } from "./bench.ts";
 import { check } from "./check.ts";
 import { discoverCommand } from "./discover.ts";
 import { info } from "./info.ts";
+import { stitchCommand } from "./stitch.ts";
 
 const COMMANDS: Readonly<Record<string, { readonly run: (args: readonly string[]) => Promise<number>; readonly help: string }>> = {
   info: { run: info, help: "the devices of this machine, which one is picked, and why" },
   check: { run: check, help: "every kernel against the float64 reference on your device, as a table" },
   bench: { run: benchCommand, help: "fused kernels beside naive compositions and other libraries, with the share of the hardware's limit" },
   discover: { run: discoverCommand, help: "train a network on data with an unknown symmetry and report what it found" },
+  stitch: { run: stitchCommand, help: "join encoders with decoders that were trained apart, by relative representations, and compare" },
 };
 
 const usage = (): string =>

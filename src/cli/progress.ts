@@ -1,18 +1,21 @@
 /** A progress bar on a terminal, a line now and then elsewhere; always on standard error. */
 import cliProgress from "cli-progress";
-import type { Progress } from "../discover/index.ts";
+
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+  /** What a person wants to know of this step. */
+  readonly facts: string;
+}
 
 export interface ProgressDisplay {
   update(progress: Progress): void;
   stop(): void;
 }
 
-const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)}%`);
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
 const seconds = (value: number): string => (value >= 90 ? `${Math.round(value / 60)} min` : `${Math.round(value)} s`);
-
-const facts = ({ network, loss, accuracy, agreement }: Progress): string =>
-  `${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
 
 /** Lines printed where there is no terminal. */
 const LINES = 10;
@@ -27,7 +30,7 @@ export const progressDisplay = (stream: NodeJS.WriteStream = process.stderr): Pr
         const tenth = Math.floor((LINES * progress.done) / progress.total);
         if (tenth === printed) return;
         printed = tenth;
-        stream.write(`${percent(progress.done / progress.total).padStart(6)}  ${facts(progress)} · ${left(progress)} left\n`);
+        stream.write(`${percent(progress.done / progress.total).padStart(6)}  ${progress.facts} · ${left(progress)} left\n`);
       },
       stop() {},
     };
@@ -39,7 +42,7 @@ export const progressDisplay = (stream: NodeJS.WriteStream = process.stderr): Pr
   let running = false;
   return {
     update(progress) {
-      const payload = { facts: facts(progress), left: left(progress) };
+      const payload = { facts: progress.facts, left: left(progress) };
       if (!running) bar.start(progress.total, 0, payload);
       running = true;
       bar.update(progress.done, payload);

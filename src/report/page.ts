@@ -1,7 +1,5 @@
 /** The report of `birkhoff discover`: one HTML file that needs nothing else. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { expected, FileError } from "../errors.ts";
+import { expected } from "../errors.ts";
 import { CLIENT } from "./client.ts";
 import { groupCurves, renderPanel } from "./curves.ts";
 import { integer, number, percent } from "./format.ts";
@@ -9,6 +7,7 @@ import { type Html, html, jsonScript, trusted } from "./html.ts";
 import { elementLabel, isFixed, renderLayer } from "./layer.ts";
 import { STYLE } from "./style.ts";
 import type { DiscoverReport, LayerReport, NetworkReport } from "./types.ts";
+import { writePage } from "./write.ts";
 
 /** The layer that the headline speaks of: the first with something planted. */
 const leadLayer = (report: DiscoverReport): LayerReport | undefined => report.layers.find((layer) => layer.planted !== undefined) ?? report.layers[0];
@@ -134,32 +133,9 @@ const checkLayer = (layer: LayerReport): void => {
   }
 };
 
-/** `force` forgives a missing file only, not a folder of its path that is none. */
-const removeQuietly = (path: string): void => {
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // The first error is the one to report.
-  }
-};
-
 /**
- * Renders the page into a file, folders made as needed. Written aside and renamed, so a reader never sees half of it.
+ * Renders the page into a file: see `writePage`.
  *
  * @throws FileError when the file cannot be written
  */
-export const writeReport = (path: string, report: DiscoverReport): void => {
-  const text = renderReport(report);
-  const aside = `${path}.${process.pid}.tmp`;
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(aside, text);
-    renameSync(aside, path);
-  } catch (error) {
-    removeQuietly(aside);
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new FileError(`writeReport: expected a path that can be written for \`path\`, but received ${JSON.stringify(path)} (${reason})`, {
-      cause: error,
-    });
-  }
-};
+export const writeReport = (path: string, report: DiscoverReport): void => writePage(path, renderReport(report));

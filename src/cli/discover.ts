@@ -10,6 +10,7 @@ import { ArgumentError } from "../errors.ts";
 import { openDevice } from "../open.ts";
 import { writeReport } from "../report/page.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
+import { interruption } from "./interrupt.ts";
 import { openOptions } from "./options.ts";
 import { progressDisplay } from "./progress.ts";
 
@@ -179,16 +180,10 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
   say(`${experiment.name} on ${device.kind}: ${device.info.description}\n${experiment.description}\n`);
 
-  const abort = new AbortController();
-  const interrupt = (): void => {
-    // A second Ctrl-C finds no listener and ends the process at once.
-    process.off("SIGINT", interrupt);
-    abort.abort();
-  };
-  process.on("SIGINT", interrupt);
+  using interrupted = interruption();
   const display = progressDisplay();
   try {
-    const result = await discover(experiment, settings, (progress) => display.update({ ...progress, facts: facts(progress) }), abort.signal);
+    const result = await discover(experiment, settings, (progress) => display.update({ ...progress, facts: facts(progress) }), interrupted.signal);
     display.stop();
     say(summary(result));
     try {
@@ -208,7 +203,6 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
     return 0;
   } finally {
     display.stop();
-    process.off("SIGINT", interrupt);
     experiment.dispose();
   }
 };

@@ -7,6 +7,7 @@ import { embeddingData, generatedData, imageData, type StitchData } from "../sti
 import { type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
 import { ladder } from "../stitch/ladder.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
+import { interruption } from "./interrupt.ts";
 import { openOptions } from "./options.ts";
 import { progressDisplay } from "./progress.ts";
 
@@ -160,18 +161,12 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
   say(`${data.name} on ${device.kind}: ${device.info.description}\n${data.description}\n`);
 
-  const abort = new AbortController();
-  const interrupt = (): void => {
-    // A second Ctrl-C finds no listener and ends the process at once.
-    process.off("SIGINT", interrupt);
-    abort.abort();
-  };
-  process.on("SIGINT", interrupt);
+  using interrupted = interruption();
   const display = progressDisplay();
   try {
     const onProgress = ({ done, total, what, loss }: { done: number; total: number; what: string; loss: number }): void =>
       display.update({ done, total, facts: `${what} · loss ${loss.toPrecision(3)}` });
-    const result = await stitch(device, data, settings, onProgress, abort.signal);
+    const result = await stitch(device, data, settings, onProgress, interrupted.signal);
     display.stop();
     say(summary(result));
     const { densification, rungs, ...rest } = settings;
@@ -195,6 +190,5 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
     return 0;
   } finally {
     display.stop();
-    process.off("SIGINT", interrupt);
   }
 };

@@ -234,3 +234,17 @@ describe("discover", () => {
     expect(existsSync(path)).toBe(true);
   });
 });
+
+test("stitch joins, reports, and ends with one line of JSON", async () => {
+  const path = join(folder, "stitch.html");
+  const small = ["--rows", "400", "--steps", "5", "--seeds", "2", "--anchors", "40", "--ladder", "densified", "--device", "native"];
+  const { code, stdout, stderr } = await birkhoff("stitch", ...small, "--report", path, "--json");
+  expect(code, stderr).toBe(0);
+  const result = JSON.parse(stdout);
+  expect(result.ladder.map(({ name }: { name: string }) => name)).toEqual(["robust", "densified"]);
+  expect(result.ladder[1].tables.length).toBe(2);
+  expect(result.ladder[1].against.base).toBe("robust");
+  expect(stderr).toMatch(/100\.0%.*seed 1 · gelu 96 · densified/);
+  expect(stderr).toContain("a relu 64");
+  expect(readFileSync(path, "utf8")).toContain("<h4>densified</h4>");
+});

@@ -7,8 +7,8 @@ import { writeNpy, writeNpz } from "../src/data/npz.ts";
 import type { Device } from "../src/device.ts";
 import { openDevice } from "../src/open.ts";
 import { renderStitchReport } from "../src/report/stitch.ts";
-import { embeddingData, generatedData, type StitchData } from "../src/stitch/data.ts";
-import { type StitchResult, type StitchSettings, stitch } from "../src/stitch/index.ts";
+import { embeddingData, generatedData, type StitchData, splitData } from "../src/stitch/data.ts";
+import { meanOf, type StitchResult, type StitchSettings, stitch } from "../src/stitch/index.ts";
 
 const SETTINGS: StitchSettings = {
   seed: 3,
@@ -143,6 +143,20 @@ describe("on embeddings in files", () => {
     const absolute = named(result, "absolute");
     expect(absolute.stitched.accuracy.mean).toBeLessThan(absolute.own.accuracy.mean - 0.2);
     await expect(run(data, { rungs: ["densified"] })).rejects.toThrow("(embeddings are not trained)");
+  });
+
+  test("given rows as anchors, which are never held out", async () => {
+    const data = embeddingData(paths, undefined);
+    const anchorRows = Int32Array.from({ length: 40 }, (_, i) => 15 * i);
+    for (const seed of [0, 1]) {
+      const { train, heldOut } = splitData(data, seed, 300, undefined, anchorRows);
+      expect([...train, ...heldOut].sort((a, b) => a - b)).toEqual(Array.from({ length: 600 }, (_, i) => i));
+      expect(heldOut.length).toBe(300);
+      expect(anchorRows.every((row) => train.includes(row))).toBe(true);
+    }
+    const result = await run(data, { seeds: 1, steps: 60, heldOut: 100, anchors: 40, anchorRows, rungs: ["robust"] });
+    expect(meanOf(named(result, "robust"), 0, 1, "accuracy")).toBeGreaterThan(0.6);
+    expect(meanOf(named(result, "robust"), 1, 1, "ratio")).toBe(1);
   });
 
   test("what does not fit together is refused", () => {

@@ -1,10 +1,11 @@
 import { once } from "node:events";
+import { loadLabels } from "../data/embeddings.ts";
 import { expected } from "../errors.ts";
 import { openDevice } from "../open.ts";
-import { probability, renderStitchReport } from "../report/stitch.ts";
+import { probability, renderStitchReport, shown } from "../report/stitch.ts";
 import { writePage } from "../report/write.ts";
 import { embeddingData, generatedData, imageData, type StitchData } from "../stitch/data.ts";
-import { type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
+import { MEASURES, meanOf, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
 import { ladder } from "../stitch/ladder.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
 import { interruption } from "./interrupt.ts";
@@ -27,6 +28,12 @@ const FLAGS: readonly Flag[] = [
   { name: "held-out", type: "integer", least: 1, help: "rows held out; default a quarter of them, at most 2000" },
   { name: "ladder", type: "text", value: "names", help: `rungs, separated by commas; default all: ${RUNGS.join(", ")}` },
   { name: "anchors", type: "integer", least: 2, help: "anchors, as many of each class; default 256, of images 512" },
+  {
+    name: "anchor-rows",
+    type: "text",
+    value: "file",
+    help: "which rows are anchors, the same in all files: a .npy file of integers; they are never held out",
+  },
   { name: "latent", type: "integer", least: 1, help: "latents of encoders; default 32, of images 64" },
   { name: "decoder-width", type: "integer", least: 1, help: "hidden units of decoders; default 64" },
   { name: "steps", type: "integer", least: 1, help: "training steps per pair; default 300, of images 400" },
@@ -61,6 +68,18 @@ const makeData = (flags: Flags): StitchData => {
   return generatedData({ seed: flags.number("seed") ?? 0, count: rows ?? 4000 });
 };
 
+/** Rows of a file as anchors. */
+const anchorRowsOf = (flags: Flags, count: number): Int32Array | undefined => {
+  const path = flags.text("anchor-rows");
+  if (path === undefined) return undefined;
+  if (flags.number("anchors") !== undefined) throw expected(WHERE, "either --anchors or --anchor-rows", "--anchors", flags.number("anchors"));
+  const rows = loadLabels(path);
+  const wrong = rows.find((row) => row >= count);
+  if (wrong !== undefined) throw expected(WHERE, `rows below ${count}`, "--anchor-rows", wrong);
+  if (rows.length < 2 || new Set(rows).size < rows.length) throw expected(WHERE, "at least two rows, each once", "--anchor-rows", path);
+  return rows;
+};
+
 const makeSettings = (data: StitchData, flags: Flags): StitchSettings => {
   const images = flags.text("data") !== undefined;
   const count = data.labels.length;
@@ -68,7 +87,9 @@ const makeSettings = (data: StitchData, flags: Flags): StitchSettings => {
   if (heldOut >= count) throw expected(WHERE, `fewer than the ${count} rows`, "--held-out", heldOut);
   const train = flags.number("train");
   if (train !== undefined && train > count - heldOut) throw expected(WHERE, `at most ${count - heldOut} rows`, "--train", train);
-  const anchors = flags.number("anchors") ?? Math.min(images ? 512 : 256, train ?? count - heldOut);
+  const anchorRows = anchorRowsOf(flags, count);
+  if (anchorRows && heldOut + anchorRows.length >= count) throw expected(WHERE, "more rows than anchors and those held out", "--held-out", heldOut);
+  const anchors = anchorRows?.length ?? flags.number("anchors") ?? Math.min(images ? 512 : 256, train ?? count - heldOut);
   if (anchors > (train ?? count - heldOut)) throw expected(WHERE, `at most the ${train ?? count - heldOut} rows to train on`, "--anchors", anchors);
   const [preBeta, beta, shrinkage] = [flags.number("pre-beta"), flags.number("beta"), flags.number("shrinkage") ?? 0.1];
   if (shrinkage > 1) throw expected(WHERE, "at most 1", "--shrinkage", shrinkage);
@@ -79,6 +100,7 @@ const makeSettings = (data: StitchData, flags: Flags): StitchSettings => {
     samples: flags.number("samples") ?? 8,
     learningRate: flags.number("lr") ?? 0.003,
     anchors,
+    ...(anchorRows && { anchorRows }),
     latent: flags.number("latent") ?? (images ? 64 : 32),
     decoderWidth: flags.number("decoder-width") ?? 64,
     heldOut,
@@ -95,13 +117,19 @@ const percent = (share: number): string => (100 * share).toFixed(1);
 /** What a person reads at the end. */
 export const summary = ({ rungs, encoders, seeds }: StitchResult): string => {
   if (seeds === 0) return "Interrupted before the first seed was done.\n";
-  const lines: string[] = [];
-  const width = Math.max(...encoders.map(({ length }) => length), 7);
-  for (const { rung, tables } of rungs) {
-    lines.push("", `${rung.name}: ${rung.help}`, `${"".padEnd(width)}  ${encoders.map((name) => name.padStart(width)).join("  ")}`);
+  const letters = encoders.map((_, i) => String.fromCharCode(97 + (i % 26)));
+  const width = Math.max(...encoders.map(({ length }) => length)) + 2;
+  const lines = ["", "Encoders in rows, decoders in columns, held-out rows, mean over seeds; on the diagonal they were trained together."];
+  for (const result of rungs) {
+    lines.push("", `${result.rung.name}: ${result.rung.help}`);
+    const heads = MEASURES.map((measure) => measure.padEnd(6 * encoders.length + 2)).join("");
+    lines.push(
+      `${"".padEnd(width)}   ${heads}`.trimEnd(),
+      `${"".padEnd(width)} ${MEASURES.map(() => letters.map((letter) => letter.padStart(6)).join("")).join("  ")}`,
+    );
     for (const [e, name] of encoders.entries()) {
-      const cells = encoders.map((_, d) => percent(tables.reduce((sum, table) => sum + table[e][d].accuracy, 0) / tables.length).padStart(width));
-      lines.push(`${name.padEnd(width)}  ${cells.join("  ")}`);
+      const blocks = MEASURES.map((measure) => encoders.map((_, d) => shown(measure, meanOf(result, e, d, measure)).padStart(6)).join(""));
+      lines.push(`${`${letters[e]} ${name}`.padEnd(width)} ${blocks.join("  ")}`);
     }
   }
   lines.push(
@@ -118,10 +146,7 @@ export const summary = ({ rungs, encoders, seeds }: StitchResult): string => {
       `${rung.name.padEnd(11)} ${spread(own.accuracy).padStart(11)} ${spread(stitched.accuracy).padStart(12)} ${percent(stitched.f1.mean).padStart(6)} ${stitched.mae.mean.toFixed(2).padStart(6)} ${ratio.mean.toFixed(3).padStart(6)}  ${compared}`.trimEnd(),
     );
   }
-  lines.push(
-    "",
-    "Encoders in rows, decoders in columns; held-out accuracy in per cent. Differences are of stitched accuracy, in points, paired by seed.",
-  );
+  lines.push("", "Accuracy and F1 in per cent. Differences are of stitched accuracy, in points, paired by seed.");
   return `${lines.join("\n")}\n`;
 };
 
@@ -140,11 +165,11 @@ const jsonLine = (data: StitchData, device: string, settings: StitchSettings, re
       ratio,
       against: against ?? null,
       tables,
-      meanDeaths: deaths.pre.length === 0 ? null : { pre: meanOf(deaths.pre), post: meanOf(deaths.post) },
+      meanDeaths: deaths.pre.length === 0 ? null : { pre: average(deaths.pre), post: average(deaths.post) },
     })),
     report: path,
   })}\n`;
-const meanOf = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+const average = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** See FLAGS. Ends with exit code 0 also when it was interrupted: the report is written all the same. */
 export const stitchCommand = async (args: readonly string[]): Promise<number> => {
@@ -169,7 +194,7 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
     const result = await stitch(device, data, settings, onProgress, interrupted.signal);
     display.stop();
     say(summary(result));
-    const { densification, rungs, ...rest } = settings;
+    const { densification, rungs, anchorRows, ...rest } = settings;
     try {
       const text = renderStitchReport({
         title: `Encoders and decoders joined: ${data.name}`,
@@ -177,7 +202,12 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
         command: [WHERE, ...args].join(" "),
         device: `${device.kind}: ${device.info.description}`,
         date: new Date().toISOString().slice(0, 16).replace("T", " "),
-        settings: { ...rest, ...densification, ...(rungs && { ladder: rungs.join(", ") }) },
+        settings: {
+          ...rest,
+          ...densification,
+          ...(anchorRows && { anchorRows: flags.text("anchor-rows") as string }),
+          ...(rungs && { ladder: rungs.join(", ") }),
+        },
         result,
         classes: data.classes,
       });

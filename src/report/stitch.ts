@@ -1,6 +1,6 @@
 /** The report of `birkhoff stitch`: one HTML file that needs nothing else, no script either. */
 import type { SampleSummary } from "../relative/statistics.ts";
-import type { RungResult, StitchResult } from "../stitch/index.ts";
+import { MEASURES, type Measure, meanOf, type RungResult, type StitchResult } from "../stitch/index.ts";
 import { percent } from "./format.ts";
 import { renderHistogram } from "./histogram.ts";
 import { type Html, html, trusted } from "./html.ts";
@@ -30,19 +30,34 @@ const spread = ({ mean, deviation, count }: SampleSummary, show: (value: number)
 const points = (difference: number): string => `${difference < 0 ? "−" : "+"}${Math.abs(100 * difference).toFixed(1)}`;
 export const probability = (p: number): string => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
-/** Mean over seeds of encoder e with decoder d. */
-const meanAccuracy = ({ tables }: RungResult, e: number, d: number): number =>
-  tables.reduce((sum, table) => sum + table[e][d].accuracy, 0) / tables.length;
-
-const heatMap = (rung: RungResult, encoders: readonly string[]): Html => {
-  const cell = (e: number, d: number): Html => {
-    const share = meanAccuracy(rung, e, d);
-    return html`<td class="${e === d ? "own" : ""}${share > 0.6 ? " dark" : ""}" style="--share:${(100 * share).toFixed(1)}">${(100 * share).toFixed(1)}</td>`;
-  };
-  return html`<article class="card"><header><div><h4>${rung.rung.name}</h4><span class="badge">${rung.rung.help}</span></div></header>
-<div class="scroll"><table class="joined"><thead><tr><td></td>${encoders.map((name) => html`<th>${name}</th>`)}</tr></thead>
-<tbody>${encoders.map((name, e) => html`<tr><th>${name}</th>${encoders.map((_, d) => cell(e, d))}</tr>`)}</tbody></table></div></article>`;
+const TITLES: Readonly<Record<Measure, string>> = {
+  accuracy: "accuracy, %",
+  f1: "F1, %",
+  mae: "mean absolute error",
+  ratio: "accuracy over that of the encoder's own pair",
 };
+export const shown = (measure: Measure, value: number): string =>
+  measure === "mae" || measure === "ratio" ? value.toFixed(2) : (100 * value).toFixed(1);
+
+const table = (rung: RungResult, encoders: readonly string[], measure: Measure, most: number): Html => {
+  const cell = (e: number, d: number): Html => {
+    const value = meanOf(rung, e, d, measure);
+    const share = Math.min(1, value / most);
+    return html`<td class="${e === d ? "own" : ""}${share > 0.6 ? " dark" : ""}" style="--share:${(100 * share).toFixed(1)}">${shown(measure, value)}</td>`;
+  };
+  return html`<div class="scroll"><table class="joined"><thead><tr><td></td>${encoders.map((name) => html`<th>${name}</th>`)}</tr></thead>
+<tbody>${encoders.map((name, e) => html`<tr><th>${name}</th>${encoders.map((_, d) => cell(e, d))}</tr>`)}</tbody></table></div>`;
+};
+
+/** Errors have no largest value: that of all cells is the darkest. */
+const mostOf = (rung: RungResult, encoders: readonly string[], measure: Measure): number =>
+  measure === "mae" ? Math.max(1e-9, ...encoders.flatMap((_, e) => encoders.map((__, d) => meanOf(rung, e, d, measure)))) : 1;
+
+const heatMaps = (rung: RungResult, encoders: readonly string[]): Html =>
+  html`<article class="card"><header><div><h4>${rung.rung.name}</h4><span class="badge">${rung.rung.help}</span></div></header>
+${table(rung, encoders, "accuracy", 1)}<details><summary>F1, error, ratio</summary>${MEASURES.slice(1).map(
+    (measure) => html`<p class="small">${TITLES[measure]}</p>${table(rung, encoders, measure, mostOf(rung, encoders, measure))}`,
+  )}</details></article>`;
 
 const rows = (results: readonly RungResult[]): readonly Html[] =>
   results.map(({ rung, own, stitched, ratio, against }) => {
@@ -77,7 +92,7 @@ export const renderStitchReport = (report: StitchReport): string => {
 <section><h2>The ladder</h2><p class="lead">Accuracy of encoders with their own decoders, and of all others joined, over ${seeds} seed${seeds === 1 ? "" : "s"} (mean ± deviation); F1 weighted by class, mean absolute error of the class number, and stitched over own accuracy. Each rung stands beside the one that it differs from by one thing: difference of stitched accuracy in points with its 95 % interval, a paired t-test over seeds, and the least difference that so many seeds find four times out of five.</p>
 <div class="block scroll"><table><thead><tr><td></td><th class="n">Own</th><th class="n">Stitched</th><th class="n">F1</th><th class="n">MAE</th><th class="n">Ratio</th><th>Difference</th><th class="n">p</th><th class="n">Detectable</th></tr></thead><tbody>${rows(rungs)}</tbody></table></div></section>
 <section><h2>Every encoder with every decoder</h2><p class="lead">Held-out accuracy in per cent: encoders in rows, decoders in columns; framed are pairs that were trained together.</p>
-<div class="cards large">${rungs.map((rung) => heatMap(rung, encoders))}</div></section>
+<div class="cards large">${rungs.map((rung) => heatMaps(rung, encoders))}</div></section>
 ${
   histograms.length > 0
     ? html`<section><h2>Death times</h2><p class="lead">Lengths of the edges of the minimum spanning trees of held-out points, class by class: at which distance the parts of a class become one. Dashes are means.</p><div class="panels">${renderHistogram(

@@ -2,7 +2,7 @@
 import { type Split, splitIndices } from "../data/batches.ts";
 import { loadEmbeddings, loadLabels } from "../data/embeddings.ts";
 import { loadIdxFolder } from "../data/idx.ts";
-import { createRandom } from "../data/random.ts";
+import { createRandom, range, shuffle } from "../data/random.ts";
 import { expected } from "../errors.ts";
 
 /** Rows of numbers, [n, size]. */
@@ -121,9 +121,21 @@ export const embeddingData = (paths: readonly string[], labelPath: string | unde
 
 const nameOf = (path: string): string => path.replace(/^.*[\\/]/, "").replace(/\.np[yz]$/i, "");
 
-/** Rows to train on and rows held out; anchors come from the former. */
-export const splitData = ({ labels }: StitchData, seed: number, heldOut: number, train: number | undefined): Split =>
-  splitIndices(labels.length, heldOut, createRandom(seed, 4001), train ?? labels.length - heldOut);
+/** Rows to train on and rows held out. Rows of `anchors` are never held out. */
+export const splitData = (
+  { labels }: StitchData,
+  seed: number,
+  heldOut: number,
+  train: number | undefined,
+  anchors: Int32Array = new Int32Array(),
+): Split => {
+  const taken = new Set(anchors);
+  const others = range(labels.length).filter((row) => !taken.has(row));
+  const split = splitIndices(others.length, heldOut, createRandom(seed, 4001));
+  const free = split.train.map((i) => others[i]);
+  const all = shuffle(Int32Array.of(...free, ...taken), createRandom(seed, 4002));
+  return { heldOut: split.heldOut.map((i) => others[i]), train: all.slice(0, train ?? all.length) };
+};
 
 /** Rows of a view, one behind the other. */
 export const rowsOf = ({ values, size }: View, indices: ArrayLike<number>, into = new Float32Array(indices.length * size)): Float32Array => {

@@ -19,6 +19,8 @@ export interface StitchSettings {
   readonly samples: number;
   readonly learningRate: number;
   readonly anchors: number;
+  /** Rows to take as anchors, the same in every view and for every seed, instead of `anchors` drawn by class. */
+  readonly anchorRows?: Int32Array;
   readonly latent: number;
   /** Hidden units of decoders. */
   readonly decoderWidth: number;
@@ -39,6 +41,15 @@ export interface StitchProgress {
   readonly what: string;
   readonly loss: number;
 }
+
+/** What tables are of: the scores, and the accuracy over that of the encoder's own pair. */
+export const MEASURES = ["accuracy", "f1", "mae", "ratio"] as const;
+export type Measure = (typeof MEASURES)[number];
+
+/** Of encoder e with decoder d, mean over seeds. */
+export const meanOf = ({ tables }: RungResult, e: number, d: number, measure: Measure): number =>
+  tables.reduce((sum, table) => sum + (measure === "ratio" ? ratioOf(table[e][e], table[e][d]) : table[e][d][measure]), 0) / tables.length;
+const ratioOf = (own: Scores, stitched: Scores): number => stitched.accuracy / Math.max(own.accuracy, 1e-9);
 
 export interface RungResult {
   readonly rung: Rung;
@@ -96,7 +107,6 @@ const off = (table: readonly (readonly Scores[])[], pick: (own: Scores, stitched
 const diagonal = (table: readonly (readonly Scores[])[], pick: (scores: Scores) => number): number =>
   table.reduce((sum, row, e) => sum + pick(row[e]), 0) / table.length;
 
-const KEYS = ["accuracy", "f1", "mae"] as const;
 const each = <T>(make: (key: keyof Scores) => T): Record<keyof Scores, T> => ({ accuracy: make("accuracy"), f1: make("f1"), mae: make("mae") });
 
 /** Over seeds. */
@@ -109,7 +119,7 @@ const summarised = (rung: Rung, tables: RungResult["tables"], deaths: readonly D
     tables,
     own: each((key) => summarize(tables.map((table) => diagonal(table, (scores) => scores[key])))),
     stitched: each((key) => summarize(tables.map((table) => off(table, (_, scores) => scores[key])))),
-    ratio: summarize(tables.map((table) => off(table, (own, { accuracy }) => accuracy / Math.max(own.accuracy, 1e-9)))),
+    ratio: summarize(tables.map((table) => off(table, ratioOf))),
     ...(compared &&
       rung.base !== undefined && {
         against: { base: rung.base, test: compared, detectable: minimumDetectableEffect(compared.deviation, tables.length) },
@@ -128,9 +138,9 @@ const runSeed = async (
   onStep: (what: string, loss: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<Map<string, { readonly table: Scores[][]; readonly deaths: Deaths }> | undefined> => {
-  const split = splitData(data, seed, settings.heldOut, settings.train);
+  const split = splitData(data, seed, settings.heldOut, settings.train, settings.anchorRows);
   const labels = Int32Array.from(split.train, (index) => data.labels[index]);
-  const anchors = stratifiedAnchors(labels, settings.anchors, { seed, allocation: "equal" }).map((i) => split.train[i]);
+  const anchors = settings.anchorRows ?? stratifiedAnchors(labels, settings.anchors, { seed, allocation: "equal" }).map((i) => split.train[i]);
   const looked = classBalancedBatches(
     Int32Array.from(split.heldOut, (index) => data.labels[index]),
     { samples: cloudSize(data, split.heldOut), seed },
@@ -154,7 +164,7 @@ const runSeed = async (
           const init = initializer(device, seed * 1000 + l);
           const shape = ENCODERS[l % ENCODERS.length];
           const encoder = data.frozen ? new Frozen() : new Encoder(init, view.size, settings.latent, shape);
-          const width = rung.projection ? settings.anchors : data.frozen ? view.size : settings.latent;
+          const width = rung.projection ? anchors.length : data.frozen ? view.size : settings.latent;
           const decoder = new Decoder(init, width, data.classes, settings.decoderWidth);
           const pair: Pair = { encoder, decoder, view, anchorRows: device.tensor(rowsOf(view, anchors), [anchors.length, view.size]) };
           pairs.push(pair);
@@ -242,5 +252,3 @@ export const stitch = async (
     interrupted: signal?.aborted ?? false,
   };
 };
-
-export { KEYS as SCORES };

@@ -5,7 +5,7 @@ import { openDevice } from "../open.ts";
 import { probability, renderStitchReport, shown } from "../report/stitch.ts";
 import { writePage } from "../report/write.ts";
 import { embeddingData, generatedData, imageData, type StitchData } from "../stitch/data.ts";
-import { MEASURES, meanOf, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
+import { chosenRungs, MEASURES, meanOf, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
 import { ladder } from "../stitch/ladder.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
 import { interruption } from "./interrupt.ts";
@@ -182,6 +182,8 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
   const path = flags.text("report") ?? "report/stitch.html";
   const data = makeData(flags);
   const settings = makeSettings(data, flags);
+  // Said before anything is opened.
+  chosenRungs(settings, data.frozen);
   await using device = await openDevice(openOptions(flags));
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
   say(`${data.name} on ${device.kind}: ${device.info.description}\n${data.description}\n`);

@@ -78,7 +78,8 @@ export interface StitchResult {
 /** Rows of a class whose death times are looked at, and how often. */
 const CLOUD = 16;
 
-const chosen = (settings: StitchSettings, frozen: boolean): readonly Rung[] => {
+/** The rungs that settings ask for. Throws ArgumentError for a name that there is not. */
+export const chosenRungs = (settings: StitchSettings, frozen: boolean): readonly Rung[] => {
   const all = ladder(settings).filter(({ densified }) => !(frozen && densified));
   const wanted = new Set(settings.rungs ?? all.map(({ name }) => name));
   for (const name of wanted) {
@@ -220,7 +221,7 @@ export const stitch = async (
   onProgress: (progress: StitchProgress) => void,
   signal?: AbortSignal,
 ): Promise<StitchResult> => {
-  const rungs = chosen(settings, data.frozen);
+  const rungs = chosenRungs(settings, data.frozen);
   const count = data.frozen ? data.views.length : ENCODERS.length;
   const total = settings.seeds * settings.steps * count * rungs.filter(({ trainedAs }) => trainedAs === undefined).length;
   let done = 0;

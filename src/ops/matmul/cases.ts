@@ -113,20 +113,18 @@ const batches = [
   product("batch with tiles", [3, 20, 33], [3, 33, 18]),
 ];
 
-/** Half precision in either operand or both: in tiles of both sides and one element a thread, from odd addresses on, transposed, split. */
-const halfOf = [["a"], ["b"], ["a", "b"]] as const;
+/** Half precision in both operands, in one, from odd addresses on, transposed, in tiles of both sides, one element a thread, split. */
 const halves = [
-  ...halfOf.flatMap((some) => [
-    ...transposes.map((variant) => square(`float16 ${some.join(" and ")}`, 5, 7, 11, { ...variant, halves: some })),
-    ...transposes.map((variant) => square(`float16 ${some.join(" and ")}`, SMALL_TILE + 1, 19, TILE_LEAST + 2, { ...variant, halves: some })),
-    square(`float16 ${some.join(" and ")}`, TILE, K_STEP + 1, TILE + SMALL_TILE + 1, { bias: true, halves: some }),
-    square(`float16 ${some.join(" and ")}, split`, 17, 3 * SPLIT_STEPS * K_STEP + 5, 18, { bias: true, halves: some }),
-    square(`float16 ${some.join(" and ")}`, 6, 9, 5, { bias: true, activation: "gelu", halves: some }),
-    square(`float16 ${some.join(" and ")}, native parts`, 7, 2049, 33, { halves: some }),
-    product(`float16 ${some.join(" and ")}, batches`, [2, 1, 3, 5], [3, 5, 3], { halves: some }),
-    product(`float16 ${some.join(" and ")}, no rows`, [0, 5], [5, 3], { halves: some }),
-  ]),
+  ...transposes.map((variant) => square("float16", 5, 7, 11, { ...variant, halves: ["a", "b"] })),
+  ...transposes.map((variant) => square("float16", SMALL_TILE + 1, 19, TILE_LEAST + 2, { ...variant, halves: ["a", "b"] })),
+  ...(["a", "b"] as const).map((operand) => square(`float16 ${operand}`, TILE_LEAST + 1, 19, TILE_LEAST + 2, { bias: true, halves: [operand] })),
+  ...(["a", "b"] as const).map((operand) => square(`float16 ${operand}`, 6, 9, 5, { bias: true, activation: "gelu", halves: [operand] })),
+  square("float16", TILE, K_STEP + 1, TILE + SMALL_TILE + 1, { bias: true, halves: ["a", "b"] }),
+  square("float16, split", 17, 3 * SPLIT_STEPS * K_STEP + 5, 18, { bias: true, halves: ["a", "b"] }),
+  square("float16, native parts", 7, 2049, 33, { halves: ["a", "b"] }),
   square("float16, packed on the CPU", 97, 130, 101, { halves: ["a", "b"], transposeB: true }),
+  product("float16, batches", [2, 1, 3, 5], [3, 5, 3], { halves: ["a", "b"] }),
+  product("float16, no rows", [0, 5], [5, 3], { halves: ["a", "b"] }),
 ];
 
 /** Long sums are split when the result alone does not keep a GPU busy. */

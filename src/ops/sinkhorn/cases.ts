@@ -271,21 +271,29 @@ const withoutRecord = [1, 4, 10, 33, 64, 129].map((n) =>
   }),
 );
 
-/** Whoever reads logits, in every regime, forward and backward: from odd places on, too. */
+/** Whoever reads logits, from odd places on, too: a thread of several, several threads, several workgroups. */
+const READERS = [
+  [5, 7],
+  [40, 33],
+  [130, 7],
+] as const;
 const halves = [
-  ...inRegimes("float16", (n, m) => ({ half: true, batch: [3], scale: 2, attrs: { iterations: iterations(n, m, 12) } })),
-  ...inRegimes("float16, columns first, a mask", (n, m) => ({
-    half: true,
-    mask: "each",
-    attrs: { iterations: iterations(n, m, 4), order: "column" },
-  })),
-  ...inRegimes("float16, deviation 40", (n, m) => ({ half: true, scale: 40, attrs: { iterations: iterations(n, m, 10), plan: "logP" } })),
-  ...inRegimes("float16, annealed", (n, m) => ({
-    half: true,
-    annealing: { hot: 8, cooling: 0.5, annealed: 2 },
-    attrs: { iterations: iterations(n, m, 9) },
-  })),
-  ...inRegimes("float16, potentials alone", (n, m) => ({ half: true, potentials: true, attrs: { iterations: iterations(n, m, 5), plan: "none" } })),
+  ...inRegimes(
+    "float16, columns first, a mask",
+    (n, m) => ({ half: true, mask: "each", attrs: { iterations: iterations(n, m, 12), order: "column" } }),
+    READERS,
+  ),
+  ...inRegimes("float16, deviation 40", (n, m) => ({ half: true, scale: 40, attrs: { iterations: iterations(n, m, 10), plan: "logP" } }), READERS),
+  ...inRegimes(
+    "float16, annealed",
+    (n, m) => ({ half: true, batch: [3], annealing: { hot: 8, cooling: 0.5, annealed: 2 }, attrs: { iterations: iterations(n, m, 9) } }),
+    READERS,
+  ),
+  ...inRegimes(
+    "float16, potentials alone",
+    (n, m) => ({ half: true, potentials: true, attrs: { iterations: iterations(n, m, 5), plan: "none" } }),
+    READERS,
+  ),
   ...inRegimes(
     "float16, implicit gradient",
     (n, m) => ({
@@ -294,7 +302,10 @@ const halves = [
       potentials: true,
       attrs: { iterations: iterations(n, m, 60), backward: "implicit", record: "head", plan: "none" },
     }),
-    SMALL,
+    [
+      [5, 7],
+      [130, 7],
+    ],
   ),
   ...[3, 8].map((n) => named("float16, run again", { n, m: n - 1, half: true, batch: [67], attrs: { record: "none" } })),
 ];

@@ -5,6 +5,10 @@
 //   a, b: dense matrices behind each other, as words, with two numbers in one where they are float16; read by strides
 //   bias: [n], read when `biased` is 1     c: [splits, batches, m, n]     z: as c, written when `keeps` is 1
 override ACTIVATION: u32 = 0u;
+// Whether one batch axis is kept, or none, and none is summed: finding places along more takes longer than a product of tiny matrices.
+override ONE_AXIS: u32 = 0u;
+// Whether sums are all there is to write: no bias, no activation, no z.
+override SUMS_ONLY: u32 = 0u;
 
 struct Params {
   m: u32,
@@ -39,6 +43,7 @@ struct Params {
 
 // Offsets into a and b of batch `number`, whose axes begin at `first`.
 fn offsets(number: u32, first: u32, count: u32) -> vec2u {
+  if (ONE_AXIS == 1u) { return number * vec2u(params.a_strides[first / 4u].x, params.b_strides[first / 4u].x); }
   var rest = number;
   var result = vec2u(0u);
   for (var i = count; i > 0u; i--) {
@@ -52,6 +57,10 @@ fn offsets(number: u32, first: u32, count: u32) -> vec2u {
 }
 
 fn finish(at: u32, column: u32, sum: f32) {
+  if (SUMS_ONLY == 1u) {
+    c[at] = sum;
+    return;
+  }
   var total = sum;
   if (params.biased == 1u) { total += bias[column]; }
   if (params.keeps == 1u) { z[at] = total; }

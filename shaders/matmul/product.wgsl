@@ -36,6 +36,11 @@ fn numbers(words: vec4u, halves: bool) -> vec4f {
   return bitcast<vec4f>(words);
 }
 
+fn number(word: u32, is_half: bool) -> f32 {
+  if (is_half) { return numbers(vec4u(word), true).x; }
+  return bitcast<f32>(word);
+}
+
 // Rows of a from `row` on, or columns of b, SIDE apart, as far as there are any.
 fn quad_of_a(at: u32, row: u32) -> vec4f {
   var quad = vec4u();
@@ -148,7 +153,7 @@ fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     // Sixteen terms are summed on their own: long sums lose fewer digits.
     var part = 0.0;
     for (var k = min(16u, params.k - first_k); k > 0u; k--) {
-      part += numbers(vec4u(word_of_a(at.x)), A_HALF == 1u).x * numbers(vec4u(word_of_b(at.y)), B_HALF == 1u).x;
+      part += number(word_of_a(at.x), A_HALF == 1u) * number(word_of_b(at.y), B_HALF == 1u);
       at += vec2u(params.a_k, params.b_k);
     }
     total += part;

@@ -43,6 +43,9 @@ const whole = (sizes: Sizes): { x: number[]; w: number[]; y: number[]; attrs: Pi
 
 const OPS: Readonly<Record<"x" | "w" | "y", Op<ConvAttrs>>> = { y: conv, x: data, w: weight };
 
+/** Multiplications of a case of which finite differences are taken at the most: they run the float64 loops hundreds of times. */
+const MOST_DIFFERENCED = 100_000;
+
 export const sized = (name: string, sizes: Sizes, more: Partial<Case> = {}): Case => {
   const { result = "y", bias = false } = sizes;
   const { x, w, y, attrs } = whole(sizes);
@@ -59,6 +62,7 @@ export const sized = (name: string, sizes: Sizes, more: Partial<Case> = {}): Cas
     attrs: { ...attrs, size: made.slice(2) },
     forward: summed(terms[result]),
     backward: summed(Math.max(terms.y, terms.x, terms.w)),
+    ...(elements(y) * terms.y > MOST_DIFFERENCED && { finiteDifferences: { off: "the same loops as the small cases, and too many of them" } }),
     ...more,
   });
 };

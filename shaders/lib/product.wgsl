@@ -7,8 +7,6 @@
 override ACTIVATION: u32 = 0u;
 // Whether one batch axis is kept, or none, and none is summed: finding places along more takes longer than a product of tiny matrices.
 override ONE_AXIS: u32 = 0u;
-// Whether sums are all there is to write: no bias, no activation, no z.
-override SUMS_ONLY: u32 = 0u;
 
 struct Params {
   m: u32,
@@ -57,10 +55,6 @@ fn offsets(number: u32, first: u32, count: u32) -> vec2u {
 }
 
 fn finish(at: u32, column: u32, sum: f32) {
-  if (SUMS_ONLY == 1u) {
-    c[at] = sum;
-    return;
-  }
   var total = sum;
   if (params.biased == 1u) { total += bias[column]; }
   if (params.keeps == 1u) { z[at] = total; }

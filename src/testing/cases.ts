@@ -90,6 +90,8 @@ export interface Case {
   }) => void;
   /** Too slow for a software GPU: run on native and reference only, unless the adapter is hardware. */
   readonly large?: boolean;
+  /** Too slow to compile for a software GPU at every change: there it runs in `npm run test:full`. */
+  readonly slow?: boolean;
 }
 
 export interface Room {

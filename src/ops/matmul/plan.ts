@@ -86,7 +86,6 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
       A_ALONG_K: aK === 1 ? 1 : 0,
       B_ALONG_K: bK === 1 ? 1 : 0,
       ACTIVATION: last ? code(activation) : 0,
-      SUMS_ONLY: last && (biased === 1 || keeps || activation !== "none") ? 0 : 1,
       ONE_AXIS: entry !== "combine" && kept.sizes.length <= 1 && summed.sizes.length === 0 ? 1 : 0,
       ...(!(units && entry === "tile") && { A_HALF: halves(0), B_HALF: halves(1), SIDE: tile / 4 }),
     },

@@ -27,6 +27,7 @@ export interface Settings {
   /** Logits in float16. */
   readonly half?: boolean;
   readonly large?: boolean;
+  readonly slow?: boolean;
   /** Masses of rows and columns, for all matrices or (`each`) one set per matrix. */
   readonly masses?: "shared" | "each" | "some zero";
   readonly start?: "shared" | "each";
@@ -65,7 +66,20 @@ export const invariants =
   };
 
 export const sinkhornCase = (name: string, settings: Settings): Case => {
-  const { n: rows, m: columns = rows, batch = [3], temperature = 1, scale = 1, fill = normal(scale), large, masses, start, mask, sizes } = settings;
+  const {
+    n: rows,
+    m: columns = rows,
+    batch = [3],
+    temperature = 1,
+    scale = 1,
+    fill = normal(scale),
+    large,
+    slow,
+    masses,
+    start,
+    mask,
+    sizes,
+  } = settings;
   const { annealing, half = false, leaks, tolerance = 0, potentials = false } = settings;
   const attrs: ForwardAttrs = {
     iterations: 20,
@@ -147,5 +161,6 @@ export const sinkhornCase = (name: string, settings: Settings): Case => {
         : { step: effective > 10 ? 1e-7 : 1e-5, tolerance: effective > 10 ? 1e-4 : 1e-6 },
     invariants: invariants(settings),
     ...(large ? { large } : {}),
+    ...(slow ? { slow } : {}),
   });
 };

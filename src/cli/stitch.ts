@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { loadLabels } from "../data/embeddings.ts";
 import { expected } from "../errors.ts";
 import { openDevice } from "../open.ts";
+import { summarize } from "../relative/statistics.ts";
 import { probability, renderStitchReport, shown } from "../report/stitch.ts";
 import { writePage } from "../report/write.ts";
 import { embeddingData, generatedData, imageData, type StitchData } from "../stitch/data.ts";
@@ -165,11 +166,10 @@ const jsonLine = (data: StitchData, device: string, settings: StitchSettings, re
       ratio,
       against: against ?? null,
       tables,
-      meanDeaths: deaths.pre.length === 0 ? null : { pre: average(deaths.pre), post: average(deaths.post) },
+      meanDeaths: deaths.pre.length === 0 ? null : { pre: summarize(deaths.pre).mean, post: summarize(deaths.post).mean },
     })),
     report: path,
   })}\n`;
-const average = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** See FLAGS. Ends with exit code 0 also when it was interrupted: the report is written all the same. */
 export const stitchCommand = async (args: readonly string[]): Promise<number> => {

@@ -142,13 +142,13 @@ const runSeed = async (
   const split = splitData(data, seed, settings.heldOut, settings.train, settings.anchorRows);
   const labels = Int32Array.from(split.train, (index) => data.labels[index]);
   const anchors = settings.anchorRows ?? stratifiedAnchors(labels, settings.anchors, { seed, allocation: "equal" }).map((i) => split.train[i]);
+  const samples = cloudSize(data, split.heldOut);
   const looked = classBalancedBatches(
     Int32Array.from(split.heldOut, (index) => data.labels[index]),
-    { samples: cloudSize(data, split.heldOut), seed },
+    { samples, seed },
   )
     .next()
     .value.map((i) => split.heldOut[i]);
-  const samples = cloudSize(data, split.heldOut);
   const count = data.frozen ? data.views.length : ENCODERS.length;
   const trained = new Map<string, Pair[]>();
   const results = new Map<string, { readonly table: Scores[][]; readonly deaths: Deaths }>();

@@ -23,11 +23,11 @@ const MOST_SUBGROUP_SIDE = 4;
 const inSubgroup = (side: number, threads: number, { subgroupMinSize, subgroupMaxSize }: Limits): boolean =>
   side > 1 && side <= MOST_SUBGROUP_SIDE && side * side <= subgroupMinSize && subgroupMaxSize <= threads;
 
-/** Whether the logits, where they are read, are stored in half precision. */
+/** Whether logits are stored in half precision: the first input, or one behind the record; where a backward pass reads none, the record answers, which is float32. */
 export const halfLogits = ({ inputs, attrs }: Call<ForwardAttrs> | Call<BackwardAttrs>): number => {
-  const { operands, matrix = "logits" } = attrs as BackwardAttrs | (ForwardAttrs & { matrix?: undefined });
-  const spec = matrix === "logits" ? inputs[0] : inputs[2 + operands.split(" ").indexOf("logits")];
-  return operands.split(" ").includes("logits") || matrix === "logits" ? Number(spec.dtype === "float16") : 0;
+  const first = !("matrix" in attrs) || attrs.matrix === "logits";
+  const place = first ? 0 : 2 + attrs.operands.split(" ").indexOf("logits");
+  return Number(inputs[place].dtype === "float16");
 };
 
 /** Bound where an operand is not given, and not looked at. */

@@ -1,12 +1,12 @@
 /** The built command line, as a user runs it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeDigits } from "./support/digits.ts";
 
 const CLI = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 let folder: string;
@@ -36,24 +36,6 @@ const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}): { child: C
 const birkhoff = (...args: readonly string[]): Promise<Outcome> => start(args).done;
 const lastLine = (text: string): Record<string, unknown> => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
 
-/** 120 images of 6×6: class c is a bright row at height 2c. */
-const writeDigits = (path: string): void => {
-  const count = 120;
-  const header = (magic: number, ...sizes: number[]): Buffer => {
-    const bytes = Buffer.alloc(4 + 4 * sizes.length);
-    bytes.writeUInt32BE(magic);
-    for (const [i, size] of sizes.entries()) bytes.writeUInt32BE(size, 4 + 4 * i);
-    return bytes;
-  };
-  const pixels = Buffer.alloc(count * 36);
-  for (let i = 0; i < count; i++) for (let c = 0; c < 6; c++) pixels[i * 36 + (i % 3) * 12 + c] = 150 + ((i * 37 + c * 11) % 100);
-  writeFileSync(join(path, "train-images-idx3-ubyte.gz"), gzipSync(Buffer.concat([header(0x803, count, 6, 6), pixels])));
-  writeFileSync(
-    join(path, "train-labels-idx1-ubyte"),
-    Buffer.concat([header(0x801, count), Buffer.from(Array.from({ length: count }, (_, i) => i % 3))]),
-  );
-};
-
 describe("birkhoff", () => {
   test("ends quietly when nobody reads on", async () => {
     const { child, done } = start(["bench", "--list"]);
@@ -74,7 +56,7 @@ describe("birkhoff", () => {
     [["discover", "--steps", "many"], 'expected an integer of at least 1 for `--steps`, but received "many"'],
     [["discover", "--noise", "NaN"], 'expected a number of at least 0 for `--noise`, but received "NaN"'],
     [["discover", "--seed", "-1"], "--seed"],
-    [["discover", "--seed", "4294967296"], "for `seed`, but received 4294967296"],
+    [["discover", "--seed", "4294967296"], "for `seeds.from`, but received 4294967296"],
     [["discover", "--task", "knots"], 'expected one of cyclic, rot90, dihedral, half for `--task`, but received "knots"'],
     [["discover", "--device", "tpu"], 'expected one of webgpu, native, reference for `--device`, but received "tpu"'],
     [["stitch", "--ladder", "robust,magic"], 'for `--ladder`, but received "magic"'],

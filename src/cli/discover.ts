@@ -1,20 +1,37 @@
 import { once } from "node:events";
-import { PLANTED_NAMES, type PlantedName } from "../data/planted.ts";
-import { TRANSFORM_KINDS, type TransformKind } from "../data/transforms.ts";
+import { cpus } from "node:os";
+import { dirname, join } from "node:path";
+import { PLANTED_NAMES } from "../data/planted.ts";
+import { plantedSet, TRANSFORM_KINDS } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
-import type { Experiment } from "../discover/experiment.ts";
-import { imageExperiment } from "../discover/images.ts";
-import { type DiscoverResult, type DiscoverSettings, discover, type Progress } from "../discover/index.ts";
-import { plantedExperiment } from "../discover/planted.ts";
-import { ArgumentError } from "../errors.ts";
+import { type Configuration, checkConfiguration, type DataSettings, type NetworkKind, readConfiguration, runsOf } from "../discover/configuration.ts";
+import { type DiscoverResult, discover, type Progress } from "../discover/index.ts";
+import type { RunResult } from "../discover/run.ts";
+import { ArgumentError, expected } from "../errors.ts";
 import { openDevice } from "../open.ts";
 import { writeReport } from "../report/page.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
+import { comparisonTable, networkTable } from "./discoverTable.ts";
 import { interruption } from "./interrupt.ts";
 import { openOptions } from "./options.ts";
 import { progressDisplay } from "./progress.ts";
 
+const WHERE = "birkhoff discover";
+
 const FLAGS: readonly Flag[] = [
+  {
+    name: "config",
+    type: "text",
+    value: "file",
+    help: "an experiment (docs/experiments.md); the options below replace what it says. Runs that its results hold are not done again",
+  },
+  {
+    name: "results",
+    type: "text",
+    value: "file",
+    help: "its results, one line of JSON a run; default results/<name>.jsonl beside the configuration",
+  },
+  { name: "networks", type: "text", value: "names", help: "those of its networks that are trained, separated by commas; default all" },
   { name: "task", type: "text", choices: PLANTED_NAMES, help: "generated task (default cyclic): a teacher with this planted symmetry. One of" },
   { name: "size", type: "integer", least: 2, help: "length of the signals of cyclic and half, side of the images of rot90 and dihedral" },
   { name: "prototypes", type: "integer", least: 1, help: "kernels of the teacher; default twice the length of a signal" },
@@ -38,6 +55,7 @@ const FLAGS: readonly Flag[] = [
   { name: "norm", type: "number", least: 0, help: "weight of the norm regulariser" },
   { name: "entropy", type: "number", least: 0, help: "weight of the entropy regulariser; default 0" },
   { name: "seed", type: "integer", least: 0, help: "of data, initial values and order; default 0" },
+  { name: "seeds", type: "integer", least: 1, help: "how many, from --seed on; default 1" },
   { name: "no-compare", type: "switch", help: "train the learned network only" },
   ...DEVICE_FLAGS,
   { name: "report", type: "text", value: "file", help: "where the page is written; default report/index.html" },
@@ -45,94 +63,115 @@ const FLAGS: readonly Flag[] = [
   { name: "help", type: "switch", help: "this text" },
 ];
 
-const batchSizeOf = (flags: Flags): number => flags.number("batch-size") ?? (flags.text("data") === undefined ? 64 : 32);
-
-/** Options that mean something for one kind of data only. */
-const ONLY = {
-  generated: ["task", "size", "prototypes", "noise"],
-  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool"],
-} as const;
-
-const makeExperiment = (device: Device, flags: Flags): Experiment => {
-  const folder = flags.text("data");
-  for (const name of folder === undefined ? ONLY.images : ONLY.generated) {
-    if (flags.text(name) !== undefined) {
-      throw new ArgumentError(
-        `birkhoff discover: expected --${name} ${folder === undefined ? "together with" : "without"} \`--data\`, but received it ${folder === undefined ? "alone" : "with it"}`,
-      );
-    }
-  }
-  const seed = flags.number("seed") ?? 0;
-  const batchSize = batchSizeOf(flags);
-  const iterations = flags.number("iterations") ?? 20;
-  const optional = (names: readonly string[]): Record<string, number> =>
-    Object.fromEntries(names.flatMap((name) => (flags.number(name) === undefined ? [] : [[name, flags.number(name) as number]])));
-  if (folder !== undefined) {
-    return imageExperiment(device, {
-      folder,
-      transform: (flags.text("transform") ?? "rot90") as TransformKind,
-      seed,
-      batchSize,
-      iterations,
-      width: flags.number("width") ?? 16,
-      kernelSize: flags.number("kernel-size") ?? 5,
-      layers: flags.number("layers") ?? 3,
-      pool: flags.number("pool") ?? 2,
-      ...optional(["elements", "train"]),
-      ...(flags.number("held-out") !== undefined && { heldOut: flags.number("held-out") as number }),
-    });
-  }
-  const task = (flags.text("task") ?? "cyclic") as PlantedName;
-  return plantedExperiment(device, task, {
-    seed,
-    batchSize,
-    iterations,
-    noise: flags.number("noise") ?? 0.1,
-    ...optional(["size", "prototypes", "elements"]),
-  });
+/** Where an option stands in a configuration. */
+const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  task: ["data", "symmetry"],
+  size: ["data", "size"],
+  prototypes: ["data", "prototypes"],
+  noise: ["data", "noise"],
+  data: ["data", "folder"],
+  transform: ["data", "transform"],
+  train: ["data", "train"],
+  "held-out": ["data", "heldOut"],
+  width: ["network", "width"],
+  "kernel-size": ["network", "kernelSize"],
+  layers: ["network", "layers"],
+  pool: ["network", "pool"],
+  elements: ["network", "elements"],
+  iterations: ["network", "iterations"],
+  epochs: ["training", "epochs"],
+  steps: ["training", "steps"],
+  warmup: ["training", "warmup"],
+  "batch-size": ["training", "batchSize"],
+  lr: ["training", "learningRate"],
+  "matrix-lr": ["training", "matrixLearningRate"],
+  norm: ["training", "norm"],
+  entropy: ["training", "entropy"],
 };
 
-const makeSettings = (experiment: Experiment, flags: Flags): DiscoverSettings => {
-  const images = flags.text("data") !== undefined;
-  const steps = flags.number("steps") ?? (flags.number("epochs") ?? (images ? 24 : 20)) * experiment.stepsPerEpoch;
-  return {
-    steps,
-    warmup: Math.min(flags.number("warmup") ?? (images ? experiment.stepsPerEpoch : 300), steps),
-    learningRate: flags.number("lr") ?? (images ? 0.02 : 0.01),
-    matrixLearningRate: flags.number("matrix-lr") ?? (images ? 0.2 : 0.1),
-    weightDecay: 1e-4,
-    normWeight: flags.number("norm") ?? (images ? 0.01 : 1e-4),
-    entropyWeight: flags.number("entropy") ?? 0,
-    decay: 0.5,
-    compare: !flags.has("no-compare"),
-  };
+/** Options that mean something for one kind of data only. */
+const ONLY: Readonly<Record<DataSettings["kind"], readonly string[]>> = {
+  generated: ["task", "size", "prototypes", "noise"],
+  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool"],
+};
+
+/** What is run without a configuration file. */
+const standard = (images: boolean): unknown => ({
+  name: images ? "images" : "planted",
+  data: images ? { kind: "images", folder: "." } : { kind: "generated" },
+  networks: [
+    { kind: "learned", name: "weight sharing, learned" },
+    { kind: "plain", name: images ? "plain CNN" : "no sharing" },
+    { kind: "fixed", name: "group given" },
+  ],
+  seeds: [0],
+});
+
+type Fields = { [name: string]: unknown };
+
+/** The configuration of a file, or the standard one, with what the options say in place of what it says. */
+const makeConfiguration = (flags: Flags): Configuration => {
+  const path = flags.text("config");
+  const value = structuredClone(path === undefined ? standard(flags.text("data") !== undefined) : readConfiguration(path));
+  const where = path ?? WHERE;
+  // What options change must be there to be changed.
+  const { data } = path === undefined ? (value as Configuration) : checkConfiguration(value, where);
+  const fields = value as Fields;
+  const other = data.kind === "images" ? "generated" : "images";
+  for (const name of path !== undefined && other === "images" ? [...ONLY.images, "data"] : ONLY[other]) {
+    if (flags.text(name) === undefined) continue;
+    const alone = other === "images" ? "together with" : "without";
+    throw new ArgumentError(`${WHERE}: expected --${name} ${alone} \`--data\`, but received it ${other === "images" ? "alone" : "with it"}`);
+  }
+  for (const [name, [section, field]] of Object.entries(FIELDS)) {
+    if (flags.text(name) === undefined) continue;
+    const text = ["task", "data", "transform"].includes(name);
+    fields[section] = { ...(fields[section] as Fields | undefined), [field]: text ? flags.text(name) : flags.number(name) };
+    // Passes and steps exclude each other: the option counts.
+    if (name === "epochs") delete (fields.training as Fields).steps;
+  }
+  const [seed, seeds] = [flags.number("seed"), flags.number("seeds")];
+  if (seed !== undefined || seeds !== undefined) fields.seeds = { from: seed ?? 0, count: seeds ?? 1 };
+  const list = fields.networks as readonly { readonly kind: NetworkKind; readonly name?: string }[];
+  const wanted = flags.text("networks")?.split(",");
+  const unknown = wanted?.find((name) => !list.some((network) => (network.name ?? network.kind) === name));
+  if (unknown !== undefined) throw expected(WHERE, `some of ${list.map(({ name, kind }) => name ?? kind).join(", ")}`, "--networks", unknown);
+  fields.networks = list.filter(({ kind, name }) => (kind === "learned" || !flags.has("no-compare")) && (!wanted || wanted.includes(name ?? kind)));
+  return withoutUnplanted(checkConfiguration(fields, where), path === undefined);
+};
+
+/** The standard job has no fixed network where nothing is planted that a group on the kernels' grid could stand for. */
+const withoutUnplanted = (configuration: Configuration, standardJob: boolean): Configuration => {
+  const { data, network } = configuration;
+  const kernels = data.kind === "images" ? plantedSet(data.transform, network?.kernelSize ?? 5) : undefined;
+  const planted = data.kind === "generated" || (kernels !== undefined && (network?.elements ?? kernels.elements.length) === kernels.elements.length);
+  if (!standardJob || planted) return configuration;
+  return { ...configuration, networks: configuration.networks.filter(({ kind }) => kind !== "fixed") };
 };
 
 const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
-const facts = ({ network, loss, accuracy, agreement }: Progress): string =>
-  `${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
+const facts = ({ network, seed, loss, accuracy, agreement }: Progress, several: boolean): string =>
+  `${several ? `seed ${seed} · ` : ""}${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
+
+/** What became of each matrix of the learned network that the report shows. */
+const matrices = ({ layers }: RunResult): string[] =>
+  layers.flatMap(({ name, planted, result, closure }) => [
+    "",
+    `${name}: closure error ${closure.mean.toFixed(3)}`,
+    ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
+      const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
+      return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
+    }),
+  ]);
 
 /** What a person reads at the end. */
-const summary = ({ report, recovered, agreement }: DiscoverResult): string => {
-  const lines: string[] = [];
-  for (const { name, planted, result, closure } of report.layers) {
-    lines.push("", `${name}: closure error ${closure.mean.toFixed(3)}`);
-    for (const { index, planted: partner, correct, agreement: share, relativeEntropy, distance } of result.elements) {
-      const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
-      lines.push(
-        `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`,
-      );
-    }
-  }
-  lines.push("", `${"network".padEnd(26)} ${"parameters".padStart(10)} ${"held-out".padStart(9)} ${"equivariance error".padStart(19)}`);
-  for (const { name, parameters, heldOutAccuracy, equivarianceError } of report.comparison) {
-    lines.push(
-      `${name.padEnd(26)} ${String(parameters).padStart(10)} ${percent(heldOutAccuracy).padStart(9)} ${(equivarianceError?.toExponential(1) ?? "–").padStart(19)}`,
-    );
-  }
-  lines.push("", ...report.notes);
-  if (agreement !== undefined) {
+const summary = ({ report, shown, records, runs, summary: networks }: DiscoverResult): string => {
+  const lines = shown ? matrices(shown) : [];
+  lines.push("", ...(networks.length > 0 ? networkTable(networks) : comparisonTable(report.comparison)), "", ...report.notes);
+  if (runs > records.length && runs > 1) lines.push(`${records.length} of ${runs} runs are finished.`);
+  const { agreement, recovered } = shown?.finding ?? {};
+  if (agreement !== undefined && networks.every(({ seeds }) => seeds === 1)) {
     lines.push(
       recovered
         ? "The planted symmetry was recovered exactly: every matrix's nearest permutation is the planted one."
@@ -142,27 +181,52 @@ const summary = ({ report, recovered, agreement }: DiscoverResult): string => {
   return `${lines.join("\n")}\n`;
 };
 
-const jsonLine = (device: Device, experiment: Experiment, result: DiscoverResult, path: string): string => {
-  const { report, heldOutAccuracy, agreement, recovered, losses, interrupted } = result;
-  return `${JSON.stringify({
-    task: experiment.name,
+const jsonLine = (
+  device: Device,
+  configuration: Configuration,
+  { report, shown, records, summary: networks, interrupted }: DiscoverResult,
+  path: string,
+): string =>
+  `${JSON.stringify({
+    experiment: configuration.name,
+    task: report.task.name,
     device: device.kind,
-    steps: losses.length,
-    heldOutAccuracy,
-    agreement: agreement ?? null,
-    recovered,
+    ...shown?.finding,
     interrupted,
     networks: report.comparison,
-    layers: report.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure }) => ({
-      name,
-      agreement: meanAgreement,
-      recovered: all,
-      closure: closure.mean,
-      elements: elements.map(({ nearest: _, ...facts }) => facts),
-    })),
-    losses,
+    ...(shown && {
+      layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure }) => ({
+        name,
+        agreement: meanAgreement,
+        recovered: all,
+        closure: closure.mean,
+        elements: elements.map(({ nearest: _, ...facts }) => facts),
+      })),
+    }),
+    losses: shown?.losses ?? [],
+    summary: networks,
+    runs: records,
     report: path,
   })}\n`;
+
+/** For people and for results that are compared later: no names of hosts. */
+const machine = (): string => `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? "an unknown processor"}, Node ${process.versions.node}`;
+
+/** Where finished runs are kept: beside the configuration, in `results`. */
+const resultsPath = (flags: Flags, configuration: Configuration): string | undefined => {
+  const [config, results] = [flags.text("config"), flags.text("results")];
+  return results ?? (config === undefined ? undefined : join(dirname(config), "results", `${configuration.name}.jsonl`));
+};
+
+/** What the page lists: the standard job's one training, or the experiment's. */
+const shownSettings = (configuration: Configuration): Record<string, string | number | boolean> => {
+  const [{ training }] = runsOf(configuration);
+  const { seeds } = configuration;
+  return {
+    experiment: configuration.name,
+    ...training,
+    seeds: Array.isArray(seeds) ? seeds.join(", ") : `${seeds.from} to ${seeds.from + seeds.count - 1}`,
+  };
 };
 
 /** See FLAGS. Ends with exit code 0 also when it was interrupted: the report is written all the same. */
@@ -174,35 +238,40 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   }
   const json = flags.has("json");
   const path = flags.text("report") ?? "report/index.html";
+  const configuration = makeConfiguration(flags);
+  const results = resultsPath(flags, configuration);
+  const command = ["birkhoff discover", ...args].join(" ");
   await using device = await openDevice(openOptions(flags));
-  const experiment = makeExperiment(device, flags);
-  const settings = makeSettings(experiment, flags);
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
-  say(`${experiment.name} on ${device.kind}: ${device.info.description}\n${experiment.description}\n`);
-
   using interrupted = interruption();
   const display = progressDisplay();
   try {
-    const result = await discover(experiment, settings, (progress) => display.update({ ...progress, facts: facts(progress) }), interrupted.signal);
+    const several = runsOf(configuration).some(({ seed }, _, [first]) => seed !== first.seed);
+    const result = await discover(device, configuration, {
+      ...(results !== undefined && { results }),
+      provenance: { machine: machine(), command, device: device.kind },
+      onStart: (experiment) => say(`${experiment.name} on ${device.kind}: ${device.info.description}\n${experiment.description}\n`),
+      onProgress: (progress) => display.update({ ...progress, facts: facts(progress, several) }),
+      signal: interrupted.signal,
+    });
     display.stop();
     say(summary(result));
     try {
       writeReport(path, {
         ...result.report,
-        title: `What the network found: ${experiment.name}`,
-        command: ["birkhoff discover", ...args].join(" "),
+        title: `What the network found: ${result.report.task.name}`,
+        command,
         device: `${device.kind}: ${device.info.description}`,
         date: new Date().toISOString().slice(0, 16).replace("T", " "),
-        settings: { ...settings, seed: flags.number("seed") ?? 0, batchSize: batchSizeOf(flags) },
+        settings: shownSettings(configuration),
       });
       say(`Report: ${path}${result.interrupted ? " (interrupted)" : ""}\n`);
     } finally {
       // What was learned is told even when the page cannot be written.
-      if (json && !process.stdout.write(jsonLine(device, experiment, result, path))) await once(process.stdout, "drain");
+      if (json && !process.stdout.write(jsonLine(device, configuration, result, path))) await once(process.stdout, "drain");
     }
     return 0;
   } finally {
     display.stop();
-    experiment.dispose();
   }
 };

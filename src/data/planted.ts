@@ -54,13 +54,17 @@ export interface PlantedTask {
   readonly prototypes: Float32Array;
   /** ρ_g K*_c, [C, g, d]. */
   readonly kernels: Float32Array;
-  /** x ~ N(0, I), y[c, g] = ⟨ρ_g K*_c, x⟩ + noise. Every call draws fresh data; `into` is filled and returned when given. */
-  batch(count: number, into?: RegressionBatch): RegressionBatch;
+  /**
+   * x ~ N(0, I), y[c, g] = ⟨ρ_g K*_c, x⟩ + noise. The same `index`, an integer in [0, 2³¹), gives the same data; default: one more than the last, from 0 on.
+   * `into` is filled and returned when given.
+   */
+  batch(count: number, into?: RegressionBatch, index?: number): RegressionBatch;
   /** x = ρ_g K*_c + noise with label (c, g), both uniform. A sequence of its own, so held-out data stay the same. */
   classification(count: number): ClassificationBatch;
 }
 
-const STREAMS = { prototypes: 1, regression: 2, classification: 3 } as const;
+/** Batch i comes from the sequence `regression` + i. */
+const STREAMS = { prototypes: 1, classification: 3, regression: 2 ** 31 } as const;
 
 const groupOf = (name: PlantedName, size: number): PermutationSet => {
   switch (name) {
@@ -110,7 +114,7 @@ export const plantedTask = (name: PlantedName, options: PlantedOptions = {}): Pl
     const prototype = prototypes.subarray(c * d, (c + 1) * d);
     for (const [i, element] of group.elements.entries()) permute(prototype, element, kernels.subarray((c * g + i) * d, (c * g + i + 1) * d));
   }
-  const regression = random.stream(STREAMS.regression);
+  let next = 0;
   const classification = random.stream(STREAMS.classification);
 
   return {
@@ -123,8 +127,11 @@ export const plantedTask = (name: PlantedName, options: PlantedOptions = {}): Pl
     noise,
     prototypes,
     kernels,
-    batch: (count, into) => {
+    batch: (count, into, index = next) => {
       checkCount("batch", "count", count);
+      if (!Number.isInteger(index) || index < 0 || index >= 2 ** 31) throw expected("batch", "an integer in [0, 2^31)", "index", index);
+      next = index + 1;
+      const regression = random.stream(STREAMS.regression + index);
       const result = into ?? { count, x: new Float32Array(count * d), y: new Float32Array(count * C * g) };
       const { x, y } = result;
       if (x.length !== count * d || y.length !== count * C * g)

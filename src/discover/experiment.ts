@@ -3,6 +3,7 @@ import type { PermutationSet } from "../data/permutations.ts";
 import type { Module } from "../nn/module.ts";
 import type { LearnedStack } from "../nn/weightSharing.ts";
 import type { Tensor } from "../tensor.ts";
+import type { NetworkKind, NetworkSettings } from "./configuration.ts";
 
 /** One learned stack, and what was planted there. */
 export interface LearnedLayer {
@@ -23,22 +24,24 @@ export interface LearnedLayer {
   readonly indexed: boolean;
 }
 
-/** A network to train, beside which role it plays. */
+/** A network to train. */
 export interface Contender {
   readonly name: string;
-  /** "learned" is the one the job is about; the others are there to compare. */
-  readonly role: "learned" | "plain" | "fixed";
+  /** "learned" is what the job is about; the others are there to compare. */
+  readonly kind: NetworkKind;
   readonly network: Module;
   readonly layers: readonly LearnedLayer[];
 }
 
+/** Data of one seed, and what networks see of them. */
 export interface Experiment {
   readonly name: string;
   /** One sentence for people. */
   readonly description: string;
   readonly stepsPerEpoch: number;
-  readonly contenders: readonly Contender[];
-  /** Puts the batch of a step on the device. The same step gives the same batch to every contender. */
+  /** A network for these data with the initial values of the seed. The caller frees it. */
+  contender(settings: NetworkSettings): Contender;
+  /** Puts the batch of a step on the device: a function of the seed and the step alone, whichever came before. */
   feed(step: number): void;
   /** Loss of a network on that batch: a scalar. Runs inside a scope. */
   loss(network: Module): Tensor;

@@ -1,9 +1,9 @@
 /** Real images from a folder of IDX files, each transformed at random by a planted symmetry. */
-import { batches, type Examples, splitIndices } from "../data/batches.ts";
+import { type Batch, batches, type Examples, splitIndices } from "../data/batches.ts";
 import { loadIdxFolder } from "../data/idx.ts";
-import type { Permutation } from "../data/permutations.ts";
+import { dihedralGroup, flipGroup, type Permutation, type PermutationSet, rotationGroup } from "../data/permutations.ts";
 import { createRandom } from "../data/random.ts";
-import { plantedSet, randomTransform, type TransformKind, transformImage, transformImages } from "../data/transforms.ts";
+import { plantedSet, randomTransform, transformImage, transformImages } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { expected } from "../errors.ts";
 import { shiftTwist } from "../nn/group.ts";
@@ -12,27 +12,11 @@ import type { Module } from "../nn/module.ts";
 import { DigitNetwork } from "../nn/networks.ts";
 import { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
+import type { ImageSettings, KERNEL_GROUPS, NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
-export interface ImageExperimentOptions {
-  readonly folder: string;
-  readonly transform: TransformKind;
-  readonly seed: number;
-  readonly batchSize: number;
-  /** Channels per layer of the group networks. */
-  readonly width: number;
-  /** Group elements to learn; default: as many as are planted, else 4. */
-  readonly elements?: number;
-  readonly kernelSize: number;
-  readonly layers: number;
-  /** Side of the pooling windows behind the lifting layer; 1: none. */
-  readonly pool: number;
-  readonly train?: number;
-  /** Default: a fifth of the images, at most 2000. */
-  readonly heldOut?: number;
-  readonly iterations?: number;
-}
+const WHERE = "birkhoff discover";
 
 /** MNIST's mean and deviation of the pixels, as the paper's code normalises. */
 const [MEAN, DEVIATION] = [0.1307, 0.3081];
@@ -53,55 +37,63 @@ const reorder = (planted: readonly Permutation[], matched: readonly (number | un
   );
 };
 
-export const imageExperiment = (device: Device, options: ImageExperimentOptions): Experiment => {
-  const { folder, transform, seed, batchSize, width, kernelSize, layers, pool, iterations = 20 } = options;
-  const { images, labels, count, height, width: columns, classes } = loadIdxFolder(folder);
-  const heldOut = options.heldOut ?? Math.min(2000, Math.floor(count / 5));
-  const size = height * columns;
-  if (heldOut >= count) throw expected("discover", `fewer than the ${count} images of the folder`, "held-out", heldOut);
-  const random = createRandom(seed, 1000);
-  const split = splitIndices(count, heldOut, random, Math.min(options.train ?? count - heldOut, count - heldOut));
-  const normalised = transformImages(images, height, columns, transform, random.stream(1001)).images.map((pixel) => (pixel - MEAN) / DEVIATION);
-  const examples: Examples = { inputs: normalised, labels, size };
-  if (split.train.length < batchSize) throw expected("discover", `at most the ${split.train.length} training images`, "batch-size", batchSize);
+const GROUPS: Readonly<Record<(typeof KERNEL_GROUPS)[number], (k: number) => PermutationSet>> = {
+  rot90: rotationGroup,
+  flip: flipGroup,
+  dihedral: dihedralGroup,
+};
 
-  const set = plantedSet(transform, kernelSize);
-  const elements = options.elements ?? set?.elements.length ?? 4;
-  const init = initializer(device, seed);
-  const common = { kernelSize, layers, pool, classes, iterations };
-  const learned = new DigitNetwork(init, { kind: "learned", elements }, { ...common, width });
-  const pixels = kernelSize ** 2;
-  const known = set && set.elements.length === elements ? set : undefined;
-  const learnedLayers: LearnedLayer[] = learned.learnedStacks().map((layer, i) => ({
-    name: i === 0 ? "lifting" : `group convolution ${i}`,
-    layer,
-    d: i === 0 ? pixels : elements * pixels,
-    layout: i === 0 ? [kernelSize, kernelSize] : [elements * kernelSize, kernelSize],
-    indexed: false,
-    planted: (matched) => known && (i === 0 ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) }),
-    ...(layer instanceof WeightSharingLift2d && { kernels: () => layer.expandedKernel() }),
-  }));
-  const contenders: Contender[] = [
-    { name: "weight sharing, learned", role: "learned", network: learned, layers: learnedLayers },
-    // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
-    {
-      name: "plain CNN",
-      role: "plain",
-      network: new DigitNetwork(init, { kind: "none" }, { ...common, width: Math.max(1, Math.round(width * Math.sqrt(elements))) }),
-      layers: [],
-    },
-  ];
-  if (known) {
-    const network = new DigitNetwork(init, { kind: "fixed", group: known.elements }, { ...common, width });
-    contenders.push({ name: `${known.name}, given`, role: "fixed", network, layers: [] });
-  }
+export const imageExperiment = (device: Device, settings: ImageSettings, seed: number, batchSize: number): Experiment => {
+  const { folder, transform, maximum } = settings;
+  const { images, labels, count, height, width: columns, classes } = loadIdxFolder(folder);
+  const heldOut = settings.heldOut ?? Math.min(2000, Math.floor(count / 5));
+  const size = height * columns;
+  if (heldOut >= count) throw expected(WHERE, `fewer than the ${count} images of the folder`, "data.heldOut", heldOut);
+  const random = createRandom(seed, 1000);
+  const split = splitIndices(count, heldOut, random, Math.min(settings.train ?? count - heldOut, count - heldOut));
+  const transformed = transformImages(images, height, columns, transform, random.stream(1001), maximum).images;
+  const normalised = transformed.map((pixel) => (pixel - MEAN) / DEVIATION);
+  const examples: Examples = { inputs: normalised, labels, size };
+  if (split.train.length < batchSize) throw expected(WHERE, `at most the ${split.train.length} training images`, "training.batchSize", batchSize);
+
+  const contender = (network: NetworkSettings): Contender => {
+    const { name, kind, kernelSize = 5, layers = 3, pool = 2, iterations = 20, width = 16 } = network;
+    const set = network.group ? GROUPS[network.group](kernelSize) : plantedSet(transform, kernelSize);
+    const elements = network.elements ?? set?.elements.length ?? 4;
+    const init = initializer(device, seed);
+    const common = { kernelSize, layers, pool, classes, iterations, width };
+    if (kind === "plain") {
+      // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
+      const wide = network.width ?? Math.max(1, Math.round(width * Math.sqrt(elements)));
+      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...common, width: wide }), layers: [] };
+    }
+    if (kind === "fixed") {
+      if (!set) throw expected(WHERE, `a group, which ${transform} does not plant,`, "networks.group", network.group);
+      return { name, kind, network: new DigitNetwork(init, { kind: "fixed", group: set.elements }, common), layers: [] };
+    }
+    const learned = new DigitNetwork(init, { kind: "learned", elements }, common);
+    const pixels = kernelSize ** 2;
+    const known = set?.elements.length === elements ? set : undefined;
+    const described = learned.learnedStacks().map(
+      (layer, i): LearnedLayer => ({
+        name: i === 0 ? "lifting" : `group convolution ${i}`,
+        layer,
+        d: i === 0 ? pixels : elements * pixels,
+        layout: i === 0 ? [kernelSize, kernelSize] : [elements * kernelSize, kernelSize],
+        indexed: false,
+        planted: (matched) => known && (i === 0 ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) }),
+        ...(layer instanceof WeightSharingLift2d && { kernels: () => layer.expandedKernel() }),
+      }),
+    );
+    return { name, kind, network: learned, layers: described };
+  };
 
   const x = device.zeros([batchSize, 1, height, columns]);
   const y = device.zeros([batchSize], "int32");
   const stepsPerEpoch = Math.floor(split.train.length / batchSize);
   const epoch = (n: number): ReturnType<typeof batches> =>
     batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
-  let pass = epoch(0);
+  let [pass, next] = [epoch(0), 0];
 
   const logits = (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => respond(network, inputs, [rows, 1, height, columns]);
 
@@ -109,11 +101,14 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
     name: `${transform} images`,
     description: `${split.train.length} images to train on, ${heldOut} held out, ${height}×${columns}, each transformed at random (${transform})`,
     stepsPerEpoch,
-    contenders,
+    contender,
     feed(step) {
-      if (step % stepsPerEpoch === 0) pass = epoch(step / stepsPerEpoch);
-      const { value: batch } = pass.next();
-      if (!batch) throw expected("discover", "steps in order from 0", "step", step);
+      if (step !== next || step % stepsPerEpoch === 0) {
+        pass = epoch(Math.floor(step / stepsPerEpoch));
+        for (let skipped = 0; skipped < step % stepsPerEpoch; skipped++) pass.next();
+      }
+      next = step + 1;
+      const batch = pass.next().value as Batch;
       device.write(x, batch.inputs);
       device.write(y, batch.labels);
     },
@@ -140,7 +135,7 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
       // Every quarter turn or the mirror image; of the continuous transformations a random one per image, three times.
       const draws = createRandom(seed, 3000);
       const parameters = transform === "flip" ? [1] : [1, 2, 3];
-      const drawn = (choice: number): number => (transform === "flip" || transform === "rot90" ? choice : randomTransform(transform, draws));
+      const drawn = (choice: number): number => (transform === "flip" || transform === "rot90" ? choice : randomTransform(transform, draws, maximum));
       let difference = 0;
       let total = 0;
       for (const parameter of parameters) {
@@ -165,7 +160,6 @@ export const imageExperiment = (device: Device, options: ImageExperimentOptions)
     dispose() {
       x.dispose();
       y.dispose();
-      for (const { network } of contenders) network.dispose();
     },
   };
 };

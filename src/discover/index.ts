@@ -1,12 +1,18 @@
-/** The main job: train a network on data with an unknown symmetry, and its rivals beside it, and say what was found. */
-import type { Curve, DiscoverReport, NetworkReport, Snapshot } from "../report/types.ts";
-import type { Contender, Experiment } from "./experiment.ts";
-import { compareLayers, layerReports, readStack } from "./measure.ts";
-import { type TrainSettings, train } from "./train.ts";
+/** The main job: train networks on data with an unknown symmetry, over seeds, and say what was found. */
+import type { Device } from "../device.ts";
+import type { DiscoverReport, NetworkReport } from "../report/types.ts";
+import { type Configuration, type DataSettings, runsOf } from "./configuration.ts";
+import type { Experiment } from "./experiment.ts";
+import { imageExperiment } from "./images.ts";
+import { plantedExperiment } from "./planted.ts";
+import { appendResult, type NetworkSummary, type RunRecord, readResults, recordsOf, summarise } from "./results.ts";
+import { type RunResult, runOne } from "./run.ts";
+import { trainSettings } from "./train.ts";
 
 export interface Progress {
   readonly network: string;
-  /** Steps done and to do, over all networks. */
+  readonly seed: number;
+  /** Runs done, the one under way in part, and to do. */
   readonly done: number;
   readonly total: number;
   readonly loss: number;
@@ -16,141 +22,127 @@ export interface Progress {
   readonly agreement: number | undefined;
 }
 
-export interface DiscoverSettings extends TrainSettings {
-  /** Train the rivals too. */
-  readonly compare: boolean;
+export interface DiscoverOptions {
+  /** File of finished runs: those that it holds are not done again. Default: nothing is kept. */
+  readonly results?: string;
+  /** What a record says of where and how it was made. */
+  readonly provenance: Pick<RunRecord, "machine" | "command" | "device">;
+  /** When the first data are there. */
+  readonly onStart?: (experiment: Experiment) => void;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
 }
 
 export interface DiscoverResult {
   readonly report: Omit<DiscoverReport, "title" | "command" | "device" | "date" | "settings">;
-  readonly heldOutAccuracy: number;
-  /** Of the first layer's learned matrices; undefined when nothing is known to compare with. */
-  readonly agreement: number | undefined;
-  /** Every matrix's nearest permutation is the planted element, in the first layer. */
-  readonly recovered: boolean;
-  /** Losses of the learned network, one per step. */
-  readonly losses: readonly number[];
+  /** Every run that is finished, the kept ones included. */
+  readonly records: readonly RunRecord[];
+  /** Runs in all. */
+  readonly runs: number;
+  readonly summary: readonly NetworkSummary[];
+  /** The run that the report shows: the first learned network of this call, as far as it came; undefined when all were done before. */
+  readonly shown: RunResult | undefined;
   readonly interrupted: boolean;
 }
 
-/** Pictures of the matrices over training. */
-const SNAPSHOTS = 24;
-/** Held-out examples looked at while training; all of them at the end. */
-const PEEK = 400;
+export const openExperiment = (device: Device, data: DataSettings, seed: number, batchSize: number): Experiment =>
+  data.kind === "images" ? imageExperiment(device, data, seed, batchSize) : plantedExperiment(device, data, seed, batchSize);
 
-const trainContender = async (
-  experiment: Experiment,
-  contender: Contender,
-  settings: DiscoverSettings,
-  onProgress: (step: number, loss: number, accuracy: number | undefined, agreement: number | undefined) => void,
-  signal: AbortSignal | undefined,
-): Promise<{ losses: number[]; curves: Curve[]; snapshots: Snapshot[][] }> => {
-  const { layers, name } = contender;
-  const losses: number[] = [];
-  const seen = { steps: [] as number[], accuracy: [] as number[], agreement: layers.map((): number[] => []) };
-  const snapshots: Snapshot[][] = layers.map(() => []);
-  const measure = async (step: number): Promise<void> => {
-    seen.steps.push(step);
-    seen.accuracy.push(await experiment.heldOutAccuracy(contender, PEEK));
-    const stacks = await Promise.all(layers.map(readStack));
-    for (const [i, matrices] of stacks.entries()) snapshots[i].push({ step, matrices });
-    for (const [i, result] of compareLayers(layers, stacks).entries()) seen.agreement[i].push(result.meanAgreement);
-  };
-  const interval = Math.max(1, Math.ceil(settings.steps / SNAPSHOTS));
-  await measure(0);
-  const done = await train(
-    experiment,
-    contender,
-    settings,
-    {
-      onStep: async (step, loss) => {
-        losses.push(loss);
-        if ((step + 1) % interval === 0 && step + 1 < settings.steps) await measure(step + 1);
-        onProgress(step + 1, loss, seen.accuracy.at(-1), seen.agreement[0]?.at(-1));
-      },
-    },
-    signal,
-  );
-  if (seen.steps.at(-1) !== done) await measure(done);
-  const curves: Curve[] = [
-    { panel: "Loss", name, steps: losses.map((_, i) => i + 1), values: losses, scale: "log" },
-    { panel: "Held-out accuracy", name, steps: seen.steps, values: seen.accuracy, scale: "share" },
-    ...layers
-      .filter(({ planted }) => planted([]) !== undefined)
-      .map(
-        (layer): Curve => ({
-          panel: "Agreement with the planted symmetry",
-          name: layer.name,
-          steps: seen.steps,
-          values: seen.agreement[layers.indexOf(layer)],
-          scale: "share",
-        }),
-      ),
-  ];
-  return { losses, curves, snapshots };
-};
+const interruption = (shown: RunResult | undefined, open: number): string =>
+  shown && !shown.finished
+    ? `Interrupted after ${shown.losses.length} of ${shown.steps} steps.`
+    : `Interrupted with ${open} run${open === 1 ? "" : "s"} to do: what is told of those is of unfinished training, or nothing.`;
 
-const interruption = (done: number, steps: number): string =>
-  done < steps
-    ? `Interrupted after ${done} of ${steps} steps.`
-    : "Interrupted while the networks to compare with were trained: the figures of the last one are of unfinished training.";
+const reportRow = ({ network, kind, parameters, measures, seeds }: NetworkSummary): NetworkReport => ({
+  name: seeds > 1 ? `${network}, mean of ${seeds} seeds` : network,
+  parameters,
+  heldOutAccuracy: measures.heldOutAccuracy?.mean ?? 0,
+  ...(measures.equivarianceError && { equivarianceError: measures.equivarianceError.mean }),
+  own: kind === "learned",
+});
 
 /**
- * Trains the learned network and, with `compare`, its rivals, measures all, and gathers the report.
+ * Does the runs of a configuration that are not kept yet, seed by seed, and gathers the report.
  * An aborted `signal` stops the training at once; what was learned so far is measured and reported.
  */
-export const discover = async (
-  experiment: Experiment,
-  settings: DiscoverSettings,
-  onProgress: (progress: Progress) => void = () => {},
-  signal?: AbortSignal,
-): Promise<DiscoverResult> => {
-  const contenders = experiment.contenders.filter(({ role }) => role === "learned" || settings.compare);
-  const total = contenders.length * settings.steps;
-  const curves: Curve[] = [];
-  const comparison: NetworkReport[] = [];
+export const discover = async (device: Device, configuration: Configuration, options: DiscoverOptions): Promise<DiscoverResult> => {
+  const { results, signal, onProgress = () => {} } = options;
+  const runs = runsOf(configuration);
+  const records = recordsOf(runs, results === undefined ? [] : readResults(results));
   const notes: string[] = [];
-  let losses: readonly number[] = [];
-  let layers: DiscoverReport["layers"] = [];
-  for (const [i, contender] of contenders.entries()) {
-    if (signal?.aborted && contender.role !== "learned") continue;
-    const run = await trainContender(
-      experiment,
-      contender,
-      settings,
-      (step, loss, accuracy, agreement) => onProgress({ network: contender.name, done: i * settings.steps + step, total, loss, accuracy, agreement }),
-      signal,
-    );
-    curves.push(...run.curves);
-    const equivarianceError = await experiment.equivarianceError(contender);
-    comparison.push({
-      name: contender.name,
-      parameters: contender.network.parameterCount,
-      heldOutAccuracy: await experiment.heldOutAccuracy(contender),
-      ...(equivarianceError !== undefined && { equivarianceError }),
-      own: contender.role === "learned",
-    });
-    if (!Number.isFinite(run.losses.at(-1) ?? 0)) notes.push(`${contender.name}: the loss is no longer finite; try a smaller learning rate.`);
-    if (contender.role === "learned") {
-      losses = run.losses;
-      layers = await layerReports(contender.layers, run.snapshots);
+  const curves: DiscoverReport["curves"][number][] = [];
+  const partial: RunRecord[] = [];
+  let opened: { readonly key: string; readonly experiment: Experiment } | undefined;
+  let firstSeed: number | undefined;
+  let shown: RunResult | undefined;
+  const todo = runs.filter((_, i) => records[i] === undefined).length;
+  let finished = 0;
+  try {
+    for (const [i, run] of runs.entries()) {
+      if (records[i] || signal?.aborted) continue;
+      const { network, seed, data, training, settings } = run;
+      const key = `${seed} ${training.batchSize}`;
+      if (opened?.key !== key) {
+        opened?.experiment.dispose();
+        opened = { key, experiment: openExperiment(device, data, seed, training.batchSize) };
+      }
+      const { experiment } = opened;
+      if (firstSeed === undefined) options.onStart?.(experiment);
+      firstSeed ??= seed;
+      const { steps } = trainSettings(training, experiment.stepsPerEpoch);
+      const result = await runOne(experiment, run, {
+        ...(signal && { signal }),
+        note: (text) => notes.push(text),
+        onStep: ({ losses, accuracy, agreement }) =>
+          onProgress({
+            network: network.name,
+            seed,
+            done: finished + losses.length / steps,
+            total: todo,
+            loss: losses.at(-1) ?? Number.NaN,
+            accuracy: accuracy.at(-1),
+            agreement: agreement[0]?.at(-1),
+          }),
+      });
+      const record: RunRecord = {
+        experiment: configuration.name,
+        network: network.name,
+        kind: network.kind,
+        seed,
+        settings,
+        date: new Date().toISOString().slice(0, 16),
+        ...options.provenance,
+        ...result.finding,
+      };
+      if (seed === firstSeed) curves.push(...result.curves);
+      if (network.kind === "learned") shown ??= result;
+      if (!result.finished) {
+        partial.push(record);
+        continue;
+      }
+      finished++;
+      records[i] = record;
+      if (results !== undefined) appendResult(results, record);
     }
+    const whole = records.filter((record) => record !== undefined);
+    const summary = summarise(whole);
+    const interrupted = signal?.aborted ?? false;
+    if (interrupted && whole.length < runs.length) notes.push(interruption(shown, runs.length - whole.length));
+    return {
+      report: {
+        task: { name: opened?.experiment.name ?? configuration.name, description: opened?.experiment.description ?? configuration.about ?? "" },
+        curves: curves.filter(({ values }) => values.length > 0),
+        layers: shown?.layers ?? [],
+        comparison: [...summary.map(reportRow), ...summarise(partial).map((row) => ({ ...reportRow(row), name: `${row.network}, unfinished` }))],
+        notes,
+      },
+      records: whole,
+      runs: runs.length,
+      summary,
+      shown,
+      interrupted,
+    };
+  } finally {
+    opened?.experiment.dispose();
   }
-  const [first] = layers;
-  const interrupted = signal?.aborted ?? false;
-  if (interrupted) notes.push(interruption(losses.length, settings.steps));
-  return {
-    report: {
-      task: { name: experiment.name, description: experiment.description },
-      curves: curves.filter(({ values }) => values.length > 0),
-      layers,
-      comparison,
-      notes,
-    },
-    heldOutAccuracy: comparison.find(({ own }) => own)?.heldOutAccuracy ?? 0,
-    agreement: first?.planted && first.result.meanAgreement,
-    recovered: first?.result.recovered ?? false,
-    losses,
-    interrupted,
-  };
 };

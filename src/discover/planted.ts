@@ -1,10 +1,11 @@
 /** Generated task: a student with learned matrices fits the responses of a teacher whose kernels are permuted prototypes. */
 import { compose, equalPermutations, inverse, permute } from "../data/permutations.ts";
-import { type PlantedName, type PlantedOptions, plantedTask } from "../data/planted.ts";
+import { plantedTask } from "../data/planted.ts";
 import { createRandom } from "../data/random.ts";
 import type { Device } from "../device.ts";
+import { expected } from "../errors.ts";
 import { GroupLinear } from "../nn/group.ts";
-import { initializer } from "../nn/init.ts";
+import { type Initializer, initializer } from "../nn/init.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { WeightSharingLinear } from "../nn/weightSharing.ts";
@@ -12,64 +13,59 @@ import { square, sub } from "../ops/elementwise/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
+import type { GeneratedSettings, NetworkKind, NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
-import type { Contender, Experiment } from "./experiment.ts";
-
-export interface PlantedExperimentOptions extends Omit<PlantedOptions, "seed"> {
-  readonly seed: number;
-  readonly batchSize: number;
-  readonly iterations?: number;
-}
+import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 const HELD_OUT = 1000;
+/** What only networks for images can be told. */
+const IMAGES_ONLY = ["elements", "group", "width", "kernelSize", "layers", "pool"] as const;
 
-export const plantedExperiment = (device: Device, name: PlantedName, options: PlantedExperimentOptions): Experiment => {
-  const { seed, batchSize, iterations = 20 } = options;
-  const task = plantedTask(name, options);
+export const plantedExperiment = (device: Device, settings: GeneratedSettings, seed: number, batchSize: number): Experiment => {
+  const { symmetry, size, prototypes, noise } = settings;
+  const optional = { ...(size !== undefined && { size }), ...(prototypes !== undefined && { prototypes }) };
+  const task = plantedTask(symmetry, { seed, noise, ...optional });
   const { d, prototypeCount: kernels, group } = task;
   const elements = group.elements.length;
-  const init = initializer(device, seed);
-  const learned = new WeightSharingLinear(init, { features: d, kernels, elements, iterations });
-  const contenders: Contender[] = [
-    {
-      name: "weight sharing, learned",
-      role: "learned",
-      network: learned,
-      layers: [
-        {
-          name: "matrices",
-          layer: learned,
-          d,
-          layout: task.layout,
-          planted: () => group,
-          kernels: () => reshape(expandKernel(learned.stack(), learned.weight), [-1, ...task.layout]),
-          indexed: task.indexed,
-        },
-      ],
+
+  const networks: Readonly<Record<NetworkKind, (init: Initializer, settings: NetworkSettings) => Pick<Contender, "network" | "layers">>> = {
+    learned: (init, { iterations = 20 }) => {
+      const layer = new WeightSharingLinear(init, { features: d, kernels, elements, iterations });
+      const learned: LearnedLayer = {
+        name: "matrices",
+        layer,
+        d,
+        layout: task.layout,
+        planted: () => group,
+        kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...task.layout]),
+        indexed: task.indexed,
+      };
+      return { network: layer, layers: [learned] };
     },
-    { name: "no sharing", role: "plain", network: new Linear(init, d, kernels * elements), layers: [] },
-    { name: `${group.name}, given`, role: "fixed", network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] },
-  ];
+    plain: (init) => ({ network: new Linear(init, d, kernels * elements), layers: [] }),
+    fixed: (init) => ({ network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] }),
+  };
 
   const x = device.zeros([batchSize, d]);
   const y = device.zeros([batchSize, kernels * elements]);
   const first = task.batch(batchSize);
   const buffers = { count: batchSize, x: first.x, y: first.y };
-  let source = task;
   const heldOut = task.classification(HELD_OUT);
 
   /** The network's answers to signals [count, d]: [count, C·g]. */
   const responses = (network: Module, signals: Float32Array): Promise<Float32Array> => respond(network, signals, [signals.length / d, d]);
 
   return {
-    name,
+    name: symmetry,
     description: `${kernels} prototypes of ${d} values, each seen through ${elements} elements of ${group.name}`,
     stepsPerEpoch: 100,
-    contenders,
+    contender(network) {
+      for (const option of IMAGES_ONLY)
+        if (network[option] !== undefined) throw expected("birkhoff discover", "it with images alone", `networks.${option}`, network[option]);
+      return { name: network.name, kind: network.kind, ...networks[network.kind](initializer(device, seed), network) };
+    },
     feed(step) {
-      // The sequence starts afresh with every contender.
-      if (step === 0) source = plantedTask(name, options);
-      source.batch(batchSize, buffers);
+      task.batch(batchSize, buffers, step);
       device.write(x, buffers.x);
       device.write(y, buffers.y);
     },
@@ -126,7 +122,6 @@ export const plantedExperiment = (device: Device, name: PlantedName, options: Pl
     dispose() {
       x.dispose();
       y.dispose();
-      for (const { network } of contenders) network.dispose();
     },
   };
 };

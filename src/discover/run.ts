@@ -1,0 +1,158 @@
+/** One network on one seed: trained, from where it was left off if it was, and measured. */
+import { FileError } from "../errors.ts";
+import type { Curve, LayerReport } from "../report/types.ts";
+import type { Run } from "./configuration.ts";
+import type { Contender, Experiment } from "./experiment.ts";
+import { compareLayers, layerReports, readStack } from "./measure.ts";
+import type { RunRecord } from "./results.ts";
+import { type Checkpoint, nothingSeen, type Seen } from "./seen.ts";
+import { train, trainSettings } from "./train.ts";
+
+/** Pictures of the matrices over training. */
+const SNAPSHOTS = 24;
+/** Held-out examples looked at while training; all of them at the end. */
+const PEEK = 400;
+
+export interface RunOptions {
+  /** Default: nothing is left of an unfinished run. */
+  readonly checkpoint?: Checkpoint;
+  /** Steps, or seconds, between checkpoints. Default 60 seconds. */
+  readonly every?: { readonly steps: number } | { readonly seconds: number };
+  readonly signal?: AbortSignal;
+  onStep(seen: Seen): void;
+  /** Something that a person should know. */
+  note(text: string): void;
+}
+
+/** What a run found, by itself; when it was found, where and how is for the caller to say. */
+export type Finding = Pick<
+  RunRecord,
+  "steps" | "parameters" | "seconds" | "loss" | "heldOutAccuracy" | "equivarianceError" | "agreement" | "recovered" | "layers"
+>;
+
+export interface RunResult {
+  readonly finding: Finding;
+  /** One per step. */
+  readonly losses: readonly number[];
+  readonly curves: readonly Curve[];
+  readonly layers: readonly LayerReport[];
+  readonly finished: boolean;
+  /** Steps that the run has when it is finished. */
+  readonly steps: number;
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+const curvesOf = ({ name, layers }: Contender, seen: Seen): Curve[] => [
+  { panel: "Loss", name, steps: seen.losses.map((_, i) => i + 1), values: seen.losses, scale: "log" },
+  { panel: "Held-out accuracy", name, steps: seen.steps, values: seen.accuracy, scale: "share" },
+  ...layers.flatMap((layer, i): Curve[] =>
+    layer.planted([]) === undefined
+      ? []
+      : [{ panel: "Agreement with the planted symmetry", name: layer.name, steps: seen.steps, values: seen.agreement[i], scale: "share" }],
+  ),
+];
+
+const findingOf = async (experiment: Experiment, contender: Contender, seen: Seen, layers: readonly LayerReport[]): Promise<Finding> => {
+  const { losses } = seen;
+  const [first] = layers;
+  const equivarianceError = await experiment.equivarianceError(contender);
+  return {
+    steps: losses.length,
+    parameters: contender.network.parameterCount,
+    seconds: Number(seen.seconds.toFixed(1)),
+    loss: {
+      first: losses[0] ?? Number.NaN,
+      last: losses.at(-1) ?? Number.NaN,
+      tail: mean(losses.slice(-Math.max(1, Math.floor(losses.length / 10)))),
+    },
+    heldOutAccuracy: await experiment.heldOutAccuracy(contender),
+    ...(equivarianceError !== undefined && { equivarianceError }),
+    ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered }),
+    ...(layers.length > 0 && {
+      layers: layers.map(({ name, result, closure }) => {
+        const learned = result.elements.slice(1);
+        return {
+          name,
+          agreement: result.meanAgreement,
+          recovered: result.recovered,
+          closure: closure.mean,
+          entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
+          distance: mean(learned.map(({ distance }) => distance)),
+          agreements: learned.map(({ agreement }) => agreement),
+        };
+      }),
+    }),
+  };
+};
+
+/**
+ * Trains and measures. Interrupted by `signal` it leaves a checkpoint and measures what there is; the same call later goes on from there to the losses that an
+ * uninterrupted run would have had. A checkpoint that is damaged or of another run is noted and the run begins anew.
+ */
+export const runOne = async (experiment: Experiment, run: Run, options: RunOptions): Promise<RunResult> => {
+  const { checkpoint, every = { seconds: 60 }, signal } = options;
+  const contender = experiment.contender(run.network);
+  try {
+    const { layers } = contender;
+    const settings = trainSettings(run.training, experiment.stepsPerEpoch);
+    const interval = Math.max(1, Math.ceil(settings.steps / SNAPSHOTS));
+    let seen = nothingSeen(contender);
+    const measure = async (step: number): Promise<void> => {
+      const stacks = await Promise.all(layers.map(readStack));
+      const accuracy = await experiment.heldOutAccuracy(contender, PEEK);
+      seen.steps.push(step);
+      seen.accuracy.push(accuracy);
+      for (const [i, matrices] of stacks.entries()) seen.snapshots[i].push({ step, matrices });
+      for (const [i, result] of compareLayers(layers, stacks).entries()) seen.agreement[i].push(result.meanAgreement);
+    };
+    await measure(0);
+    let since = performance.now();
+    let saved = since;
+    const done = await train(
+      experiment,
+      contender,
+      settings,
+      {
+        start(optimizer) {
+          try {
+            seen = checkpoint?.load(contender, optimizer) ?? seen;
+          } catch (error) {
+            if (!(error instanceof FileError)) throw error;
+            options.note(`${error.message}; the run begins anew.`);
+          }
+          return seen.losses.length;
+        },
+        async onStep(step, loss) {
+          seen.losses.push(loss);
+          if ((step + 1) % interval === 0 && step + 1 < settings.steps) await measure(step + 1);
+          const now = performance.now();
+          seen.seconds += (now - since) / 1000;
+          since = now;
+          options.onStep(seen);
+        },
+        pause: (step) =>
+          checkpoint !== undefined && ("steps" in every ? step % every.steps === 0 : performance.now() - saved >= every.seconds * 1000),
+        async save(_, optimizer) {
+          await checkpoint?.save(contender, optimizer, seen);
+          saved = performance.now();
+        },
+      },
+      signal,
+    );
+    const finished = done === settings.steps;
+    if (seen.steps.at(-1) !== done) await measure(done);
+    if (!Number.isFinite(seen.losses.at(-1) ?? 0)) options.note(`${contender.name}: the loss is no longer finite; try a smaller learning rate.`);
+    const reports = await layerReports(layers, seen.snapshots);
+    return {
+      finding: await findingOf(experiment, contender, seen, reports),
+      losses: seen.losses,
+      curves: curvesOf(contender, seen),
+      layers: reports,
+      finished,
+      steps: settings.steps,
+    };
+  } finally {
+    contender.network.dispose();
+  }
+};

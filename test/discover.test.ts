@@ -1,0 +1,159 @@
+/** Configurations, results and interrupted runs of `birkhoff discover`. */
+import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Device } from "../src/device.ts";
+import { checkConfiguration, runsOf } from "../src/discover/configuration.ts";
+import { type DiscoverOptions, type DiscoverResult, discover, openExperiment } from "../src/discover/index.ts";
+import { appendResult, type RunRecord, readResults, summarise } from "../src/discover/results.ts";
+import { ArgumentError, FileError } from "../src/errors.ts";
+import { openDevice } from "../src/open.ts";
+import { writeDigits } from "./support/digits.ts";
+
+const small = {
+  name: "small",
+  data: { kind: "generated", symmetry: "cyclic", size: 4 },
+  networks: [{ kind: "learned" }, { kind: "plain" }],
+  training: { steps: 60, warmup: 10, batchSize: 8 },
+  seeds: { from: 3, count: 2 },
+};
+
+describe("configurations", () => {
+  const one = { ...small, networks: [{ kind: "learned" }], seeds: [0] };
+  test.each<[unknown, string]>([
+    [[], "expected an object for `configuration`, but received []"],
+    [{ ...one, name: "Two words" }, 'expected small letters, digits, dots and hyphens for `name`, but received "Two words"'],
+    [{ ...one, data: undefined }, "expected an object for `data`, but received nothing"],
+    [{ ...one, data: { kind: "sounds" } }, 'expected one of generated, images for `data.kind`, but received "sounds"'],
+    [{ ...one, data: { kind: "generated", sise: 4 } }, 'expected no field "sise" for `data`, but received it'],
+    [{ ...one, data: { kind: "generated", size: 4.5 } }, "expected an integer for `data.size`, but received 4.5"],
+    [{ ...one, data: { kind: "generated", noise: -1 } }, "expected a number of at least 0 for `data.noise`, but received -1"],
+    [{ ...one, data: { kind: "generated", symmetry: "knots" } }, 'for `data.symmetry`, but received "knots"'],
+    [{ ...one, data: { kind: "images" } }, "expected text for `data.folder`, but received nothing"],
+    [{ ...one, networks: [] }, "expected at least 1 of them for `networks`, but received []"],
+    [{ ...one, networks: [{ kind: "learnt" }] }, 'expected one of learned, plain, fixed for `networks[0].kind`, but received "learnt"'],
+    [{ ...one, networks: [{ kind: "plain" }, { kind: "plain" }] }, 'expected another name for each of `networks`, but received "plain" twice'],
+    [
+      { ...one, networks: [{ kind: "plain", training: { decay: 2 } }] },
+      "expected a number of at most 1 for `networks[0].training.decay`, but received 2",
+    ],
+    [{ ...one, training: { steps: "many" } }, 'expected a number for `training.steps`, but received "many"'],
+    [{ ...one, seeds: [0.5] }, "expected an integer for `seeds[0]`, but received 0.5"],
+    [{ ...one, seeds: [1, 1] }, "expected each seed once for `seeds`, but received [1, 1]"],
+    [{ ...one, seeds: { from: 1 } }, "for `seeds.count`, but received nothing"],
+    [{ ...one, seeds: 7 }, "expected an array of integers, or { from, count }, for `seeds`, but received 7"],
+  ])("%j", (value, message) => {
+    expect(() => checkConfiguration(value, "x.json")).toThrow(ArgumentError);
+    expect(() => checkConfiguration(value, "x.json")).toThrow(`x.json: `);
+    expect(() => checkConfiguration(value, "x.json")).toThrow(message);
+  });
+
+  test("runs come seed by seed; the hash is of what decides about the outcome", () => {
+    const runs = runsOf(checkConfiguration(small, "x.json"));
+    expect(runs.map(({ network, seed }) => [network.name, seed])).toEqual([
+      ["learned", 3],
+      ["plain", 3],
+      ["learned", 4],
+      ["plain", 4],
+    ]);
+    expect(runs[0].settings).toBe(runs[2].settings);
+    expect(runs[0].settings).not.toBe(runs[1].settings);
+    const hash = (value: object): string => runsOf(checkConfiguration({ ...one, ...value }, "x.json"))[0].settings;
+    expect(hash({ name: "other", about: "said otherwise", networks: [{ name: "renamed", kind: "learned" }] })).toBe(hash({}));
+    expect(hash({ training: { batchSize: 8, warmup: 10, steps: 60 } })).toBe(hash({}));
+    expect(hash({ training: { ...one.training, norm: 0.5 } })).not.toBe(hash({}));
+    expect(hash({ networks: [{ kind: "learned", training: { norm: 0.5 } }] })).toBe(hash({ training: { ...one.training, norm: 0.5 } }));
+  });
+});
+
+describe("results", () => {
+  const record = (network: string, seed: number, heldOutAccuracy: number): RunRecord => ({
+    ...{ experiment: "x", network, kind: "plain", seed, settings: "abc", date: "2026-01-01T00:00", machine: "m", command: "c", device: "native" },
+    ...{ steps: 1, parameters: 2, seconds: 3, loss: { first: 1, last: 1, tail: 1 }, heldOutAccuracy },
+  });
+
+  test("a line that was being written is dropped and written anew; another broken line is an error", () => {
+    const path = join(mkdtempSync(join(tmpdir(), "birkhoff-results-")), "deep", "x.jsonl");
+    expect(readResults(path)).toEqual([]);
+    const records = [record("é", 0, 0.5), record("a", 1, 0.6)];
+    for (const each of records) appendResult(path, each);
+    expect(readResults(path)).toEqual(records);
+    truncateSync(path, readFileSync(path).length - 5);
+    expect(readResults(path)).toEqual([records[0]]);
+    appendResult(path, records[1]);
+    expect(readResults(path)).toEqual(records);
+    writeFileSync(path, `{"network":"a"}\n${JSON.stringify(records[0])}\n`);
+    expect(() => readResults(path)).toThrow(FileError);
+    expect(() => readResults(path)).toThrow("in line 1 of");
+  });
+
+  test("mean, deviation and paired differences", () => {
+    const [base, other] = summarise([record("a", 0, 0.5), record("b", 0, 0.6), record("a", 1, 0.7), record("b", 1, 0.9), record("b", 2, 0.1)]);
+    expect(base.measures.heldOutAccuracy).toMatchObject({ count: 2, mean: 0.6 });
+    expect(base.against).toBeUndefined();
+    expect(other).toMatchObject({ network: "b", seeds: 3, against: { base: "a", count: 2 } });
+    expect(other.against?.mean).toBeCloseTo(0.15, 12);
+    expect(other.against?.detectable).toBeGreaterThan(0.15);
+  });
+});
+
+describe("runs", () => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openDevice({ device: "native" });
+  });
+  afterAll(() => device.close());
+
+  const provenance = { machine: "m", command: "c", device: "native" };
+  const file = (): string => join(mkdtempSync(join(tmpdir(), "birkhoff-runs-")), "x.jsonl");
+  const go = (value: unknown, options: Partial<DiscoverOptions> = {}): Promise<DiscoverResult> =>
+    discover(device, checkConfiguration(value, "x.json"), { provenance, ...options });
+  const learned = { ...small, networks: [{ kind: "learned" }], seeds: [3] };
+  const digits = mkdtempSync(join(tmpdir(), "birkhoff-digits-"));
+  const images = {
+    ...learned,
+    data: { kind: "images", folder: digits, heldOut: 20 },
+    network: { kernelSize: 3, layers: 2, pool: 1, width: 2 },
+    training: { steps: 60, warmup: 10, batchSize: 8 },
+  };
+
+  test("runs that the results hold are not done again; other settings and other seeds are", async () => {
+    const results = file();
+    const first = await go(small, { results });
+    expect(first.records).toHaveLength(4);
+    const again = await go(small, { results });
+    expect(again.shown).toBeUndefined();
+    expect(again.records).toEqual(first.records);
+    const more = await go(
+      { ...small, seeds: [3, 4, 5], networks: [{ kind: "learned" }, { kind: "plain", training: { learningRate: 0.02 } }] },
+      { results },
+    );
+    expect(more.records).toHaveLength(6);
+    expect(readResults(results)).toHaveLength(4 + 1 + 3);
+    expect(more.summary[1].against?.count).toBe(3);
+  });
+
+  test("a step's batch does not depend on the steps before", async () => {
+    writeDigits(digits);
+    for (const value of [learned, images]) {
+      const [{ data, seed, training, network }] = runsOf(checkConfiguration(value, "x.json"));
+      const [one, other] = [openExperiment(device, data, seed, training.batchSize), openExperiment(device, data, seed, training.batchSize)];
+      const contender = one.contender(network);
+      const loss = async ({ loss }: typeof one): Promise<number> => {
+        const tensor = loss(contender.network);
+        const value = await tensor.item();
+        tensor.dispose();
+        return value;
+      };
+      for (let step = 0; step < 12; step++) one.feed(step);
+      other.feed(11);
+      expect(await loss(other)).toBe(await loss(one));
+      other.feed(10);
+      expect(await loss(other)).not.toBe(await loss(one));
+      contender.network.dispose();
+      one.dispose();
+      other.dispose();
+    }
+  });
+});

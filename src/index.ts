@@ -30,18 +30,43 @@ export {
   mixtureEntropy,
   mixtureOverlap,
 } from "./nn/learnedAnchors.ts";
+export {
+  type Constraint,
+  type FactorisedStacks,
+  LearnedMatrices,
+  type LearnedStack,
+  type MatrixOptions,
+  type MatrixSettings,
+  type SinkhornSettings,
+  TiedMatrices,
+} from "./nn/matrices.ts";
 export { Module, parameter } from "./nn/module.ts";
 export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
-export { entropyRegularizer, normRegularizer } from "./nn/regularizers.ts";
 export {
+  closureRegularizer,
+  entropyRegularizer,
+  identityRegularizer,
+  type NearestOptions,
+  normRegularizer,
+  overlapRegularizer,
+  type Regularized,
+  sharpnessRegularizer,
+} from "./nn/regularizers.ts";
+export type { MatrixStart } from "./nn/start.ts";
+export {
+  FactorisedWeightSharingConv1d,
   FactorisedWeightSharingConv2d,
-  type LearnedStack,
-  type SinkhornSettings,
+  FactorisedWeightSharingConv3d,
+  WeightSharingConv1d,
   WeightSharingConv2d,
+  WeightSharingConv3d,
+  WeightSharingLift1d,
   WeightSharingLift2d,
-  WeightSharingLinear,
+  WeightSharingLift3d,
+  type WeightSharingOptions,
 } from "./nn/weightSharing.ts";
-export { KernelCache, type Sharing, type WeightSharingConvOptions, weightSharingConv } from "./nn/weightSharingConv.ts";
+export { type Dimensions, KernelCache, type Sharing, type WeightSharingConvOptions, weightSharingConv } from "./nn/weightSharingConv.ts";
+export { WeightSharingLinear } from "./nn/weightSharingLinear.ts";
 export {
   type Attrs,
   type BufferRef,

@@ -1,7 +1,7 @@
 /** What the trainer and the report need to know of a task: both generated signals and real images provide it. */
 import type { PermutationSet } from "../data/permutations.ts";
+import type { LearnedStack } from "../nn/matrices.ts";
 import type { Module } from "../nn/module.ts";
-import type { LearnedStack } from "../nn/weightSharing.ts";
 import type { Tensor } from "../tensor.ts";
 import type { NetworkKind, NetworkSettings } from "./configuration.ts";
 

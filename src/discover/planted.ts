@@ -8,7 +8,7 @@ import { GroupLinear } from "../nn/group.ts";
 import { type Initializer, initializer } from "../nn/init.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
-import { WeightSharingLinear } from "../nn/weightSharing.ts";
+import { WeightSharingLinear } from "../nn/weightSharingLinear.ts";
 import { square, sub } from "../ops/elementwise/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { mean } from "../ops/reduce/index.ts";

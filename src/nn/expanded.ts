@@ -3,58 +3,63 @@
  * The stack says what each group element does to the canonical kernel; the identity comes first and costs nothing.
  */
 
-import type { Tensor } from "../tensor.ts";
+import { mul } from "../ops/elementwise/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import { scope } from "../scope.ts";
+import { Tensor } from "../tensor.ts";
+import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
-import { convolveShared, KernelCache, type Sharing, type SinkhornSettings, sinkhornSettings } from "./weightSharingConv.ts";
+import { convolveShared, type Dimensions, KernelCache } from "./weightSharingConv.ts";
 
 export type Padding = number | "valid" | "same";
 
-/** What a layer with learned matrices shows to regularisers and reports. */
-export interface LearnedStack {
-  /** Logits of the matrices of the elements after the identity: [g − 1, d, d]. */
-  readonly representations: Tensor;
-  /** The doubly stochastic matrices, [g − 1, d, d]. */
-  stack(): Tensor;
-}
-
-export abstract class ExpandedConv2d extends Module {
-  /** Canonical kernel: [Cout, Cin, k, k] for lifting, [Cout, Cin, g_in, k, k] from a group. */
+export abstract class ExpandedConv extends Module {
+  /** Canonical kernel: [Cout, Cin, k, …] for lifting, [Cout, Cin, g_in, k, …] from a group. */
   abstract readonly weight: Tensor;
   /** One number per output channel, shared by all group elements and positions: [Cout]. */
   abstract readonly bias: Tensor;
+  readonly #where: string;
   readonly #padding: Padding;
-  readonly #settings: Required<SinkhornSettings>;
+  readonly #dimensions: Dimensions;
   readonly #cache = new KernelCache();
 
-  constructor(where: string, padding: Padding, settings: SinkhornSettings = {}) {
+  constructor(where: string, dimensions: Dimensions, padding: Padding) {
     super();
+    this.#where = where;
+    this.#dimensions = dimensions;
     this.#padding = padding;
-    this.#settings = sinkhornSettings(where, settings);
   }
 
   /** How the elements after the identity act. */
-  protected abstract sharing(): Sharing;
+  protected abstract source(): MatrixSource;
 
   /** The stacks that are learned, if any: two where the matrices are a product. */
   abstract get stacks(): readonly LearnedStack[];
 
-  protected get settings(): Required<SinkhornSettings> {
-    return this.#settings;
+  /** What the elements after the identity do to a canonical kernel as a whole, products multiplied out: [g − 1, d, d], or int32 positions [g − 1, d] of a fixed group. */
+  action(): Tensor {
+    return scope(() => {
+      const R = this.source().make();
+      if (R instanceof Tensor) return R.dtype === "float32" ? R : R.detach();
+      const [count, p] = R.group.shape;
+      const s = R.space.shape[1];
+      return reshape(mul(reshape(R.group, [count, p, 1, p, 1]), reshape(R.space, [count, 1, s, 1, s])), [count, p * s, p * s]);
+    });
   }
 
-  /** The kernel of an ordinary convolution: [Cout·g, Cin·g_in, k, k]. Computed anew only when a parameter has changed, or where its gradient is wanted. */
+  /** The kernel of an ordinary convolution: [Cout·g, Cin·g_in, k, …]. Computed anew only when a parameter has changed, or where its gradient is wanted. */
   expandedKernel(): Tensor {
-    return this.#cache.kernel(this.constructor.name, this.sharing(), this.weight, { ...this.#settings, identity: true });
+    return this.#cache.kernel(this.#where, this.source(), this.weight, { identity: true, dimensions: this.#dimensions });
   }
 
   /**
-   * @param x [B, Cin, H, W] for lifting, [B, Cin, g_in, H, W] otherwise
+   * @param x [B, Cin, H, W] for lifting, [B, Cin, g_in, H, W] otherwise; one or three axes in place of two in 1D and 3D
    * @returns [B, Cout, g, H', W']
    */
   forward(x: Tensor): Tensor {
     const { bias, weight } = this;
-    const options = { ...this.#settings, bias, padding: this.#padding, cache: this.#cache };
-    return convolveShared(this.constructor.name, x, this.sharing(), weight, options);
+    const options = { bias, padding: this.#padding, dimensions: this.#dimensions, cache: this.#cache };
+    return convolveShared(this.#where, x, this.source(), weight, options);
   }
 
   override dispose(): void {

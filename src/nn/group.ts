@@ -6,11 +6,11 @@ import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { keep } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { ExpandedConv2d, type LearnedStack, type Padding } from "./expanded.ts";
+import { ExpandedConv, type Padding } from "./expanded.ts";
 import { gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
+import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
-import type { Sharing } from "./weightSharingConv.ts";
 
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
@@ -72,11 +72,11 @@ interface GroupOptions {
   readonly padding?: Padding;
 }
 
-abstract class FixedConv2d extends ExpandedConv2d {
+abstract class FixedConv2d extends ExpandedConv {
   readonly #positions: Tensor;
 
   constructor(where: string, elements: Tensor, padding: Padding) {
-    super(where, padding);
+    super(where, 2, padding);
     this.#positions = elements;
   }
 
@@ -84,8 +84,8 @@ abstract class FixedConv2d extends ExpandedConv2d {
     return [];
   }
 
-  protected sharing(): Sharing {
-    return this.#positions;
+  protected source(): MatrixSource {
+    return { sources: [this.#positions], key: "", make: () => this.#positions };
   }
 
   override dispose(): void {

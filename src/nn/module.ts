@@ -28,12 +28,17 @@ export abstract class Module implements Disposable {
   /** The layer's output; shapes stand at each layer. */
   abstract forward(x: Tensor): Tensor;
 
-  /** Every parameter with its path, such as `blocks.0.weight`. */
+  /** Every parameter with its path, such as `blocks.0.weight`; one that several modules share once, where it comes first. */
   namedParameters(): Map<string, Tensor> {
     const found = new Map<string, Tensor>();
+    const seen = new Set<Tensor>();
+    const add = (tensor: Tensor, path: string): void => {
+      if (!seen.has(tensor)) found.set(path, tensor);
+      seen.add(tensor);
+    };
     const collect = (value: unknown, path: string): void => {
-      if (value instanceof Tensor) found.set(path, value);
-      else if (value instanceof Module) for (const [name, tensor] of value.namedParameters()) found.set(`${path}.${name}`, tensor);
+      if (value instanceof Tensor) add(value, path);
+      else if (value instanceof Module) for (const [name, tensor] of value.namedParameters()) add(tensor, `${path}.${name}`);
       else if (Array.isArray(value)) for (const [i, item] of value.entries()) collect(item, `${path}.${i}`);
     };
     for (const [name, value] of Object.entries(this)) collect(value, name);
@@ -50,7 +55,7 @@ export abstract class Module implements Disposable {
     return this.parameters().reduce((count, { size }) => count + size, 0);
   }
 
-  /** Frees the parameters. */
+  /** Frees the parameters, also those that other modules share. */
   dispose(): void {
     for (const parameter of this.parameters()) parameter.dispose();
   }

@@ -7,13 +7,13 @@ import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import { ExpandedConv2d, type LearnedStack } from "./expanded.ts";
+import { ExpandedConv } from "./expanded.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
 import type { Initializer } from "./init.ts";
 import { Conv2d, checkCount, Linear } from "./layers.ts";
+import { type FactorisedStacks, LearnedMatrices, type LearnedStack, learnedStacks, type MatrixOptions, TiedMatrices } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { FactorisedWeightSharingConv2d, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
-import type { SinkhornSettings } from "./weightSharingConv.ts";
 
 /**
  * Mean over group elements and positions: x [B, C, g, H, W] or [B, C, H, W] → [B, C]. Invariant when the layers before are equivariant.
@@ -32,7 +32,7 @@ const poolImages = (x: Tensor, size: number): Tensor => {
   return reshape(y, [...x.shape.slice(0, -2), ...y.shape.slice(-2)]);
 };
 
-export interface DigitNetworkOptions extends SinkhornSettings {
+export interface DigitNetworkOptions extends MatrixOptions {
   /** Channels of every layer (times the group elements in a group network). */
   readonly width: number;
   /** Default 5. */
@@ -53,9 +53,24 @@ export interface DigitNetworkOptions extends SinkhornSettings {
 /** Which symmetry the layers have: none, learned with so many elements, or fixed. */
 export type Symmetry =
   | { readonly kind: "none" }
-  /** `factorised`: group layers learn what happens on the group axis and on the pixels one by one. Default false. */
-  | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean }
+  /**
+   * `factorised`: group layers learn what happens on the group axis and on the pixels one by one. Default false.
+   * `shared`: all layers learn one group, in the factorised form: one stack on the pixels, and for the group axis another one ("learned") or what
+   * follows from the first ("tied", see `TiedMatrices`). Default false.
+   */
+  | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean; readonly shared?: false | "learned" | "tied" }
   | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
+
+/** One group of all layers. */
+const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: number, kernelSize: number, options: MatrixOptions): FactorisedStacks => {
+  checkCount("DigitNetwork", "elements", elements);
+  checkCount("DigitNetwork", "kernelSize", kernelSize);
+  const space = new LearnedMatrices(init, { ...options, elements, side: kernelSize ** 2 }, "DigitNetwork");
+  return {
+    space,
+    group: kind === "tied" ? new TiedMatrices(space) : new LearnedMatrices(init, { ...options, elements, side: elements }, "DigitNetwork"),
+  };
+};
 
 /**
  * x [B, inChannels, H, W] → logits [B, classes]. Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
@@ -94,13 +109,23 @@ export class DigitNetwork extends Module {
       outChannels: width,
       kernelSize,
     });
+    if (symmetry.kind === "learned" && ![undefined, false, "learned", "tied"].includes(symmetry.shared))
+      throw expected("DigitNetwork", 'false, "learned" or "tied"', "shared", symmetry.shared);
+    const shared =
+      symmetry.kind === "learned" && symmetry.shared ? sharedGroup(init, symmetry.shared, symmetry.elements, kernelSize, options) : undefined;
     this.blocks = Array.from({ length: layers }, (_, layer) => {
       if (symmetry.kind === "none") return new Conv2d(init, shape(layer));
       if (symmetry.kind === "fixed") {
         const fixed = { ...shape(layer), group: symmetry.group };
         return layer === 0 ? new GroupLift2d(init, fixed) : new GroupConv2d(init, fixed);
       }
-      const learned = { ...options, ...shape(layer), elements: symmetry.elements };
+      const { elements } = symmetry;
+      if (shared) {
+        const given = { ...shape(layer), elements };
+        if (layer === 0) return new WeightSharingLift2d(init, { ...given, matrices: shared.space });
+        return new FactorisedWeightSharingConv2d(init, { ...given, matrices: shared });
+      }
+      const learned = { ...options, ...shape(layer), elements };
       if (layer === 0) return new WeightSharingLift2d(init, learned);
       return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
@@ -109,9 +134,9 @@ export class DigitNetwork extends Module {
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
 
-  /** The stacks of matrices that are learned, in the order of the layers; empty in the other networks. */
+  /** The stacks of matrices that are learned, each once, in the order of the layers; empty in the other networks. */
   learnedStacks(): LearnedStack[] {
-    return this.blocks.flatMap((block) => (block instanceof ExpandedConv2d ? block.stacks : []));
+    return learnedStacks(this.blocks.filter((block) => block instanceof ExpandedConv));
   }
 
   forward(x: Tensor): Tensor {

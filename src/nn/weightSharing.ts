@@ -1,18 +1,23 @@
 /** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
-import { linear } from "../ops/matmul/index.ts";
-import { reshape } from "../ops/shape/index.ts";
-import { sinkhorn } from "../ops/sinkhorn/index.ts";
 import type { Tensor } from "../tensor.ts";
-import { ExpandedConv2d, type LearnedStack, type Padding } from "./expanded.ts";
-import { gaussian, type Initializer, kaimingNormal, kaimingUniform, unitUniform, zeros } from "./init.ts";
+import { ExpandedConv, type Padding } from "./expanded.ts";
+import { type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
-import { Module } from "./module.ts";
-import { KernelCache, type Sharing, type SinkhornSettings, sinkhornSettings } from "./weightSharingConv.ts";
+import {
+  type Constraint,
+  checkGiven,
+  type FactorisedStacks,
+  factorisedSource,
+  LearnedMatrices,
+  type LearnedStack,
+  learnedStacks,
+  type MatrixOptions,
+  type MatrixSource,
+} from "./matrices.ts";
+import type { Dimensions } from "./weightSharingConv.ts";
 
-export type { LearnedStack } from "./expanded.ts";
-export type { SinkhornSettings } from "./weightSharingConv.ts";
-
-interface SharedOptions extends SinkhornSettings {
+/** The sizes of a layer, and how its matrices are made. */
+export interface WeightSharingOptions extends MatrixOptions {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: number;
@@ -22,47 +27,182 @@ interface SharedOptions extends SinkhornSettings {
   readonly padding?: Padding;
 }
 
-const checkShared = (where: string, { inChannels, outChannels, kernelSize, elements }: SharedOptions): void => {
+/** Matrices that were made before, in place of the layer's own: whoever has the same ones shares what they learn. */
+interface GivenMatrices<M> {
+  readonly matrices?: M;
+}
+
+interface FromGroup {
+  /** Size of the incoming group axis. Default `elements`. */
+  readonly inElements?: number;
+}
+
+/** Throws for sizes that are no positive integers; returns the positions of a kernel. */
+const checkSizes = (where: string, dimensions: Dimensions, { inChannels, outChannels, kernelSize, elements }: WeightSharingOptions): number => {
   for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, elements })) checkCount(where, name, value);
+  return kernelSize ** dimensions;
 };
+
+/** One stack of matrices that act on all that a canonical kernel has. */
+abstract class DenseConv extends ExpandedConv implements LearnedStack {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly matrices: LearnedMatrices;
+
+  /** @param inElements undefined for lifting */
+  constructor(
+    where: string,
+    dimensions: Dimensions,
+    init: Initializer,
+    options: WeightSharingOptions & GivenMatrices<LearnedMatrices>,
+    inElements: number | undefined,
+  ) {
+    super(where, dimensions, options.padding ?? 0);
+    const { inChannels, outChannels, kernelSize, elements, matrices } = options;
+    const side = checkSizes(where, dimensions, options) * (inElements ?? 1);
+    const sides = new Array<number>(dimensions).fill(kernelSize);
+    if (inElements !== undefined) checkCount(where, "inElements", inElements);
+    if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, side, side], options);
+    this.weight =
+      inElements === undefined
+        ? kaimingNormal(init, [outChannels, inChannels, ...sides], inChannels * side)
+        : kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * side);
+    this.bias = zeros(init, [outChannels]);
+    this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side }, where);
+  }
+
+  get representations(): Tensor {
+    return this.matrices.representations;
+  }
+
+  get constraint(): Constraint {
+    return this.matrices.constraint;
+  }
+
+  get temperature(): number {
+    return this.matrices.temperature;
+  }
+
+  set temperature(temperature: number) {
+    this.matrices.temperature = temperature;
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return this.matrices.frozen ? [] : [this];
+  }
+
+  stack(): Tensor {
+    return this.matrices.stack();
+  }
+
+  protected source(): MatrixSource {
+    return this.matrices;
+  }
+}
+
+/** Two stacks, whose products act. */
+abstract class FactorisedConv extends ExpandedConv {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly group: FactorisedStacks["group"];
+  readonly space: LearnedMatrices;
+
+  constructor(where: string, dimensions: Dimensions, init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
+    super(where, dimensions, options.padding ?? 0);
+    const { inChannels, outChannels, kernelSize, elements, inElements = elements, matrices } = options;
+    const side = checkSizes(where, dimensions, options);
+    checkCount(where, "inElements", inElements);
+    if (matrices) {
+      checkGiven(where, matrices.group, "matrices.group", [elements - 1, inElements, inElements], options);
+      checkGiven(where, matrices.space, "matrices.space", [elements - 1, side, side], options);
+    }
+    const sides = new Array<number>(dimensions).fill(kernelSize);
+    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * inElements * side);
+    this.bias = zeros(init, [outChannels]);
+    this.group = matrices?.group ?? new LearnedMatrices(init, { ...options, side: inElements }, where);
+    this.space = matrices?.space ?? new LearnedMatrices(init, { ...options, side }, where);
+  }
+
+  /** Logits on the group axis: [g − 1, g_in, g_in]; undefined where its matrices follow from those on the positions. */
+  get groupRepresentations(): Tensor | undefined {
+    return this.group instanceof LearnedMatrices ? this.group.representations : undefined;
+  }
+
+  /** Logits on the positions of a kernel: [g − 1, k², k²]. */
+  get spaceRepresentations(): Tensor {
+    return this.space.representations;
+  }
+
+  get temperature(): number {
+    return this.space.temperature;
+  }
+
+  /** Of both factors; matrices that follow from others keep theirs. */
+  set temperature(temperature: number) {
+    this.space.temperature = temperature;
+    if (this.group instanceof LearnedMatrices) this.group.temperature = temperature;
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return learnedStacks(this.group instanceof LearnedMatrices ? [this.group, this.space] : [this.space]);
+  }
+
+  protected source(): MatrixSource {
+    return factorisedSource(this);
+  }
+}
 
 /**
  * Lifting convolution, x [B, Cin, H, W] → [B, Cout, g, H', W']: every kernel is applied as it is and through g − 1
  * learned doubly stochastic k² × k² matrices, shared by all channels. Initial values as in the paper's code: kaiming-normal
- * kernels, logits U[0, 1), zero biases.
+ * kernels, logits U[0, 1), zero biases. src/nn/README.md says what the options of the matrices do.
  *
- * @throws ArgumentError for sizes that are no positive integers, and, from `forward`, for another shape of x.
+ * @throws ArgumentError for sizes that are no positive integers, settings out of range, matrices of another shape, and, from `forward`, for another shape of x.
  * @example
  * ```ts
  * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
  * layer.representations.shape; // => [3, 9, 9]
  * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ * layer.temperature = 0.5; // sharper matrices from now on
  * ```
  */
-export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  readonly representations: Tensor;
-
-  constructor(init: Initializer, options: SharedOptions) {
-    super("WeightSharingLift2d", options.padding ?? 0, options);
-    checkShared("WeightSharingLift2d", options);
-    const { inChannels, outChannels, kernelSize: k, elements } = options;
-    this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
-    this.bias = zeros(init, [outChannels]);
-    this.representations = unitUniform(init, [elements - 1, k * k, k * k]);
+export class WeightSharingLift2d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingLift2d", 2, init, options, undefined);
   }
+}
 
-  get stacks(): readonly LearnedStack[] {
-    return [this];
+/**
+ * `WeightSharingLift2d` for signals: x [B, Cin, L] → [B, Cout, g, L'], matrices of side k.
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLift1d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
+ * layer.representations.shape; // => [3, 3, 3]
+ * layer.forward(device.ones([1, 1, 6])).shape; // => [1, 2, 4, 4]
+ * ```
+ */
+export class WeightSharingLift1d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingLift1d", 1, init, options, undefined);
   }
+}
 
-  stack(): Tensor {
-    return sinkhorn(this.representations, this.settings);
-  }
-
-  protected sharing(): Sharing {
-    return this.representations;
+/**
+ * `WeightSharingLift2d` for voxels: x [B, Cin, D, H, W] → [B, Cout, g, D', H', W'], matrices of side k³.
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLift3d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
+ * layer.representations.shape; // => [3, 27, 27]
+ * layer.forward(device.ones([1, 1, 4, 4, 4])).shape; // => [1, 2, 4, 2, 2, 2]
+ * ```
+ */
+export class WeightSharingLift3d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingLift3d", 3, init, options, undefined);
   }
 }
 
@@ -78,125 +218,102 @@ export class WeightSharingLift2d extends ExpandedConv2d implements LearnedStack 
  * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
  * ```
  */
-export class WeightSharingConv2d extends ExpandedConv2d implements LearnedStack {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  readonly representations: Tensor;
-
-  /** @param options `inElements`: size of the incoming group axis; default `elements` */
-  constructor(init: Initializer, options: SharedOptions & { readonly inElements?: number }) {
-    super("WeightSharingConv2d", options.padding ?? 0, options);
-    checkShared("WeightSharingConv2d", options);
-    const { inChannels, outChannels, kernelSize: k, elements, inElements = elements } = options;
-    checkCount("WeightSharingConv2d", "inElements", inElements);
-    const d = inElements * k * k;
-    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * d);
-    this.bias = zeros(init, [outChannels]);
-    this.representations = unitUniform(init, [elements - 1, d, d]);
+export class WeightSharingConv2d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingConv2d", 2, init, options, options.inElements ?? options.elements);
   }
+}
 
-  get stacks(): readonly LearnedStack[] {
-    return [this];
+/**
+ * `WeightSharingConv2d` for signals: x [B, Cin, g_in, L] → [B, Cout, g, L'].
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingConv1d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 2 });
+ * layer.representations.shape; // => [1, 6, 6]
+ * layer.forward(device.ones([1, 2, 2, 6])).shape; // => [1, 2, 2, 4]
+ * ```
+ */
+export class WeightSharingConv1d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingConv1d", 1, init, options, options.inElements ?? options.elements);
   }
+}
 
-  stack(): Tensor {
-    return sinkhorn(this.representations, this.settings);
-  }
-
-  protected sharing(): Sharing {
-    return this.representations;
+/**
+ * `WeightSharingConv2d` for voxels: x [B, Cin, g_in, D, H, W] → [B, Cout, g, D', H', W'].
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingConv3d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 2, elements: 2 });
+ * layer.representations.shape; // => [1, 16, 16]
+ * layer.forward(device.ones([1, 2, 2, 4, 4, 4])).shape; // => [1, 2, 2, 3, 3, 3]
+ * ```
+ */
+export class WeightSharingConv3d extends DenseConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
+    super("WeightSharingConv3d", 3, init, options, options.inElements ?? options.elements);
   }
 }
 
 /**
  * Group convolution whose matrices are products group[g] ⊗ space[g]: g_in × g_in on the group axis, k² × k² on the pixels, learned one by one, with
  * (g − 1)(g_in² + k⁴) logits in place of (g − 1)(g_in k²)². Every true group acts that way; a soft mixture of elements does not in general. Shapes and initial values as
- * `WeightSharingConv2d`.
+ * `WeightSharingConv2d`. `matrices` that other layers have too make one group of several layers; with `TiedMatrices` it needs nothing on the group axis.
  *
  * @throws ArgumentError as `WeightSharingLift2d`.
  * @example
  * ```ts
- * const layer = new FactorisedWeightSharingConv2d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 });
- * [layer.groupRepresentations.shape, layer.spaceRepresentations.shape]; // => [[3, 4, 4], [3, 9, 9]]
+ * const [init, shape] = [initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 }];
+ * const layer = new FactorisedWeightSharingConv2d(init, shape);
+ * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[3, 4, 4], [3, 9, 9]]
  * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
+ *
+ * // One group of all layers: 3·9·9 numbers in all.
+ * const space = new LearnedMatrices(init, { elements: 4, side: 9 });
+ * const lift = new WeightSharingLift2d(init, { ...shape, matrices: space });
+ * const conv = new FactorisedWeightSharingConv2d(init, { ...shape, matrices: { space, group: new TiedMatrices(space) } });
+ * conv.forward(lift.forward(device.ones([1, 2, 6, 6]))).shape; // => [1, 2, 4, 2, 2]
  * ```
  */
-export class FactorisedWeightSharingConv2d extends ExpandedConv2d {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  /** Logits on the group axis: [g − 1, g_in, g_in]. */
-  readonly groupRepresentations: Tensor;
-  /** Logits on the pixels: [g − 1, k², k²]. */
-  readonly spaceRepresentations: Tensor;
-
-  /** @param options `inElements`: size of the incoming group axis; default `elements` */
-  constructor(init: Initializer, options: SharedOptions & { readonly inElements?: number }) {
-    const where = "FactorisedWeightSharingConv2d";
-    super(where, options.padding ?? 0, options);
-    checkShared(where, options);
-    const { inChannels, outChannels, kernelSize: k, elements, inElements = elements } = options;
-    checkCount(where, "inElements", inElements);
-    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, k, k], inChannels * inElements * k * k);
-    this.bias = zeros(init, [outChannels]);
-    this.groupRepresentations = unitUniform(init, [elements - 1, inElements, inElements]);
-    this.spaceRepresentations = unitUniform(init, [elements - 1, k * k, k * k]);
-  }
-
-  get stacks(): readonly LearnedStack[] {
-    return [this.groupRepresentations, this.spaceRepresentations].map((representations) => ({
-      representations,
-      stack: () => sinkhorn(representations, this.settings),
-    }));
-  }
-
-  protected sharing(): Sharing {
-    return { group: this.groupRepresentations, space: this.spaceRepresentations };
+export class FactorisedWeightSharingConv2d extends FactorisedConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
+    super("FactorisedWeightSharingConv2d", 2, init, options);
   }
 }
 
 /**
- * The lifting layer without sliding, for signals as long as the kernel: x [B, d] → [B, C·g], responses of C kernels
- * through g − 1 learned matrices and the identity (the paper's toy problems, appendix B). No bias. Kernels start as
- * N(0, deviation²), deviation 0.3 unless told otherwise, logits as U[0, 1).
+ * `FactorisedWeightSharingConv2d` for signals: x [B, Cin, g_in, L] → [B, Cout, g, L'].
  *
- * @throws ArgumentError for sizes that are no positive integers, and, from `forward`, for another last axis of x.
+ * @throws ArgumentError as `WeightSharingLift2d`.
  * @example
  * ```ts
- * const layer = new WeightSharingLinear(initializer(device, 1), { features: 8, kernels: 3, elements: 4 });
- * layer.forward(device.ones([5, 8])).shape; // => [5, 12]
+ * const layer = new FactorisedWeightSharingConv1d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 2 });
+ * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[1, 2, 2], [1, 3, 3]]
+ * layer.forward(device.ones([1, 2, 2, 6])).shape; // => [1, 2, 2, 4]
  * ```
  */
-export class WeightSharingLinear extends Module implements LearnedStack {
-  /** [C, 1, d] */
-  readonly weight: Tensor;
-  readonly representations: Tensor;
-  readonly #sinkhorn: Required<SinkhornSettings>;
-  readonly #cache = new KernelCache();
-
-  constructor(
-    init: Initializer,
-    options: SinkhornSettings & { readonly features: number; readonly kernels: number; readonly elements: number; readonly deviation?: number },
-  ) {
-    super();
-    const { features, kernels, elements, deviation = 0.3 } = options;
-    for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount("WeightSharingLinear", name, value);
-    this.weight = gaussian(init, [kernels, 1, features], deviation);
-    this.representations = unitUniform(init, [elements - 1, features, features]);
-    this.#sinkhorn = sinkhornSettings("WeightSharingLinear", options);
+export class FactorisedWeightSharingConv1d extends FactorisedConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
+    super("FactorisedWeightSharingConv1d", 1, init, options);
   }
+}
 
-  stack(): Tensor {
-    return sinkhorn(this.representations, this.#sinkhorn);
-  }
-
-  forward(x: Tensor): Tensor {
-    const [, , features] = this.weight.shape;
-    const kernel = this.#cache.kernel("WeightSharingLinear", this.representations, this.weight, { ...this.#sinkhorn, identity: true });
-    return linear(x, reshape(kernel, [-1, features]));
-  }
-
-  override dispose(): void {
-    super.dispose();
-    this.#cache.dispose();
+/**
+ * `FactorisedWeightSharingConv2d` for voxels: x [B, Cin, g_in, D, H, W] → [B, Cout, g, D', H', W'].
+ *
+ * @throws ArgumentError as `WeightSharingLift2d`.
+ * @example
+ * ```ts
+ * const layer = new FactorisedWeightSharingConv3d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 2, elements: 2 });
+ * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[1, 2, 2], [1, 8, 8]]
+ * layer.forward(device.ones([1, 2, 2, 4, 4, 4])).shape; // => [1, 2, 2, 3, 3, 3]
+ * ```
+ */
+export class FactorisedWeightSharingConv3d extends FactorisedConv {
+  constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
+    super("FactorisedWeightSharingConv3d", 3, init, options);
   }
 }

@@ -1,30 +1,27 @@
 /** The weight-sharing layer as one call: Sinkhorn, expansion and convolution. */
 import { expected } from "../errors.ts";
 import { elements } from "../op.ts";
-import { type Conv2dOptions, conv2d } from "../ops/conv/index.ts";
+import { type Conv2dOptions, conv1d, conv2d, conv3d } from "../ops/conv/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
 import { expand, reshape } from "../ops/shape/index.ts";
-import { sinkhorn } from "../ops/sinkhorn/index.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, Tensor } from "../tensor.ts";
 import { DerivedTensor } from "./derived.ts";
-import { checkCount } from "./layers.ts";
-
-export interface SinkhornSettings {
-  /** Row and column normalisations per forward pass. Default 20. */
-  readonly iterations?: number;
-  /** The logits are divided by it. Default 1. */
-  readonly temperature?: number;
-}
+import { constrained, type MatrixSettings, type MatrixSource, matrixSettings } from "./matrices.ts";
 
 /** What says how the elements of the group act: logits of matrices, of their two factors, or positions of fixed permutations. */
 export type Sharing = Tensor | FactorisedMatrices;
 
-export interface WeightSharingConvOptions extends SinkhornSettings, Pick<Conv2dOptions, "stride" | "padding" | "dilation"> {
+/** Axes of an image. */
+export type Dimensions = 1 | 2 | 3;
+
+export interface WeightSharingConvOptions extends MatrixSettings, Pick<Conv2dOptions, "stride" | "padding" | "dilation"> {
   /** One number per output channel, shared by all group elements and positions: [Cout]. */
   readonly bias?: Tensor;
   /** Whether group element 0 is the identity, which needs no matrix. Default true. */
   readonly identity?: boolean;
+  /** Axes of the images: 1 for signals, 3 for voxels. Default 2. */
+  readonly dimensions?: Dimensions;
   /** Where the expanded kernel is kept from call to call. Default: nowhere. */
   readonly cache?: KernelCache;
 }
@@ -49,11 +46,15 @@ export class KernelCache implements Disposable {
   readonly #kernel = new DerivedTensor();
   readonly #bias = new DerivedTensor();
 
-  /** Internal: the expanded kernel, [Cout·g, Cin·g_in, k, k]. The tensor is the caller's own. */
-  kernel(where: string, sharing: Sharing, w: Tensor, settings: Required<SinkhornSettings> & { readonly identity: boolean }): Tensor {
-    const sources = sharing instanceof Tensor ? [sharing, w] : [sharing.group, sharing.space, w];
-    return this.#kernel.get(where, sources, JSON.stringify(settings), () =>
-      scope(() => expandKernel(doublyStochastic(sharing, settings), w, { identity: settings.identity })),
+  /** Internal: the expanded kernel, [Cout·g, Cin·g_in, k, …]. The tensor is the caller's own. */
+  kernel(where: string, matrices: MatrixSource, w: Tensor, { identity, dimensions }: { identity: boolean; dimensions: Dimensions }): Tensor {
+    return this.#kernel.get(where, [...matrices.sources, w], `${identity} ${dimensions} ${matrices.key}`, () =>
+      scope(() => {
+        const [cout, cin, ...rest] = w.shape;
+        const expanded = expandKernel(matrices.make(), reshape(w, [cout, cin, elements(rest)]), { identity });
+        const sides = rest.slice(rest.length - dimensions);
+        return reshape(expanded, [expanded.shape[0], cin * elements(rest.slice(0, rest.length - dimensions)), ...sides]);
+      }),
     );
   }
 
@@ -74,22 +75,18 @@ export class KernelCache implements Disposable {
   }
 }
 
-/** Settings with their defaults; throws for those that make no sense. */
-export const sinkhornSettings = (where: string, { iterations = 20, temperature = 1 }: SinkhornSettings): Required<SinkhornSettings> => {
-  checkCount(where, "iterations", iterations);
-  if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
-  return { iterations, temperature };
-};
-
-/** What `expandKernel` takes: P of the logits, or positions as they are. */
-const doublyStochastic = (sharing: Sharing, { iterations, temperature }: Required<SinkhornSettings>): Sharing => {
-  const normalised = (logits: Tensor): Tensor => sinkhorn(logits, { iterations, temperature });
-  if (!(sharing instanceof Tensor)) return { group: normalised(sharing.group), space: normalised(sharing.space) };
-  return sharing.dtype === "float32" ? normalised(sharing) : sharing;
-};
+/** What `expandKernel` takes: the matrices of the logits, or positions as they are. */
+const sourceOf = (sharing: Sharing, settings: Required<MatrixSettings>): MatrixSource => ({
+  sources: sharing instanceof Tensor ? [sharing] : [sharing.group, sharing.space],
+  key: JSON.stringify(settings),
+  make: () => {
+    if (!(sharing instanceof Tensor)) return { group: constrained(sharing.group, settings), space: constrained(sharing.space, settings) };
+    return sharing.dtype === "float32" ? constrained(sharing, settings) : sharing;
+  },
+});
 
 /** Sinkhorn would take other shapes, and name them differently. */
-const checkSharing = (where: string, sharing: Sharing, w: Tensor): void => {
+const checkSharing = (where: string, sharing: Sharing, w: Tensor, grouped: boolean): void => {
   const d = elements(w.shape.slice(2));
   const square = (argument: string, tensor: Tensor, side: number | undefined): void => {
     const { shape } = tensor;
@@ -102,49 +99,56 @@ const checkSharing = (where: string, sharing: Sharing, w: Tensor): void => {
     if (typeof sharing !== "object" || sharing === null) throw expected(where, "a tensor, or an object with `group` and `space`,", "logits", sharing);
     checkTensor(where, "logits.group", sharing.group);
     checkTensor(where, "logits.space", sharing.space);
-    square("logits.group", sharing.group, w.shape.length === 5 ? w.shape[2] : undefined);
+    square("logits.group", sharing.group, grouped ? w.shape[2] : undefined);
     square("logits.space", sharing.space, d / sharing.group.shape[1]);
   } else if (sharing.dtype === "float32") square("logits", sharing, d);
 };
 
-/** `weightSharingConv` under the name of whoever calls it. */
-export const convolveShared = (where: string, x: Tensor, sharing: Sharing, w: Tensor, options: WeightSharingConvOptions): Tensor => {
+const AXES = { 1: ["L"], 2: ["H", "W"], 3: ["D", "H", "W"] } as const;
+const CONVOLUTIONS = { 1: conv1d, 2: conv2d, 3: conv3d } as const;
+
+export type ConvolveOptions = Omit<WeightSharingConvOptions, keyof MatrixSettings>;
+
+/** Throws unless x and w are those of a lifting or a group layer; says whether w has a group axis. */
+const checkImages = (where: string, x: Tensor, w: Tensor, dimensions: Dimensions): boolean => {
   checkTensor(where, "x", x);
   checkTensor(where, "w", w);
-  const { bias, identity = true, stride, padding, dilation, cache } = options;
-  if (typeof identity !== "boolean") throw expected(where, "true or false", "identity", identity);
-  if (cache !== undefined && !(cache instanceof KernelCache)) throw expected(where, "a KernelCache", "cache", cache);
-  const settings = { ...sinkhornSettings(where, options), identity };
-  const [cout, cin, ...rest] = w.shape;
-  if (rest.length !== 2 && rest.length !== 3) throw expected(where, "shape [Cout, Cin, k, k] or [Cout, Cin, g_in, k, k]", "w", w.shape);
-  checkSharing(where, sharing, w);
-  const wanted = rest.length === 2 ? [cin] : [cin, rest[0]];
-  if (x.shape.length !== wanted.length + 3 || wanted.some((size, i) => size !== x.shape[i + 1]))
-    throw expected(where, `shape [B, ${wanted.join(", ")}, H, W]`, "x", x.shape);
-  if (bias !== undefined) {
-    checkTensor(where, "bias", bias);
-    if (bias.shape.length !== 1 || bias.shape[0] !== cout) throw expected(where, `shape [${cout}]`, "bias", bias.shape);
-  }
+  const [, cin, ...rest] = w.shape;
+  const k = AXES[dimensions].map(() => "k").join(", ");
+  if (rest.length !== dimensions && rest.length !== dimensions + 1)
+    throw expected(where, `shape [Cout, Cin, ${k}] or [Cout, Cin, g_in, ${k}]`, "w", w.shape);
+  const grouped = rest.length > dimensions;
+  const wanted = grouped ? [cin, rest[0]] : [cin];
+  if (x.shape.length !== wanted.length + dimensions + 1 || wanted.some((size, i) => size !== x.shape[i + 1]))
+    throw expected(where, `shape [B, ${[...wanted, ...AXES[dimensions]].join(", ")}]`, "x", x.shape);
+  return grouped;
+};
+
+/** Expansion and convolution, under the name of whoever calls. */
+export const convolveShared = (where: string, x: Tensor, matrices: MatrixSource, w: Tensor, options: ConvolveOptions): Tensor => {
+  const { bias, identity = true, dimensions = 2, stride, padding, dilation, cache } = options;
+  checkImages(where, x, w, dimensions);
+  const [cout] = w.shape;
   return scope(() => {
     using own = cache ? undefined : new KernelCache();
     const kept = cache ?? (own as KernelCache);
-    const kernel = kept.kernel(where, sharing, w, settings);
+    const kernel = kept.kernel(where, matrices, w, { identity, dimensions });
     const group = kernel.shape[0] / cout;
     const every = bias && kept.bias(where, bias, group);
-    const [height, width] = x.shape.slice(-2);
-    const y = conv2d(reshape(x, [x.shape[0], kernel.shape[1], height, width]), kernel, {
+    const y = CONVOLUTIONS[dimensions](reshape(x, [x.shape[0], kernel.shape[1], ...x.shape.slice(-dimensions)]), kernel, {
       ...(every && { bias: every }),
       ...(stride !== undefined && { stride }),
       ...(padding !== undefined && { padding }),
       ...(dilation !== undefined && { dilation }),
     });
-    return reshape(y, [x.shape[0], cout, group, y.shape[2], y.shape[3]]);
+    return reshape(y, [x.shape[0], cout, group, ...y.shape.slice(2)]);
   });
 };
 
 /**
  * A convolution whose symmetry is learned, as one call: Sinkhorn makes the logits doubly stochastic, the canonical kernel is expanded through the matrices, and the
- * expansion is convolved. Lifting from images for w [Cout, Cin, k, k], group convolution for w [Cout, Cin, g_in, k, k].
+ * expansion is convolved. Lifting from images for w [Cout, Cin, k, k], group convolution for w [Cout, Cin, g_in, k, k]; with `dimensions` 1 or 3, as many axes
+ * in place of the last two of x, w and result.
  *
  * y[b, o, g] = bias[o] + Σ_i x[b, i] ⋆ (R[g] w[o, i]), R = (identity, sinkhorn(logits))
  *
@@ -166,5 +170,18 @@ export const convolveShared = (where: string, x: Tensor, sharing: Sharing, w: Te
  * weightSharingConv(lifted, factors, device.ones([3, 2, 4, 3, 3])).shape; // => [5, 3, 4, 6, 6]
  * ```
  */
-export const weightSharingConv = (x: Tensor, logits: Sharing, w: Tensor, options: WeightSharingConvOptions = {}): Tensor =>
-  convolveShared("weightSharingConv", x, logits, w, options);
+export const weightSharingConv = (x: Tensor, logits: Sharing, w: Tensor, options: WeightSharingConvOptions = {}): Tensor => {
+  const where = "weightSharingConv";
+  const { bias, identity = true, dimensions = 2, cache } = options;
+  if (typeof identity !== "boolean") throw expected(where, "true or false", "identity", identity);
+  if (!(dimensions in CONVOLUTIONS)) throw expected(where, "1, 2 or 3", "dimensions", dimensions);
+  if (cache !== undefined && !(cache instanceof KernelCache)) throw expected(where, "a KernelCache", "cache", cache);
+  const settings = matrixSettings(where, options);
+  checkSharing(where, logits, w, checkImages(where, x, w, dimensions));
+  const [cout] = w.shape;
+  if (bias !== undefined) {
+    checkTensor(where, "bias", bias);
+    if (bias.shape.length !== 1 || bias.shape[0] !== cout) throw expected(where, `shape [${cout}]`, "bias", bias.shape);
+  }
+  return convolveShared(where, x, sourceOf(logits, settings), w, options);
+};

@@ -1,0 +1,83 @@
+/** The weight-sharing layer of the toy problems. */
+import { linear } from "../ops/matmul/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import type { Tensor } from "../tensor.ts";
+import { gaussian, type Initializer } from "./init.ts";
+import { checkCount } from "./layers.ts";
+import { type Constraint, checkGiven, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
+import { Module } from "./module.ts";
+import { KernelCache } from "./weightSharingConv.ts";
+
+/**
+ * The lifting layer without sliding, for signals as long as the kernel: x [B, d] → [B, C·g], responses of C kernels
+ * through g − 1 learned matrices and the identity (the paper's toy problems, appendix B). No bias. Kernels start as
+ * N(0, deviation²), deviation 0.3 unless told otherwise, logits as U[0, 1).
+ *
+ * @throws ArgumentError for sizes that are no positive integers, settings out of range, matrices of another shape, and, from `forward`, for another last axis of x.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLinear(initializer(device, 1), { features: 8, kernels: 3, elements: 4 });
+ * layer.forward(device.ones([5, 8])).shape; // => [5, 12]
+ * ```
+ */
+export class WeightSharingLinear extends Module implements LearnedStack {
+  /** [C, 1, d] */
+  readonly weight: Tensor;
+  readonly matrices: LearnedMatrices;
+  readonly #cache = new KernelCache();
+
+  constructor(
+    init: Initializer,
+    options: MatrixOptions & {
+      readonly features: number;
+      readonly kernels: number;
+      readonly elements: number;
+      readonly deviation?: number;
+      /** Made before, in place of the layer's own. */
+      readonly matrices?: LearnedMatrices;
+    },
+  ) {
+    super();
+    const where = "WeightSharingLinear";
+    const { features, kernels, elements, deviation = 0.3, matrices } = options;
+    for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount(where, name, value);
+    if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, features, features], options);
+    this.weight = gaussian(init, [kernels, 1, features], deviation);
+    this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side: features }, where);
+  }
+
+  get representations(): Tensor {
+    return this.matrices.representations;
+  }
+
+  get constraint(): Constraint {
+    return this.matrices.constraint;
+  }
+
+  get temperature(): number {
+    return this.matrices.temperature;
+  }
+
+  set temperature(temperature: number) {
+    this.matrices.temperature = temperature;
+  }
+
+  get stacks(): readonly LearnedStack[] {
+    return this.matrices.frozen ? [] : [this];
+  }
+
+  stack(): Tensor {
+    return this.matrices.stack();
+  }
+
+  forward(x: Tensor): Tensor {
+    const [, , features] = this.weight.shape;
+    const kernel = this.#cache.kernel("WeightSharingLinear", this.matrices, this.weight, { identity: true, dimensions: 1 });
+    return linear(x, reshape(kernel, [-1, features]));
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#cache.dispose();
+  }
+}

@@ -14,6 +14,15 @@ export {
   permutationMatrices,
   rotationGroup,
 } from "./data/permutations.ts";
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type HostTensor,
+  type Safetensors,
+  type SafetensorsDType,
+  type StateDict,
+} from "./data/safetensors.ts";
+export type { LoadOptions, LoadResult } from "./data/stateDict.ts";
 export type { Device, TensorData } from "./device.ts";
 export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, StateError } from "./errors.ts";
 export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import * as files from "../src/files.ts";
 import * as birkhoff from "../src/index.ts";
 import * as testing from "../src/testing/index.ts";
 import {
@@ -66,6 +67,7 @@ const $import = (name: string): Promise<object> => import(name);
 const modulesOf = async ({ file }: Example): Promise<{ file: string; exports: object }[]> => [
   ...(file.endsWith(".ts") ? [{ file, exports: (await import(pathToFileURL(join(ROOT, file)).href)) as object }] : []),
   { file: ENTRIES.birkhoff, exports: birkhoff },
+  { file: ENTRIES["birkhoff/files"], exports: files },
   { file: ENTRIES["birkhoff/testing"], exports: testing },
 ];
 

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { writeNpy } from "../src/data/disk.ts";
 import { loadEmbeddings, loadLabels } from "../src/data/embeddings.ts";
 import type { NpyArray } from "../src/data/npy.ts";
-import { writeNpy, writeNpz } from "../src/data/npz.ts";
+import { writeNpz } from "../src/data/npz.ts";
 import { FileError } from "../src/errors.ts";
 
 let folder = "";

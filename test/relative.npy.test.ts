@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readNpy, writeNpy } from "../src/data/disk.ts";
 import { decodeNpy, encodeNpy, type NpyArray, type NpyData } from "../src/data/npy.ts";
-import { crc32, decodeNpz, encodeNpz, readNpy, readNpz, writeNpy, writeNpz } from "../src/data/npz.ts";
+import { crc32, decodeNpz, encodeNpz, readNpz, writeNpz } from "../src/data/npz.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
 
 /** A file from its parts, its header padded as by NumPy. */

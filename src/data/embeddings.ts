@@ -1,8 +1,9 @@
 /** Embeddings with labels from NumPy's files, as commands take them: `.npy` files of either, or one `.npz` of both. */
 import { FileError } from "../errors.ts";
 import type { HostMatrix } from "../relative/matrix.ts";
+import { readNpy } from "./disk.ts";
 import type { NpyArray } from "./npy.ts";
-import { readNpy, readNpz } from "./npz.ts";
+import { readNpz } from "./npz.ts";
 
 export interface Embeddings {
   /** [n, d], finite. */

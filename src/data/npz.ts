@@ -1,10 +1,10 @@
 /**
- * NPZ, NumPy's archive of several arrays, and both formats from disk. For the command line tool, into which `fflate` is bundled; the library itself has no zip reader,
+ * NPZ, NumPy's archive of several arrays. For the command line tool, into which `fflate` is bundled; the library itself has no zip reader,
  * so a program (or a page) that wants `.npz` unpacks it with the zip library that it has, and hands each entry to `decodeNpy`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
 import { unzipSync, zipSync } from "fflate";
 import { expected, FileError } from "../errors.ts";
+import { readWhole, replaceAs } from "./disk.ts";
 import { decodeNpy, encodeNpy, type NpyArray } from "./npy.ts";
 
 const MAX_BYTES = 2 ** 31;
@@ -93,30 +93,8 @@ export const decodeNpz = (bytes: Uint8Array, name = "npz"): Record<string, NpyAr
 export const encodeNpz = (arrays: Readonly<Record<string, NpyArray>>): Uint8Array =>
   zipSync(Object.fromEntries(Object.entries(arrays).map(([key, array]) => [`${key}.npy`, encodeNpy(array)])), { mtime: new Date(1980, 0, 1) });
 
-const readBytes = (where: string, path: string, kind: string): Uint8Array => {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw fileError(where, path, `a readable ${kind} file`, reason(error), error);
-  }
-};
-
-const writeBytes = (where: string, path: string, bytes: Uint8Array): void => {
-  try {
-    writeFileSync(path, bytes);
-  } catch (error) {
-    throw fileError(where, path, "a place that can be written", reason(error), error);
-  }
-};
-
-/** `decodeNpy` of a file. Throws FileError as it does, and for what cannot be read. */
-export const readNpy = (path: string): NpyArray => decodeNpy(readBytes("readNpy", path, "NPY"), path);
-
 /** `decodeNpz` of a file. Throws FileError as it does, and for what cannot be read. */
-export const readNpz = (path: string): Record<string, NpyArray> => decodeNpz(readBytes("readNpz", path, "NPZ"), path);
+export const readNpz = (path: string): Record<string, NpyArray> => decodeNpz(readWhole("readNpz", path, "NPZ"), path);
 
-/** `encodeNpy` into a file. Throws ArgumentError as it does, and FileError for a place that cannot be written. */
-export const writeNpy = (path: string, array: NpyArray): void => writeBytes("writeNpy", path, encodeNpy(array));
-
-/** `encodeNpz` into a file. Throws ArgumentError as it does, and FileError for a place that cannot be written. */
-export const writeNpz = (path: string, arrays: Readonly<Record<string, NpyArray>>): void => writeBytes("writeNpz", path, encodeNpz(arrays));
+/** `encodeNpz` into a file, as `replaceFile`. Throws ArgumentError as it does, and FileError for a place that cannot be written. */
+export const writeNpz = (path: string, arrays: Readonly<Record<string, NpyArray>>): void => replaceAs("writeNpz", path, encodeNpz(arrays));

@@ -1,3 +1,5 @@
+import type { HostTensor, StateDict } from "../data/safetensors.ts";
+import { type LoadOptions, type LoadResult, loadState, saveState } from "../data/stateDict.ts";
 import { keep } from "../scope.ts";
 import { checkTensor, Tensor } from "../tensor.ts";
 
@@ -22,6 +24,8 @@ import { checkTensor, Tensor } from "../tensor.ts";
  * const network = new Network(initializer(device, 1));
  * [...network.namedParameters().keys()]; // => ["hidden.weight", "hidden.bias", "scale"]
  * network.forward(device.ones([4, 2])).shape; // => [4, 3]
+ * const bytes = encodeSafetensors(await network.stateDict());
+ * new Network(initializer(device, 2)).loadStateDict(decodeSafetensors(bytes).tensors).missingKeys; // => []
  * ```
  */
 export abstract class Module implements Disposable {
@@ -53,6 +57,26 @@ export abstract class Module implements Disposable {
   /** Number of values in all parameters. */
   get parameterCount(): number {
     return this.parameters().reduce((count, { size }) => count + size, 0);
+  }
+
+  /**
+   * The values of every parameter by name, for `encodeSafetensors` and `loadStateDict`. float32 as F32; as F64 on the reference device, which keeps that many bits.
+   *
+   * @throws StateError when disposed; otherwise as `read`.
+   */
+  stateDict(): Promise<StateDict> {
+    return saveState(this.namedParameters());
+  }
+
+  /**
+   * Writes values into the parameters of the same names. Nothing is written when anything does not fit.
+   *
+   * @param options `strict`: whether names that are missing or too many are errors. Default true
+   * @returns names that are missing and names that nothing asked for, as PyTorch's `load_state_dict`
+   * @throws ArgumentError for another shape, values that are no floats, and, when strict, for names that do not meet; StateError when disposed.
+   */
+  loadStateDict(state: ReadonlyMap<string, HostTensor>, options?: LoadOptions): LoadResult {
+    return loadState("loadStateDict", this.namedParameters(), state, options);
   }
 
   /** Frees the parameters, also those that other modules share. */

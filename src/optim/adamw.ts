@@ -2,7 +2,8 @@ import { apply } from "../apply.ts";
 import { expected } from "../errors.ts";
 import { adamw } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkRate, type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
+import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
+import { checkRate } from "./rate.ts";
 
 export interface AdamWOptions {
   /** Learning rate. Default 1e-3. */
@@ -15,7 +16,7 @@ export interface AdamWOptions {
   readonly weightDecay?: number;
 }
 
-const ROWS = 2;
+const MOMENTS = ["exp_avg", "exp_avg_sq"];
 
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), with PyTorch's defaults and order of operations.
@@ -46,7 +47,7 @@ export class AdamW extends Optimizer {
     checkRate(where, "lr", lr);
     checkRate(where, "weightDecay", weightDecay);
     checkRate(where, "eps", eps);
-    super(where, parameters, { lr, weightDecay }, ROWS);
+    super(where, parameters, { lr, weightDecay }, MOMENTS);
     this.betas = [betas[0], betas[1]];
     this.eps = eps;
   }

@@ -1,5 +1,6 @@
 /** What every optimiser does: groups, checks, which parameters take part in a step, and the norm that limits them. */
 
+import type { HostTensor, StateDict } from "../data/safetensors.ts";
 import type { Device } from "../device.ts";
 import { ArgumentError, expected, StateError } from "../errors.ts";
 import { zeroGrad } from "../grad.ts";
@@ -8,6 +9,8 @@ import { showShape } from "../op.ts";
 import { checkMaxNorm, gradNorm } from "../ops/optimizer/index.ts";
 import { keep } from "../scope.ts";
 import { type Storage, Tensor } from "../tensor.ts";
+import { checkRate } from "./rate.ts";
+import { loadOptimizer, saveOptimizer } from "./state.ts";
 
 /** Parameters that share a learning rate and a weight decay; what is left out is taken from the optimiser's options. */
 export interface GroupOptions {
@@ -22,8 +25,7 @@ export interface StepOptions {
 }
 
 /**
- * What an optimiser remembers of a group. Read `values` for a checkpoint; to restore one, `device.write(state.values, …)`
- * and assign the entries of `steps`.
+ * What an optimiser remembers of a group. `stateDict` and `loadStateDict` save and restore it.
  */
 export interface OptimizerState {
   /** The moments of all parameters, one after the other in their order: [rows, elements of the group]. Owned by the optimiser. */
@@ -31,12 +33,6 @@ export interface OptimizerState {
   /** Steps that each parameter has taken part in. */
   readonly steps: number[];
 }
-
-/** Throws unless the number is finite and not negative. */
-export const checkRate = (where: string, argument: string, value: number): number => {
-  if (!(typeof value === "number" && value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
-  return value;
-};
 
 /**
  * One group of an optimiser.
@@ -113,11 +109,14 @@ export interface Update {
  * optimizer.step([device.tensor([6, 8])], { clipNorm: 1 }); // a gradient of norm 10, scaled to 1
  * await w.read(); // => [2.400, 3.200]
  * await optimizer.gradientNorm?.item(); // => 10
+ * const saved = await optimizer.stateDict();
+ * new SGD([w], { lr: 0.1 }).loadStateDict(saved); // goes on where `optimizer` stands, with lr 1
  * ```
  */
 export abstract class Optimizer implements Disposable {
   readonly groups: readonly ParameterGroup[];
   readonly #where: string;
+  readonly #moments: readonly string[];
   readonly #storages = new Set<Storage>();
   #norm: Tensor | undefined;
   #disposed = false;
@@ -126,14 +125,16 @@ export abstract class Optimizer implements Disposable {
     where: string,
     parameters: readonly Tensor[] | readonly GroupOptions[],
     defaults: { lr: number; weightDecay: number },
-    rows: number,
+    moments: readonly string[],
   ) {
     this.#where = where;
+    this.#moments = moments;
     if (!Array.isArray(parameters) || parameters.length === 0) throw expected(where, "at least one parameter", "parameters", parameters);
     const options: readonly GroupOptions[] = isGroups(parameters) ? parameters : [{ parameters: parameters as readonly Tensor[] }];
     for (const [i, group] of options.entries()) this.#checkGroup(group, isGroups(parameters) ? `parameters[${i}].parameters` : "parameters", options);
     this.groups = options.map(
-      ({ parameters, lr = defaults.lr, weightDecay = defaults.weightDecay }) => new ParameterGroup(where, { parameters, lr, weightDecay }, rows),
+      ({ parameters, lr = defaults.lr, weightDecay = defaults.weightDecay }) =>
+        new ParameterGroup(where, { parameters, lr, weightDecay }, moments.length),
     );
   }
 
@@ -187,6 +188,26 @@ export abstract class Optimizer implements Disposable {
         }
       }
     });
+  }
+
+  /**
+   * What makes the next steps the same bits: per parameter, counted over all groups, `state.<i>.step` and PyTorch's moments (`exp_avg` and `exp_avg_sq` of `AdamW`,
+   * `momentum_buffer` of `SGD` with momentum), per group `param_groups.<g>.lr` and `.weight_decay`. What cannot change (betas, eps, momentum) is not part of it.
+   *
+   * @throws StateError after `dispose()`; otherwise as `read`.
+   */
+  stateDict(): Promise<StateDict> {
+    return saveOptimizer(this.groups, this.#moments);
+  }
+
+  /**
+   * Goes on where the optimiser stood that gave the state. The parameters themselves are the modules'. Nothing changes when anything does not fit.
+   *
+   * @throws ArgumentError for another kind of optimiser, other parameters, and values that are out of range; StateError after `dispose()`.
+   */
+  loadStateDict(state: ReadonlyMap<string, HostTensor>): void {
+    for (const { state } of this.groups) state.values.assertLive(this.#where);
+    loadOptimizer(`${this.#where}.loadStateDict`, this.groups, this.#moments, state);
   }
 
   /** Frees the `grad` of every parameter. */

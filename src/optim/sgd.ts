@@ -2,7 +2,8 @@ import { apply } from "../apply.ts";
 import { expected } from "../errors.ts";
 import { sgd } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkRate, type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
+import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
+import { checkRate } from "./rate.ts";
 
 export interface SGDOptions {
   /** Learning rate. Default 1e-3. */
@@ -41,7 +42,7 @@ export class SGD extends Optimizer {
     checkRate(where, "weightDecay", weightDecay);
     checkRate(where, "momentum", momentum);
     if (nesterov && momentum === 0) throw expected(where, "a positive number, since `nesterov` is set,", "momentum", momentum);
-    super(where, parameters, { lr, weightDecay }, momentum === 0 ? 0 : 1);
+    super(where, parameters, { lr, weightDecay }, momentum === 0 ? [] : ["momentum_buffer"]);
     this.momentum = momentum;
     this.nesterov = nesterov;
   }

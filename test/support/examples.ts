@@ -33,7 +33,11 @@ export interface Documented {
 }
 
 /** Entry points of the package and their sources. */
-export const ENTRIES: Readonly<Record<string, string>> = { birkhoff: "src/index.ts", "birkhoff/testing": "src/testing/index.ts" };
+export const ENTRIES: Readonly<Record<string, string>> = {
+  birkhoff: "src/index.ts",
+  "birkhoff/files": "src/files.ts",
+  "birkhoff/testing": "src/testing/index.ts",
+};
 
 const DECLARATION = /^(?:export )?(?:abstract |async )?(const|function\*?|class|interface|type) (\w+)/;
 const MEMBER = /^\s+(?:readonly |static |get |set |async )*#?(\w+)/;

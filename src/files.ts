@@ -1,0 +1,4 @@
+/** `birkhoff/files`: the package's file formats on disk, for Node. The formats themselves (bytes in, bytes out) are in `birkhoff` and run in browsers too. */
+
+export { readNpy, readSafetensors, replaceFile, writeNpy, writeSafetensors } from "./data/disk.ts";
+export { type IdxData, type IdxFile, type IdxFolder, loadIdxFolder, readIdx } from "./data/idx.ts";

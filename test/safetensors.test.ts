@@ -300,6 +300,16 @@ describe("training goes on with the same bits", () => {
       expect(encodeSafetensors(await resumed.stateDict())).toEqual(encodeSafetensors(await optimizer.stateDict()));
     });
 
+  it("and matrices that are frozen where they started are part of the state", async () => {
+    await using device = await openDevice({ device: "reference" });
+    const [from, to] = [1, 2].map((seed) => new DigitNetwork(initializer(device, seed), symmetry, { ...options, frozen: true }));
+    to.loadStateDict(await from.stateDict());
+    expect(await to.stateDict()).toEqual(await from.stateDict());
+    const x = device.ones([1, 1, 8, 8]);
+    expect(await to.forward(x).read()).toEqual(await from.forward(x).read());
+    expect(from.namedState().size).toBe(from.namedParameters().size + 2);
+  });
+
   it("and nothing is written when anything does not fit", async () => {
     await using device = await openDevice({ device: "reference" });
     const network = new DigitNetwork(initializer(device, 1), symmetry, options);

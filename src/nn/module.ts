@@ -34,19 +34,12 @@ export abstract class Module implements Disposable {
 
   /** Every parameter with its path, such as `blocks.0.weight`; one that several modules share once, where it comes first. */
   namedParameters(): Map<string, Tensor> {
-    const found = new Map<string, Tensor>();
-    const seen = new Set<Tensor>();
-    const add = (tensor: Tensor, path: string): void => {
-      if (!seen.has(tensor)) found.set(path, tensor);
-      seen.add(tensor);
-    };
-    const collect = (value: unknown, path: string): void => {
-      if (value instanceof Tensor) add(value, path);
-      else if (value instanceof Module) for (const [name, tensor] of value.namedParameters()) add(tensor, `${path}.${name}`);
-      else if (Array.isArray(value)) for (const [i, item] of value.entries()) collect(item, `${path}.${i}`);
-    };
-    for (const [name, value] of Object.entries(this)) collect(value, name);
-    return found;
+    return namedTensors(this, (module) => module.namedParameters());
+  }
+
+  /** What `stateDict` saves: the parameters, and tensors that were drawn at the start and stay as they are. */
+  namedState(): Map<string, Tensor> {
+    return namedTensors(this, (module) => module.namedState());
   }
 
   /** Every parameter, in the order of `namedParameters`. */
@@ -60,12 +53,12 @@ export abstract class Module implements Disposable {
   }
 
   /**
-   * The values of every parameter by name, for `encodeSafetensors` and `loadStateDict`. float32 as F32; as F64 on the reference device, which keeps that many bits.
+   * The values of every parameter by name, frozen ones too, for `encodeSafetensors` and `loadStateDict`. float32 as F32; as F64 on the reference device, which keeps that many bits.
    *
    * @throws StateError when disposed; otherwise as `read`.
    */
   stateDict(): Promise<StateDict> {
-    return saveState(this.namedParameters());
+    return saveState(this.namedState());
   }
 
   /**
@@ -76,7 +69,7 @@ export abstract class Module implements Disposable {
    * @throws ArgumentError for another shape, values that are no floats, and, when strict, for names that do not meet; StateError when disposed.
    */
   loadStateDict(state: ReadonlyMap<string, HostTensor>, options?: LoadOptions): LoadResult {
-    return loadState("loadStateDict", this.namedParameters(), state, options);
+    return loadState("loadStateDict", this.namedState(), state, options);
   }
 
   /** Frees the parameters, also those that other modules share. */
@@ -88,6 +81,23 @@ export abstract class Module implements Disposable {
     this.dispose();
   }
 }
+
+/** The tensors among the fields of a module, and those that `inner` gives of the modules among them, also in arrays. */
+const namedTensors = (module: Module, inner: (module: Module) => Map<string, Tensor>): Map<string, Tensor> => {
+  const found = new Map<string, Tensor>();
+  const seen = new Set<Tensor>();
+  const add = (tensor: Tensor, path: string): void => {
+    if (!seen.has(tensor)) found.set(path, tensor);
+    seen.add(tensor);
+  };
+  const collect = (value: unknown, path: string): void => {
+    if (value instanceof Tensor) add(value, path);
+    else if (value instanceof Module) for (const [name, tensor] of inner(value)) add(tensor, `${path}.${name}`);
+    else if (Array.isArray(value)) for (const [i, item] of value.entries()) collect(item, `${path}.${i}`);
+  };
+  for (const [name, value] of Object.entries(module)) collect(value, name);
+  return found;
+};
 
 /**
  * Marks a leaf as trainable and takes it out of the current scope: the module owns it.

@@ -25,6 +25,9 @@ export {
 export type { LoadOptions, LoadResult } from "./data/stateDict.ts";
 export type { Device, TensorData } from "./device.ts";
 export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, StateError } from "./errors.ts";
+export { encodeOnnx } from "./export/onnx.ts";
+export { loadPaperState } from "./export/paper.ts";
+export { type HostLayer, type PlainNetwork, toPlain } from "./export/plain.ts";
 export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";
 export { isGradEnabled, noGrad } from "./gradMode.ts";
 export { GroupConv2d, GroupLift2d, GroupLinear, shiftTwist } from "./nn/group.ts";
@@ -51,6 +54,7 @@ export {
 } from "./nn/matrices.ts";
 export { Module, parameter } from "./nn/module.ts";
 export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
+export type { PlainLayer, PlainModule } from "./nn/plain.ts";
 export {
   closureRegularizer,
   entropyRegularizer,

@@ -4,16 +4,17 @@
  */
 
 import { mul } from "../ops/elementwise/index.ts";
-import { reshape } from "../ops/shape/index.ts";
+import { expand, reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { Tensor } from "../tensor.ts";
 import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
+import type { PlainLayer, PlainModule } from "./plain.ts";
 import { convolveShared, type Dimensions, KernelCache } from "./weightSharingConv.ts";
 
 export type Padding = number | "valid" | "same";
 
-export abstract class ExpandedConv extends Module {
+export abstract class ExpandedConv extends Module implements PlainModule {
   /** Canonical kernel: [Cout, Cin, k, …] for lifting, [Cout, Cin, g_in, k, …] from a group. */
   abstract readonly weight: Tensor;
   /** One number per output channel, shared by all group elements and positions: [Cout]. */
@@ -60,6 +61,15 @@ export abstract class ExpandedConv extends Module {
     const { bias, weight } = this;
     const options = { bias, padding: this.#padding, dimensions: this.#dimensions, cache: this.#cache };
     return convolveShared(this.#where, x, this.source(), weight, options);
+  }
+
+  /** One convolution: [B, Cin·g_in, …] → [B, Cout·g, …] */
+  plainLayers(): PlainLayer[] {
+    const weight = this.expandedKernel();
+    const [channels] = this.bias.shape;
+    const group = weight.shape[0] / channels;
+    const bias = scope(() => reshape(expand(reshape(this.bias, [channels, 1]), [channels, group]), [channels * group]));
+    return [{ kind: "conv", weight, bias, padding: this.#padding }];
   }
 
   override dispose(): void {

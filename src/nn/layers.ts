@@ -5,6 +5,7 @@ import { linear } from "../ops/matmul/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Initializer, kaimingUniform, zeros } from "./init.ts";
 import { Module } from "./module.ts";
+import type { PlainLayer, PlainModule } from "./plain.ts";
 
 /** Throws unless `value` is a whole number of at least `low`. */
 export const checkCount = (where: string, argument: string, value: number, low = 1): void => {
@@ -22,7 +23,7 @@ export const checkCount = (where: string, argument: string, value: number, low =
  * layer.parameterCount; // => 27
  * ```
  */
-export class Linear extends Module {
+export class Linear extends Module implements PlainModule {
   /** [outFeatures, inFeatures] */
   readonly weight: Tensor;
   /** [outFeatures] */
@@ -38,6 +39,10 @@ export class Linear extends Module {
 
   forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
+  }
+
+  plainLayers(): PlainLayer[] {
+    return [{ kind: "linear", weight: this.weight, bias: this.bias }];
   }
 }
 
@@ -59,7 +64,7 @@ export interface Conv2dLayerOptions {
  * layer.forward(device.ones([2, 1, 8, 8])).shape; // => [2, 4, 8, 8]
  * ```
  */
-export class Conv2d extends Module {
+export class Conv2d extends Module implements PlainModule {
   /** [outChannels, inChannels, k, k] */
   readonly weight: Tensor;
   /** [outChannels] */
@@ -78,5 +83,9 @@ export class Conv2d extends Module {
 
   forward(x: Tensor): Tensor {
     return conv2d(x, this.weight, { bias: this.bias, padding: this.#padding });
+  }
+
+  plainLayers(): PlainLayer[] {
+    return [{ kind: "conv", weight: this.weight, bias: this.bias, padding: this.#padding }];
   }
 }

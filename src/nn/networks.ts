@@ -1,11 +1,12 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
 import type { Permutation } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
-import { relu } from "../ops/elementwise/index.ts";
+import { mul, relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
-import { reshape } from "../ops/shape/index.ts";
+import { expand, reshape } from "../ops/shape/index.ts";
+import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { ExpandedConv } from "./expanded.ts";
 import { GroupConv2d, GroupLift2d } from "./group.ts";
@@ -13,6 +14,7 @@ import type { Initializer } from "./init.ts";
 import { Conv2d, checkCount, Linear } from "./layers.ts";
 import { type FactorisedStacks, LearnedMatrices, type LearnedStack, learnedStacks, type MatrixOptions, TiedMatrices } from "./matrices.ts";
 import { Module } from "./module.ts";
+import type { PlainLayer, PlainModule } from "./plain.ts";
 import { FactorisedWeightSharingConv2d, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
 
 /**
@@ -61,6 +63,9 @@ export type Symmetry =
   | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean; readonly shared?: false | "learned" | "tied" }
   | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
 
+/** Of every layer norm. */
+const EPS = 1e-5;
+
 /** One group of all layers. */
 const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: number, kernelSize: number, options: MatrixOptions): FactorisedStacks => {
   checkCount("DigitNetwork", "elements", elements);
@@ -91,11 +96,12 @@ const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: numb
  * await max(abs(sub(logits, same))).item(); // => 0.000
  * ```
  */
-export class DigitNetwork extends Module {
-  readonly blocks: readonly Module[];
+export class DigitNetwork extends Module implements PlainModule {
+  readonly blocks: readonly (Conv2d | ExpandedConv)[];
   readonly head: Linear;
   readonly #pool: number;
   readonly #minimum: number;
+  readonly #group: number;
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
@@ -130,6 +136,7 @@ export class DigitNetwork extends Module {
       return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
     this.head = new Linear(init, width, classes);
+    this.#group = symmetry.kind === "learned" ? symmetry.elements : symmetry.kind === "fixed" ? symmetry.group.length : 1;
     this.#pool = pool;
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
@@ -137,6 +144,21 @@ export class DigitNetwork extends Module {
   /** The stacks of matrices that are learned, each once, in the order of the layers; empty in the other networks. */
   learnedStacks(): LearnedStack[] {
     return learnedStacks(this.blocks.filter((block) => block instanceof ExpandedConv));
+  }
+
+  plainLayers(): PlainLayer[] {
+    const layers = this.blocks.flatMap((block, i): PlainLayer[] => {
+      const pool: PlainLayer[] = i === 0 && this.#pool > 1 ? [{ kind: "maxPool", size: this.#pool }] : [];
+      return [...block.plainLayers(), { kind: "norm", eps: EPS }, { kind: "relu" }, ...pool];
+    });
+    const { weight, bias } = this.head;
+    const [classes, width] = weight.shape;
+    const group = this.#group;
+    // The mean over the group is part of the linear map.
+    const wide = scope(() =>
+      reshape(expand(reshape(mul(weight, 1 / group), [classes, width, 1]), [classes, width, group]), [classes, width * group]),
+    );
+    return [...layers, { kind: "globalMean" }, { kind: "linear", weight: wide, bias }];
   }
 
   forward(x: Tensor): Tensor {
@@ -148,7 +170,7 @@ export class DigitNetwork extends Module {
     let h = x;
     for (const [i, block] of this.blocks.entries()) {
       const y = block.forward(h);
-      h = relu(layerNorm(y, y.shape.slice(1)));
+      h = relu(layerNorm(y, y.shape.slice(1), { eps: EPS }));
       if (i === 0 && this.#pool > 1) h = poolImages(h, this.#pool);
     }
     return this.head.forward(groupPool(h));

@@ -5,6 +5,7 @@ export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } fro
 export { type ClassBalancedOptions, classBalancedBatches } from "./data/balanced.ts";
 export { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray, type NpyData } from "./data/npy.ts";
 export {
+  cubeGroup,
   cyclicGroup,
   dihedralGroup,
   flipGroup,

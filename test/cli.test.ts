@@ -57,7 +57,7 @@ describe("birkhoff", () => {
     [["discover", "--noise", "NaN"], 'expected a number of at least 0 for `--noise`, but received "NaN"'],
     [["discover", "--seed", "-1"], "--seed"],
     [["discover", "--seed", "4294967296"], "for `seeds.from`, but received 4294967296"],
-    [["discover", "--task", "knots"], 'expected one of cyclic, rot90, dihedral, half for `--task`, but received "knots"'],
+    [["discover", "--task", "knots"], 'expected one of cyclic, rot90, dihedral, rot45, cube, half, two-axes for `--task`, but received "knots"'],
     [["discover", "--device", "tpu"], 'expected one of webgpu, native, reference for `--device`, but received "tpu"'],
     [["stitch", "--ladder", "robust,magic"], 'for `--ladder`, but received "magic"'],
     [["stitch", "--labels", "y.npy"], "expected --embeddings beside --labels"],

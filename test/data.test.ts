@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { diskRotations } from "../src/data/interpolated.ts";
 import {
   cayleyTable,
   compose,
+  cubeGroup,
   cyclicGroup,
   dihedralGroup,
+  equalPermutations,
   firstElements,
   flipGroup,
   flipPermutation,
@@ -85,33 +88,49 @@ describe("permutations", () => {
 describe("planted tasks", () => {
   it.each([
     ["cyclic", 8, 8],
-    ["half", 8, 4],
+    ["half", 8, 8],
     ["rot90", 25, 4],
+    ["rot45", 21, 8],
     ["dihedral", 25, 8],
-  ] as const)("%s gives ⟨ρ_g K*, x⟩", (name, d, g) => {
+    ["cube", 27, 24],
+    ["two-axes", 27, 24],
+  ] as const)("%s: kernels are the prototypes as the pairs of elements move them", (name, d, g) => {
     const task = plantedTask(name, { prototypes: 3, seed: 4 });
-    expect([task.d, task.group.elements.length, task.prototypes.length, task.kernels.length]).toEqual([d, g, 3 * d, 3 * g * d]);
-    const { x, y } = task.batch(5);
-    for (let b = 0; b < 5; b++) {
+    expect([task.d, task.elements, task.prototypes.length, task.kernels[0].length, task.pairs.length]).toEqual([d, g, 3 * d, 3 * g * d, g]);
+    expect(task.pairs[0]).toEqual([0, 0]);
+    for (const which of [0, 1] as const) {
       for (let c = 0; c < 3; c++) {
         for (let i = 0; i < g; i++) {
-          const turned = permute(task.prototypes.subarray(c * d, (c + 1) * d), task.group.elements[i]);
-          const expectedY = turned.reduce((sum, value, n) => sum + value * x[b * d + n], 0);
-          expect(y[(b * 3 + c) * g + i]).toBeCloseTo(expectedY, 4);
+          const element = task.pairs[i][which];
+          for (let n = 0; n < d; n++) {
+            let sum = 0;
+            for (let m = 0; m < d; m++) sum += task.base.matrices[(element * d + n) * d + m] * task.prototypes[c * d + m];
+            expect(task.kernels[which][(c * g + i) * d + n]).toBeCloseTo(sum, 5);
+          }
         }
       }
     }
+    for (let i = 0; i < g; i++) expect(task.weights.subarray(i * g, (i + 1) * g).reduce((sum, weight) => sum + weight)).toBe(1);
   });
 
-  it("draws fresh data, the same for the same seed, into given arrays", () => {
-    const [a, b] = [plantedTask("cyclic", { seed: 1 }), plantedTask("cyclic", { seed: 1 })];
+  it("of which a part takes part: the first half of the shifts, 16 of the 24 rotations", () => {
+    const taking = (name: "half" | "two-axes"): number => new Set(plantedTask(name, { prototypes: 1 }).pairs.flat()).size;
+    expect(taking("half")).toBe(4);
+    expect(taking("two-axes")).toBe(16);
+    expect(plantedTask("half", { prototypes: 1 }).group).toBeUndefined();
+  });
+
+  it("draws the same for the same seed and index, into given arrays", () => {
+    const [a, b] = [plantedTask("half", { seed: 1 }), plantedTask("half", { seed: 1 })];
     expect(a.prototypeCount).toBe(16);
-    const first = a.batch(4);
-    expect(b.batch(4)).toEqual(first);
+    a.signals(4, 7);
+    const first = a.signals(4, 3);
+    expect(b.signals(4, 3)).toEqual(first);
+    expect(new Set(first.choices)).toEqual(new Set([0, 1]));
     const copy = first.x.slice();
-    expect(a.batch(4, first)).toBe(first);
+    expect(a.signals(4, 4, first)).toBe(first);
     expect(first.x).not.toEqual(copy);
-    expect(plantedTask("cyclic", { seed: 2 }).prototypes).not.toEqual(a.prototypes);
+    expect(plantedTask("half", { seed: 2 }).prototypes).not.toEqual(a.prototypes);
     expect(a.classification(6)).toEqual(b.classification(6));
   });
 
@@ -119,30 +138,63 @@ describe("planted tasks", () => {
     const [quiet, noisy] = [plantedTask("cyclic", { prototypes: 2 }), plantedTask("cyclic", { prototypes: 2, noise: 0.5 })];
     const { x, labels } = noisy.classification(2000);
     let sum = 0;
-    for (let b = 0; b < 2000; b++) for (let n = 0; n < 8; n++) sum += (x[b * 8 + n] - quiet.kernels[labels[b] * 8 + n]) ** 2;
+    for (let b = 0; b < 2000; b++) for (let n = 0; n < 8; n++) sum += (x[b * 8 + n] - quiet.kernels[0][labels[b] * 8 + n]) ** 2;
     expect(Math.sqrt(sum / 16000)).toBeCloseTo(0.5, 1);
     expect(new Set(labels).size).toBe(16);
-    const batch = noisy.batch(500);
-    let error = 0;
-    for (let b = 0; b < 500; b++) {
-      for (let k = 0; k < 16; k++) {
-        let clean = 0;
-        for (let n = 0; n < 8; n++) clean += noisy.kernels[k * 8 + n] * batch.x[b * 8 + n];
-        error += (batch.y[b * 16 + k] - clean) ** 2;
-      }
-    }
-    expect(Math.sqrt(error / 8000)).toBeCloseTo(0.5, 1);
   });
 
-  it("takes the first elements that were asked for and refuses bad options", () => {
-    expect(plantedTask("cyclic", { size: 6, elements: 3 }).group.labels).toEqual(["identity", "shift 1", "shift 2"]);
+  it("refuses bad options", () => {
     expect(plantedTask("rot90", { size: 3 }).layout).toEqual([3, 3]);
-    expect(() => plantedTask("spin" as "cyclic")).toThrow(/one of cyclic, rot90, dihedral, half/);
-    for (const options of [{ size: 0 }, { prototypes: 1.5 }, { elements: 9 }, { noise: -1 }, { noise: Number.NaN }, { seed: -1 }]) {
+    expect(() => plantedTask("spin" as "cyclic")).toThrow(/one of cyclic, rot90, dihedral, rot45/);
+    for (const options of [{ size: 0 }, { prototypes: 1.5 }, { noise: -1 }, { noise: Number.NaN }, { seed: -1 }]) {
       expect(() => plantedTask("cyclic", options)).toThrow(ArgumentError);
     }
-    expect(() => plantedTask("cyclic").batch(0)).toThrow(ArgumentError);
-    expect(() => plantedTask("cyclic").batch(2, plantedTask("cyclic").batch(3))).toThrow(ArgumentError);
+    expect(() => plantedTask("cyclic").signals(0, 0)).toThrow(ArgumentError);
+    expect(() => plantedTask("cyclic").signals(1, -1)).toThrow(ArgumentError);
+    expect(() => plantedTask("cyclic").signals(2, 0, plantedTask("cyclic").signals(3, 0))).toThrow(ArgumentError);
+  });
+});
+
+describe("cube and disk", () => {
+  it("the 24 rotations are a group whose elements do what their labels say", () => {
+    for (const k of [2, 3]) {
+      const { elements, labels } = cubeGroup(k);
+      expect(new Set(elements.map((element) => element.join())).size).toBe(24);
+      expect(cayleyTable(elements)).not.toContain(-1);
+      expect(new Set(labels).size).toBe(24);
+      for (const [i, label] of labels.entries()) {
+        const order = { identity: 1, "180°": 2, "120°": 3, "90°": 4 }[label.split(" ")[0]] ?? 0;
+        let power = elements[i];
+        let count = 1;
+        while (!equalPermutations(power, elements[0])) {
+          power = compose(power, elements[i]);
+          count++;
+        }
+        expect(count).toBe(order);
+      }
+    }
+    // About z, x goes to y: the value at (1, 0, 0) is afterwards at (0, 1, 0).
+    const { elements, labels } = cubeGroup(3);
+    const [east, north] = [1 * 9 + 1 * 3 + 2, 1 * 9 + 2 * 3 + 1];
+    expect(elements[labels.indexOf("90° about [0, 0, 1]")][north]).toBe(east);
+    expect(() => cubeGroup(0)).toThrow(ArgumentError);
+  });
+
+  it("rotations of the disk: quarter turns move pixels, others spread them and lose at the rim alone", () => {
+    const { d, matrices, labels } = diskRotations(8, 5);
+    expect([d, labels[1]]).toEqual([21, "45°"]);
+    const rows = (i: number): number[] =>
+      Array.from({ length: d }, (_, n) => matrices.subarray((i * d + n) * d, (i * d + n + 1) * d).reduce((a, b) => a + b));
+    for (const i of [0, 2, 4, 6]) {
+      expect(rows(i)).toEqual(new Array(d).fill(1));
+      expect([...matrices.subarray(i * d * d, (i + 1) * d * d)].filter((value) => value !== 0)).toHaveLength(d);
+    }
+    const turn = rotationGroup(5).elements[1];
+    const inside = Array.from({ length: 25 }, (_, n) => n).filter((n) => Math.hypot(Math.floor(n / 5) - 2, (n % 5) - 2) <= 2.5);
+    for (const [n, pixel] of inside.entries()) expect(matrices[(2 * d + n) * d + inside.indexOf(turn[pixel])]).toBe(1);
+    expect(Math.max(...rows(1))).toBeCloseTo(1, 6);
+    expect(Math.min(...rows(1))).toBeGreaterThan(0.4);
+    expect(() => diskRotations(8, 1)).toThrow(ArgumentError);
   });
 });
 

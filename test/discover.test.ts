@@ -1,9 +1,11 @@
 /** Configurations, results and interrupted runs of `birkhoff discover`. */
-import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { plantedTask } from "../src/data/planted.ts";
 import type { Device } from "../src/device.ts";
+import { compareCoefficients, fitCoefficients } from "../src/discover/coefficients.ts";
 import { checkConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type DiscoverOptions, type DiscoverResult, discover, openExperiment } from "../src/discover/index.ts";
 import { appendResult, type RunRecord, readResults, summarise } from "../src/discover/results.ts";
@@ -67,6 +69,26 @@ describe("configurations", () => {
   });
 });
 
+describe("coefficients", () => {
+  test.each(["half", "rot45", "two-axes"] as const)("%s: those of a mixture are found, and compared with the planted ones", (name) => {
+    const { base, weights, elements, d } = plantedTask(name, { prototypes: 1 });
+    const stack = new Float32Array(elements * d * d);
+    for (let i = 0; i < elements; i++)
+      for (let k = 0; k < elements; k++)
+        for (let at = 0; at < d * d; at++) stack[i * d * d + at] += weights[i * elements + k] * base.matrices[k * d * d + at];
+    const fitted = fitCoefficients(stack, base);
+    for (const [i, value] of fitted.entries()) expect(value).toBeCloseTo(weights[i], 6);
+    const same = compareCoefficients(fitted, weights, elements);
+    expect([same.taking, same.own]).toEqual([expect.closeTo(1, 6), expect.closeTo(1, 6)]);
+    expect(same.distance).toBeLessThan(1e-6);
+    // Halfway to what does not take part (of half: the last shift).
+    const away = Float64Array.from(weights, (weight, at) => 0.5 * weight + (at % elements === elements - 1 ? 0.5 : 0));
+    const partly = compareCoefficients(away, weights, elements);
+    if (name === "half") expect(partly).toEqual({ taking: 0.5, own: 0.5, distance: expect.closeTo(0.5, 12) });
+    else expect(partly.own).toBe(0.5);
+  });
+});
+
 describe("results", () => {
   const record = (network: string, seed: number, heldOutAccuracy: number): RunRecord => ({
     ...{ experiment: "x", network, kind: "plain", seed, settings: "abc", date: "2026-01-01T00:00", machine: "m", command: "c", device: "native" },
@@ -117,6 +139,71 @@ describe("runs", () => {
     network: { kernelSize: 3, layers: 2, pool: 1, width: 2 },
     training: { steps: 60, warmup: 10, batchSize: 8 },
   };
+
+  /** Stops a run after a step as a kill would: nothing is tidied up. */
+  const killedAfter = async (value: unknown, results: string, steps: number): Promise<void> => {
+    let count = 0;
+    const onProgress = (): void => {
+      if (++count === steps) throw new Error("killed");
+    };
+    await expect(go(value, { results, every: { steps: 20 }, onProgress })).rejects.toThrow("killed");
+  };
+
+  test.each([
+    ["generated", learned],
+    ["images", images],
+  ])("%s: a run killed halfway goes on to the same losses, pictures and figures", async (_, value) => {
+    writeDigits(digits);
+    const whole = await go(value);
+    const results = file();
+    await killedAfter(value, results, 33);
+    let steps = 0;
+    const resumed = await go(value, { results, onProgress: () => steps++ });
+    expect([steps, resumed.report.notes]).toEqual([40, []]);
+    expect(resumed.shown?.losses).toEqual(whole.shown?.losses);
+    expect(resumed.shown?.losses).toHaveLength(60);
+    expect(resumed.shown?.layers.map(({ snapshots }) => snapshots)).toEqual(whole.shown?.layers.map(({ snapshots }) => snapshots));
+    const facts = ({ records: [{ seconds: _, date: __, ...rest }] }: DiscoverResult): unknown => rest;
+    expect(facts(resumed)).toEqual(facts(whole));
+    expect(readResults(results)).toEqual(resumed.records);
+    expect(readdirSync(join(results, "..", "checkpoints"))).toEqual([]);
+  });
+
+  test("Ctrl-C leaves a checkpoint, and what was learned is reported", async () => {
+    const results = file();
+    const abort = new AbortController();
+    let count = 0;
+    const onProgress = (): void => {
+      if (++count === 7) abort.abort();
+    };
+    const stopped = await go(learned, { results, onProgress, signal: abort.signal });
+    expect(stopped.interrupted).toBe(true);
+    expect(stopped.records).toEqual([]);
+    expect(stopped.report.notes.join()).toMatch(/Interrupted after [78] of 60 steps/);
+    expect(stopped.report.comparison[0].name).toBe("learned, unfinished");
+    const [resumed, whole] = [await go(learned, { results }), await go(learned)];
+    expect(resumed.shown?.losses).toEqual(whole.shown?.losses);
+  });
+
+  test("half a checkpoint, and one of other settings, are never taken for this run's", async () => {
+    const results = file();
+    await killedAfter(learned, results, 33);
+    const folder = join(results, "..", "checkpoints");
+    const [name] = readdirSync(folder);
+    const bytes = readFileSync(join(folder, name));
+    const whole = await go(learned);
+    const other = Buffer.from(bytes.toString("latin1").replace("seed 3", "seed 4"), "latin1");
+    for (const content of [bytes.subarray(0, bytes.length - 40), bytes.subarray(0, 100), Buffer.alloc(0), other]) {
+      const fresh = file();
+      mkdirSync(join(fresh, "..", "checkpoints"));
+      writeFileSync(join(fresh, "..", "checkpoints", name), content);
+      let steps = 0;
+      const again = await go(learned, { results: fresh, onProgress: () => steps++ });
+      expect(again.report.notes.join()).toContain("the run begins anew");
+      expect(again.shown?.losses).toEqual(whole.shown?.losses);
+      expect(steps).toBe(60);
+    }
+  });
 
   test("runs that the results hold are not done again; other settings and other seeds are", async () => {
     const results = file();

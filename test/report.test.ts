@@ -301,7 +301,7 @@ describe("report", () => {
     const blocked = join(folder, "file");
     writeFileSync(blocked, "");
     expect(() => writeReport(join(blocked, "index.html"), sample([]))).toThrow(FileError);
-    expect(() => writeReport(folder, sample([]))).toThrow(/writeReport: expected a path that can be written/);
+    expect(() => writeReport(folder, sample([]))).toThrow(/writeReport: expected a place that can be written/);
     expect(existsSync(blocked)).toBe(true);
     expect(readdirSync(join(folder, ".")).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });

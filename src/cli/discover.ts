@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
-import { PLANTED_NAMES } from "../data/planted.ts";
+import { PLANTED_NAMES, plantedTask } from "../data/planted.ts";
 import { plantedSet, TRANSFORM_KINDS } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { type Configuration, checkConfiguration, type DataSettings, type NetworkKind, readConfiguration, runsOf } from "../discover/configuration.ts";
@@ -32,8 +32,14 @@ const FLAGS: readonly Flag[] = [
     help: "its results, one line of JSON a run; default results/<name>.jsonl beside the configuration",
   },
   { name: "networks", type: "text", value: "names", help: "those of its networks that are trained, separated by commas; default all" },
+  { name: "checkpoint-steps", type: "integer", least: 1, help: "steps between checkpoints; default every minute, and on Ctrl-C" },
   { name: "task", type: "text", choices: PLANTED_NAMES, help: "generated task (default cyclic): a teacher with this planted symmetry. One of" },
-  { name: "size", type: "integer", least: 2, help: "length of the signals of cyclic and half, side of the images of rot90 and dihedral" },
+  {
+    name: "size",
+    type: "integer",
+    least: 2,
+    help: "length of signals (cyclic, half; default 8), side of images (rot90, rot45, dihedral; 5) or cubes (cube, two-axes; 3)",
+  },
   { name: "prototypes", type: "integer", least: 1, help: "kernels of the teacher; default twice the length of a signal" },
   { name: "noise", type: "number", least: 0, help: "standard deviation of the noise on the teacher's answers; default 0.1" },
   { name: "data", type: "text", value: "folder", help: "real images instead: a folder of IDX files (gzip or plain)" },
@@ -140,14 +146,19 @@ const makeConfiguration = (flags: Flags): Configuration => {
   return withoutUnplanted(checkConfiguration(fields, where), path === undefined);
 };
 
-/** The standard job has no fixed network where nothing is planted that a group on the kernels' grid could stand for. */
-const withoutUnplanted = (configuration: Configuration, standardJob: boolean): Configuration => {
-  const { data, network } = configuration;
-  const kernels = data.kind === "images" ? plantedSet(data.transform, network?.kernelSize ?? 5) : undefined;
-  const planted = data.kind === "generated" || (kernels !== undefined && (network?.elements ?? kernels.elements.length) === kernels.elements.length);
-  if (!standardJob || planted) return configuration;
-  return { ...configuration, networks: configuration.networks.filter(({ kind }) => kind !== "fixed") };
+/** Whether the data plant a group that a fixed network can be given. */
+const plantsGroup = ({ data, network }: Configuration): boolean => {
+  if (data.kind === "generated")
+    return plantedTask(data.symmetry, { prototypes: 1, ...(data.size !== undefined && { size: data.size }) }).group !== undefined;
+  const set = plantedSet(data.transform, network?.kernelSize ?? 5);
+  return set !== undefined && (network?.elements ?? set.elements.length) === set.elements.length;
 };
+
+/** The standard job has a fixed network where there is a group for it. */
+const withoutUnplanted = (configuration: Configuration, standardJob: boolean): Configuration =>
+  !standardJob || plantsGroup(configuration)
+    ? configuration
+    : { ...configuration, networks: configuration.networks.filter(({ kind }) => kind !== "fixed") };
 
 const percent = (share: number | undefined): string => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
@@ -245,10 +256,12 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
   using interrupted = interruption();
   const display = progressDisplay();
+  const steps = flags.number("checkpoint-steps");
   try {
     const several = runsOf(configuration).some(({ seed }, _, [first]) => seed !== first.seed);
     const result = await discover(device, configuration, {
       ...(results !== undefined && { results }),
+      ...(steps !== undefined && { every: { steps } }),
       provenance: { machine: machine(), command, device: device.kind },
       onStart: (experiment) => say(`${experiment.name} on ${device.kind}: ${device.info.description}\n${experiment.description}\n`),
       onProgress: (progress) => display.update({ ...progress, facts: facts(progress, several) }),

@@ -201,6 +201,74 @@ export const dihedralGroup = (k: number): PermutationSet => {
   };
 };
 
+/** Where a coordinate goes: axis `from[i]` becomes axis i, times `sign[i]`. */
+interface SignedAxes {
+  readonly from: readonly [number, number, number];
+  readonly sign: readonly [number, number, number];
+}
+
+const turned = ({ from, sign }: SignedAxes, point: readonly number[]): number[] => from.map((axis, i) => sign[i] * point[axis]);
+
+/** Angle and axis, for people: from the trace and the antisymmetric part of the matrix, or, of half turns, from what they leave as it is. */
+const rotationLabel = (rotation: SignedAxes): string => {
+  const entry = (i: number, j: number): number => (rotation.from[i] === j ? rotation.sign[i] : 0);
+  const trace = entry(0, 0) + entry(1, 1) + entry(2, 2);
+  if (trace === 3) return "identity";
+  const skew = [entry(2, 1) - entry(1, 2), entry(0, 2) - entry(2, 0), entry(1, 0) - entry(0, 1)];
+  const fixed = [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+    ...[1, -1].flatMap((s) => [
+      [1, s, 0],
+      [1, 0, s],
+      [0, 1, s],
+    ]),
+  ].find((axis) => turned(rotation, axis).every((value, i) => value === axis[i]));
+  const axis = trace === -1 ? fixed : skew.map(Math.sign);
+  return `${{ "-1": 180, "0": 120, "1": 90 }[`${trace}` as "0"]}° about [${axis?.join(", ")}]`;
+};
+
+/**
+ * The 24 rotations of a cube of k × k × k voxels, isomorphic to S4. Position (z·k + y)·k + x; axes in labels are [x, y, z].
+ *
+ * @throws ArgumentError unless k is an integer from 1 to 40.
+ * @example
+ * ```ts
+ * const { elements, labels } = cubeGroup(3);
+ * elements.length; // => 24
+ * labels[1]; // => "90° about [1, 0, 0]"
+ * ```
+ */
+export const cubeGroup = (k: number): PermutationSet => {
+  if (!Number.isInteger(k) || k < 1 || k > 40) throw expected("cubeGroup", "an integer in [1, 40]", "k", k);
+  const sides = [1, -1] as const;
+  const rotations: SignedAxes[] = [];
+  for (const [from, parity] of [
+    [[0, 1, 2], 1],
+    [[0, 2, 1], -1],
+    [[1, 0, 2], -1],
+    [[1, 2, 0], 1],
+    [[2, 0, 1], 1],
+    [[2, 1, 0], -1],
+  ] as const)
+    for (const a of sides) for (const b of sides) rotations.push({ from, sign: [a, b, (parity * a * b) as 1 | -1] });
+  // By angle, so that quarter turns about the axes come before the others; the identity first.
+  const labels = rotations.map(rotationLabel);
+  const rank = (label: string): number => ["i", "90", "180", "120"].findIndex((start) => label.startsWith(start));
+  const order = rotations.map((_, i) => i).sort((i, j) => rank(labels[i]) - rank(labels[j]) || (labels[i] < labels[j] ? 1 : -1));
+  const middle = (k - 1) / 2;
+  const element = (rotation: SignedAxes): Permutation =>
+    // The value at the turned place comes from where it was before: the transpose is the inverse.
+    build(k ** 3, (n) => {
+      const point = [n % k, Math.floor(n / k) % k, Math.floor(n / k ** 2)].map((at) => at - middle);
+      const source = [0, 0, 0];
+      for (let i = 0; i < 3; i++) source[rotation.from[i]] = rotation.sign[i] * point[i];
+      return source.reduceRight((sum, at) => sum * k + at + middle, 0);
+    });
+  return { name: "S4", elements: order.map((i) => element(rotations[i])), labels: order.map((i) => labels[i]) };
+};
+
 /** The first `count` elements of a group, by default half of them (rounded up): a set with a symmetry but no group. */
 export const firstElements = (group: PermutationSet, count: number = Math.ceil(group.elements.length / 2)): PermutationSet => {
   const g = group.elements.length;

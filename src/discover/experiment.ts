@@ -1,4 +1,5 @@
 /** What the trainer and the report need to know of a task: both generated signals and real images provide it. */
+import type { MatrixSet } from "../data/interpolated.ts";
 import type { PermutationSet } from "../data/permutations.ts";
 import type { LearnedStack } from "../nn/matrices.ts";
 import type { Module } from "../nn/module.ts";
@@ -11,13 +12,15 @@ export interface LearnedLayer {
   readonly layer: LearnedStack;
   /** Side of its matrices. */
   readonly d: number;
-  /** How the d positions are laid out for people: [rows, columns]. */
-  readonly layout: readonly [number, number];
+  /** How the d positions are laid out for people, [rows, columns], where they fill a rectangle. */
+  readonly layout?: readonly [number, number];
   /**
    * The planted elements, identity first, or undefined when none is known. `matched`: which planted element each learned
    * element of the layer before stands for, since a group layer sees its input's elements in that order.
    */
   planted(matched: readonly (number | undefined)[]): PermutationSet | undefined;
+  /** What the matrices could be mixtures of, and which mixtures they should become: weights [g, elements of the set]. */
+  readonly base?: { readonly set: MatrixSet; readonly weights: ArrayLike<number> };
   /** Kernels of one input channel as each element turns them, [kernels·g, …] with the two axes of `layout` last; where people can read them. */
   kernels?(): Tensor;
   /** Whether the task says which element is which. */

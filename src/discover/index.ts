@@ -1,12 +1,14 @@
 /** The main job: train networks on data with an unknown symmetry, over seeds, and say what was found. */
+import { basename, dirname, join } from "node:path";
 import type { Device } from "../device.ts";
 import type { DiscoverReport, NetworkReport } from "../report/types.ts";
-import { type Configuration, type DataSettings, runsOf } from "./configuration.ts";
+import { checkpointFile } from "./checkpoint.ts";
+import { type Configuration, type DataSettings, type Run, runsOf } from "./configuration.ts";
 import type { Experiment } from "./experiment.ts";
 import { imageExperiment } from "./images.ts";
 import { plantedExperiment } from "./planted.ts";
 import { appendResult, type NetworkSummary, type RunRecord, readResults, recordsOf, summarise } from "./results.ts";
-import { type RunResult, runOne } from "./run.ts";
+import { type RunOptions, type RunResult, runOne } from "./run.ts";
 import { trainSettings } from "./train.ts";
 
 export interface Progress {
@@ -23,8 +25,9 @@ export interface Progress {
 }
 
 export interface DiscoverOptions {
-  /** File of finished runs: those that it holds are not done again. Default: nothing is kept. */
+  /** File of finished runs: those that it holds are not done again, and unfinished ones leave a checkpoint beside it. Default: nothing is kept. */
   readonly results?: string;
+  readonly every?: RunOptions["every"];
   /** What a record says of where and how it was made. */
   readonly provenance: Pick<RunRecord, "machine" | "command" | "device">;
   /** When the first data are there. */
@@ -47,6 +50,13 @@ export interface DiscoverResult {
 
 export const openExperiment = (device: Device, data: DataSettings, seed: number, batchSize: number): Experiment =>
   data.kind === "images" ? imageExperiment(device, data, seed, batchSize) : plantedExperiment(device, data, seed, batchSize);
+
+/** Beside the results, under a name that says what it is of. */
+const checkpointOf = (results: string, { network, seed, settings }: Run): ReturnType<typeof checkpointFile> => {
+  const slug = network.name.replace(/[^A-Za-z0-9.-]+/g, "-");
+  const path = join(dirname(results), "checkpoints", `${basename(results, ".jsonl")}.${slug}.${seed}.${settings}.safetensors`);
+  return checkpointFile(path, `${network.name}, seed ${seed}, settings ${settings}`);
+};
 
 const interruption = (shown: RunResult | undefined, open: number): string =>
   shown && !shown.finished
@@ -90,7 +100,10 @@ export const discover = async (device: Device, configuration: Configuration, opt
       if (firstSeed === undefined) options.onStart?.(experiment);
       firstSeed ??= seed;
       const { steps } = trainSettings(training, experiment.stepsPerEpoch);
+      const checkpoint = results === undefined ? undefined : checkpointOf(results, run);
       const result = await runOne(experiment, run, {
+        ...(checkpoint && { checkpoint }),
+        ...(options.every && { every: options.every }),
         ...(signal && { signal }),
         note: (text) => notes.push(text),
         onStep: ({ losses, accuracy, agreement }) =>
@@ -123,6 +136,7 @@ export const discover = async (device: Device, configuration: Configuration, opt
       finished++;
       records[i] = record;
       if (results !== undefined) appendResult(results, record);
+      checkpoint?.remove();
     }
     const whole = records.filter((record) => record !== undefined);
     const summary = summarise(whole);

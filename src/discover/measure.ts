@@ -36,9 +36,9 @@ export const layerReports = async (layers: readonly LearnedLayer[], snapshots: r
     const planted = layer.planted(matched);
     matched = results[i].elements.map((element) => element.planted);
     const g = results[i].elements.length;
-    const [h, w] = layer.layout;
     let kernels: LayerReport["kernels"];
-    if (layer.kernels) {
+    if (layer.kernels && layer.layout) {
+      const [h, w] = layer.layout;
       const make = layer.kernels.bind(layer);
       const all = await evaluate(make);
       const shown = Math.min(SHOWN, Math.floor(all.length / (g * h * w)));
@@ -47,7 +47,7 @@ export const layerReports = async (layers: readonly LearnedLayer[], snapshots: r
     reports.push({
       name: layer.name,
       d: layer.d,
-      layout: layer.layout,
+      ...(layer.layout && { layout: layer.layout }),
       snapshots: snapshots[i],
       result: results[i],
       closure: closure(stacks[i], layer.d),

@@ -9,10 +9,13 @@ import { type Initializer, initializer } from "../nn/init.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { WeightSharingLinear } from "../nn/weightSharingLinear.ts";
-import { square, sub } from "../ops/elementwise/index.ts";
+import { add, mul, square, sub } from "../ops/elementwise/index.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
+import { linear } from "../ops/matmul/index.ts";
+import { normal } from "../ops/random/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
+import type { Tensor } from "../tensor.ts";
 import type { GeneratedSettings, NetworkKind, NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
@@ -25,8 +28,8 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
   const { symmetry, size, prototypes, noise } = settings;
   const optional = { ...(size !== undefined && { size }), ...(prototypes !== undefined && { prototypes }) };
   const task = plantedTask(symmetry, { seed, noise, ...optional });
-  const { d, prototypeCount: kernels, group } = task;
-  const elements = group.elements.length;
+  const { d, prototypeCount: kernels, group, elements, layout } = task;
+  const mixed = task.pairs.some(([a, b]) => a !== b);
 
   const networks: Readonly<Record<NetworkKind, (init: Initializer, settings: NetworkSettings) => Pick<Contender, "network" | "layers">>> = {
     learned: (init, { iterations = 20 }) => {
@@ -35,29 +38,42 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
         name: "matrices",
         layer,
         d,
-        layout: task.layout,
         planted: () => group,
-        kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...task.layout]),
-        indexed: task.indexed,
+        base: { set: task.base, weights: task.weights },
+        indexed: group !== undefined,
+        ...(layout && { layout, kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...layout]) }),
       };
       return { network: layer, layers: [learned] };
     },
     plain: (init) => ({ network: new Linear(init, d, kernels * elements), layers: [] }),
-    fixed: (init) => ({ network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] }),
+    fixed: (init) => {
+      if (!group) throw expected("birkhoff discover", "data of a whole group of permutations for a fixed network", "data.symmetry", symmetry);
+      return { network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] };
+    },
   };
 
   const x = device.zeros([batchSize, d]);
-  const y = device.zeros([batchSize, kernels * elements]);
-  const first = task.batch(batchSize);
-  const buffers = { count: batchSize, x: first.x, y: first.y };
+  const choices = device.zeros([batchSize, 1, elements]);
+  const [first, second] = task.kernels.map((values) => device.tensor(values, [kernels * elements, d]));
+  const signals = task.signals(batchSize, 0);
+  let at = 0;
   const heldOut = task.classification(HELD_OUT);
+
+  /** The teacher's, [B, C·g]. Noise is new in every step. */
+  const answers = (): Tensor => {
+    const shape = [batchSize, kernels, elements];
+    const own = reshape(linear(x, first), shape);
+    const mean = mixed ? add(own, mul(choices, sub(reshape(linear(x, second), shape), own))) : own;
+    const clean = reshape(mean, [batchSize, kernels * elements]);
+    return noise > 0 ? add(clean, normal(device, clean.shape, { seed, stream: at, std: noise })) : clean;
+  };
 
   /** The network's answers to signals [count, d]: [count, C·g]. */
   const responses = (network: Module, signals: Float32Array): Promise<Float32Array> => respond(network, signals, [signals.length / d, d]);
 
   return {
     name: symmetry,
-    description: `${kernels} prototypes of ${d} values, each seen through ${elements} elements of ${group.name}`,
+    description: `${kernels} prototypes of ${d} values, each seen through ${elements} ${mixed ? "mixtures of elements" : "elements"} of ${task.base.name}`,
     stepsPerEpoch: 100,
     contender(network) {
       for (const option of IMAGES_ONLY)
@@ -65,11 +81,12 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
       return { name: network.name, kind: network.kind, ...networks[network.kind](initializer(device, seed), network) };
     },
     feed(step) {
-      task.batch(batchSize, buffers, step);
-      device.write(x, buffers.x);
-      device.write(y, buffers.y);
+      at = step;
+      task.signals(batchSize, step, signals);
+      device.write(x, signals.x);
+      if (mixed) device.write(choices, signals.choices);
     },
-    loss: (network) => mean(square(sub(network.forward(x), y))),
+    loss: (network) => mean(square(sub(network.forward(x), answers()))),
     async heldOutAccuracy({ network }, limit = HELD_OUT) {
       // Nearest learned kernel: |x − k|² without the common |x|².
       const unit = new Float32Array(d * d);
@@ -80,6 +97,8 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
       const norms = new Float64Array(outputs);
       for (let i = 0; i < d; i++) for (let o = 0; o < outputs; o++) norms[o] += (columns[i * outputs + o] - zero[o]) ** 2;
       const count = Math.min(limit, HELD_OUT);
+      // Matrices that stand for several elements have much in common: only the prototype counts.
+      const alike = mixed ? elements : 1;
       const scores = await responses(network, heldOut.x.subarray(0, count * d));
       let right = 0;
       for (let row = 0; row < count; row++) {
@@ -89,11 +108,12 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
           const score = scores[row * outputs + o] - zero[o] - norms[o] / 2;
           if (score > bestScore) [best, bestScore] = [o, score];
         }
-        if (best === heldOut.labels[row]) right++;
+        if (Math.floor(best / alike) === Math.floor(heldOut.labels[row] / alike)) right++;
       }
       return right / count;
     },
     async equivarianceError({ network }) {
+      if (!group) return undefined;
       // f(ρ_h x)[c, g] = f(x)[c, h⁻¹g] for every g whose partner is in the set.
       const random = createRandom(seed, 99);
       const count = 64;
@@ -120,8 +140,7 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
       return total > 0 ? Math.sqrt(difference / total) : 0;
     },
     dispose() {
-      x.dispose();
-      y.dispose();
+      for (const tensor of [x, choices, first, second]) tensor.dispose();
     },
   };
 };

@@ -1,8 +1,9 @@
 /** What runs found, one line of JSON each in a file that grows; and what several seeds allow to say of it. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from "node:fs";
-import { dirname } from "node:path";
+import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
 import { FileError } from "../errors.ts";
 import { minimumDetectableEffect, pairedTTest, type SampleSummary, summarize } from "../relative/statistics.ts";
+import { makeFolderOf } from "../report/write.ts";
+import type { CoefficientRecord } from "./coefficients.ts";
 import type { NetworkKind, Run } from "./configuration.ts";
 
 /** One finished run. */
@@ -41,6 +42,7 @@ export interface LayerRecord {
   readonly distance: number;
   /** Of each learned matrix, in order: share of rows whose largest entry is where the planted element has it. */
   readonly agreements: readonly number[];
+  readonly coefficients?: CoefficientRecord;
 }
 
 const keyOf = ({ network, seed, settings }: Pick<RunRecord, "network" | "seed" | "settings">): string => JSON.stringify([network, seed, settings]);
@@ -77,7 +79,7 @@ export const readResults = (path: string): RunRecord[] =>
 
 export const appendResult = (path: string, record: RunRecord): void => {
   const { text, torn } = wholeLines(path);
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolderOf("birkhoff discover", path);
   if (torn) truncateSync(path, Buffer.byteLength(text));
   appendFileSync(path, `${JSON.stringify(record)}\n`);
 };

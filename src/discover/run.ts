@@ -1,6 +1,7 @@
 /** One network on one seed: trained, from where it was left off if it was, and measured. */
 import { FileError } from "../errors.ts";
 import type { Curve, LayerReport } from "../report/types.ts";
+import { compareCoefficients, fitCoefficients } from "./coefficients.ts";
 import type { Run } from "./configuration.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 import { compareLayers, layerReports, readStack } from "./measure.ts";
@@ -70,8 +71,10 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
     ...(equivarianceError !== undefined && { equivarianceError }),
     ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered }),
     ...(layers.length > 0 && {
-      layers: layers.map(({ name, result, closure }) => {
+      layers: layers.map(({ name, result, closure, snapshots }, i) => {
         const learned = result.elements.slice(1);
+        const base = contender.layers[i].base;
+        const stack = snapshots[snapshots.length - 1].matrices;
         return {
           name,
           agreement: result.meanAgreement,
@@ -80,6 +83,7 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
           entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
           distance: mean(learned.map(({ distance }) => distance)),
           agreements: learned.map(({ agreement }) => agreement),
+          ...(base && { coefficients: compareCoefficients(fitCoefficients(stack, base.set), base.weights, base.set.labels.length) }),
         };
       }),
     }),

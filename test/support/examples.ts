@@ -85,7 +85,8 @@ export const filesBelow = (folder: string, end: string): string[] =>
     .sort();
 
 /** README.md of the package and of every room, as far as they exist. */
-export const readmes = (): string[] => ["README.md", ...filesBelow("docs", ".md"), ...filesBelow("src/ops", "README.md")].filter((file) => existsSync(join(ROOT, file)));
+export const readmes = (): string[] =>
+  ["README.md", ...filesBelow("docs", ".md"), ...filesBelow("src/ops", "README.md")].filter((file) => existsSync(join(ROOT, file)));
 
 /** Everything that a module exports, types too. */
 export const exportsOf = (file: string): Documented[] => {

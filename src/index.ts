@@ -67,6 +67,7 @@ export {
   sharpnessRegularizer,
 } from "./nn/regularizers.ts";
 export type { MatrixStart } from "./nn/start.ts";
+export { matrixGroups, restMatrices } from "./nn/training.ts";
 export {
   FactorisedWeightSharingConv1d,
   FactorisedWeightSharingConv2d,

@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor.ts";
 import type { Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
-import { hostSinkhorn, type MatrixStart, startLogits } from "./start.ts";
+import { checkStart, hostSinkhorn, type MatrixStart, startLogits } from "./start.ts";
 
 export interface SinkhornSettings {
   /** Row and column normalisations per forward pass. Default 20. */
@@ -78,6 +78,25 @@ const checkTemperature = (where: string, temperature: number): void => {
   if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
 };
 
+export interface MatrixSizes {
+  /** Of the group, the identity included, which has no matrix. */
+  readonly elements: number;
+  /** Of a matrix. */
+  readonly side: number;
+}
+
+/** Throws for what no stack can be made of. */
+export const checkMatrices = (where: string, options: MatrixOptions & MatrixSizes): void => {
+  const { elements, side, start = UNIFORM, frozen = false } = options;
+  checkCount(where, "elements", elements);
+  checkCount(where, "side", side);
+  if (typeof frozen !== "boolean") throw expected(where, "true or false", "frozen", frozen);
+  matrixSettings(where, options);
+  checkStart(where, start, elements - 1, side);
+};
+
+const UNIFORM: MatrixStart = { kind: "uniform" };
+
 /** The matrices of logits [..., d, d]; a tensor of the caller's own. */
 export const constrained = (logits: Tensor, { iterations, temperature, constraint }: Required<MatrixSettings>): Tensor => {
   if (constraint === "doublyStochastic") return sinkhorn(logits, { iterations, temperature });
@@ -120,17 +139,15 @@ export class LearnedMatrices extends Module implements LearnedStack, MatrixSourc
   readonly #frozen: boolean;
   #settings: Required<MatrixSettings>;
 
-  /** @param options `elements`: the identity included, which has no matrix; `side`: of a matrix. `where`: the caller's name, for errors */
-  constructor(init: Initializer, options: MatrixOptions & { readonly elements: number; readonly side: number }, where = "LearnedMatrices") {
+  /** @param where the caller's name, for errors */
+  constructor(init: Initializer, options: MatrixOptions & MatrixSizes, where = "LearnedMatrices") {
     super();
-    const { elements, side, start = { kind: "uniform" }, frozen = false } = options;
-    checkCount(where, "elements", elements);
-    checkCount(where, "side", side);
-    if (typeof frozen !== "boolean") throw expected(where, "true or false", "frozen", frozen);
+    checkMatrices(where, options);
+    const { elements, side, start = UNIFORM, frozen = false } = options;
     this.#where = where;
     this.#frozen = frozen;
     this.#settings = matrixSettings(where, options);
-    const logits = startLogits(where, start, elements - 1, side, init.next());
+    const logits = startLogits(start, elements - 1, side, init.next());
     const { constraint, iterations } = this.#settings;
     const values = init.device.tensor(constraint === "none" ? hostSinkhorn(logits, side, iterations) : logits, [elements - 1, side, side]);
     this.representations = frozen ? keep(values) : parameter(values);

@@ -72,9 +72,13 @@ export abstract class Module implements Disposable {
     return loadState("loadStateDict", this.namedState(), state, options);
   }
 
-  /** Frees the parameters, also those that other modules share. */
+  /** Frees the parameters, also those that other modules share, and what the modules among its fields hold besides. */
   dispose(): void {
-    for (const parameter of this.parameters()) parameter.dispose();
+    const free = (value: unknown): void => {
+      if (value instanceof Tensor || value instanceof Module) value.dispose();
+      else if (Array.isArray(value)) for (const item of value) free(item);
+    };
+    for (const value of Object.values(this)) free(value);
   }
 
   [Symbol.dispose](): void {

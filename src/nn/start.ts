@@ -28,11 +28,7 @@ const LEAST = 1e-12;
 const PERMUTATIONS = 1 << 20;
 
 /** Random permutations of d positions that differ from each other and from the identity. */
-const distinctPermutations = (where: string, count: number, d: number, random: Random): Permutation[] => {
-  let most = 1;
-  for (let i = 2; i <= d && most <= count; i++) most *= i;
-  if (most - 1 < count)
-    throw expected(where, `at most ${most - 1} permutations, as many as ${d} positions have beside the identity,`, "start", count);
+const distinctPermutations = (count: number, d: number, random: Random): Permutation[] => {
   const seen = new Set([range(d).join()]);
   const found: Permutation[] = [];
   while (found.length < count) {
@@ -45,11 +41,10 @@ const distinctPermutations = (where: string, count: number, d: number, random: R
 };
 
 /** What the matrices start near: [count, d, d], row-major. */
-const targets = (where: string, start: Exclude<MatrixStart, { kind: "uniform" }>, count: number, d: number, random: Random): Float64Array => {
+const targets = (start: Exclude<MatrixStart, { kind: "uniform" }>, count: number, d: number, random: Random): Float64Array => {
   const result = new Float64Array(count * d * d);
   const blend = start.kind === "identity" ? 1 : (start.blend ?? 1);
-  checkCount(where, "start.blend", blend);
-  const all = start.kind === "identity" ? Array.from({ length: count }, () => range(d)) : distinctPermutations(where, count * blend, d, random);
+  const all = start.kind === "identity" ? Array.from({ length: count }, () => range(d)) : distinctPermutations(count * blend, d, random);
   for (const [i, one] of all.entries()) {
     const offset = Math.floor(i / blend) * d * d;
     for (const [at, entry] of permutationMatrix(one).entries()) result[offset + at] += entry / blend;
@@ -57,15 +52,26 @@ const targets = (where: string, start: Exclude<MatrixStart, { kind: "uniform" }>
   return result;
 };
 
-/** Logits of `count` matrices of side d, row-major. */
-export const startLogits = (where: string, start: MatrixStart, count: number, d: number, random: Random): Float32Array => {
-  const noise = Float32Array.from({ length: count * d * d }, () => random.uniform());
+/** Throws for a start that `count` matrices of side d cannot have. */
+export const checkStart = (where: string, start: MatrixStart, count: number, d: number): void => {
   const kind: unknown = start?.kind;
-  if (kind === "uniform") return noise;
-  if (kind !== "identity" && kind !== "permutations") throw expected(where, '"uniform", "identity" or "permutations"', "start.kind", kind);
-  const { sharpness = 0.5 } = start as { readonly sharpness?: number };
+  if (kind !== "uniform" && kind !== "identity" && kind !== "permutations")
+    throw expected(where, '"uniform", "identity" or "permutations"', "start.kind", kind);
+  const { sharpness = 0.5, blend = 1 } = start as { readonly sharpness?: number; readonly blend?: number };
   if (!(sharpness >= 0 && sharpness <= 1)) throw expected(where, "a number in [0, 1]", "start.sharpness", sharpness);
-  const target = targets(where, start as Exclude<MatrixStart, { kind: "uniform" }>, count, d, random.stream(PERMUTATIONS));
+  checkCount(where, "start.blend", blend);
+  let most = 1;
+  for (let i = 2; i <= d && most <= count * blend; i++) most *= i;
+  if (kind === "permutations" && most - 1 < count * blend)
+    throw expected(where, `at most ${most - 1} permutations, as many as ${d} positions have beside the identity,`, "start", count * blend);
+};
+
+/** Logits of `count` matrices of side d, row-major. */
+export const startLogits = (start: MatrixStart, count: number, d: number, random: Random): Float32Array => {
+  const noise = Float32Array.from({ length: count * d * d }, () => random.uniform());
+  if (start.kind === "uniform") return noise;
+  const { sharpness = 0.5 } = start;
+  const target = targets(start, count, d, random.stream(PERMUTATIONS));
   return noise.map((u, i) => Math.log(Math.max(sharpness * target[i] + (1 - sharpness) / d, LEAST)) + u);
 };
 

@@ -6,6 +6,7 @@ import { checkCount } from "./layers.ts";
 import {
   type Constraint,
   checkGiven,
+  checkMatrices,
   type FactorisedStacks,
   factorisedSource,
   LearnedMatrices,
@@ -63,6 +64,7 @@ abstract class DenseConv extends ExpandedConv implements LearnedStack {
     const sides = new Array<number>(dimensions).fill(kernelSize);
     if (inElements !== undefined) checkCount(where, "inElements", inElements);
     if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, side, side], options);
+    else checkMatrices(where, { ...options, side });
     this.weight =
       inElements === undefined
         ? kaimingNormal(init, [outChannels, inChannels, ...sides], inChannels * side)
@@ -115,7 +117,7 @@ abstract class FactorisedConv extends ExpandedConv {
     if (matrices) {
       checkGiven(where, matrices.group, "matrices.group", [elements - 1, inElements, inElements], options);
       checkGiven(where, matrices.space, "matrices.space", [elements - 1, side, side], options);
-    }
+    } else for (const one of [inElements, side]) checkMatrices(where, { ...options, side: one });
     const sides = new Array<number>(dimensions).fill(kernelSize);
     this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * inElements * side);
     this.bias = zeros(init, [outChannels]);

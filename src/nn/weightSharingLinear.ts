@@ -4,7 +4,7 @@ import { reshape } from "../ops/shape/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { gaussian, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
-import { type Constraint, checkGiven, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
+import { type Constraint, checkGiven, checkMatrices, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { KernelCache } from "./weightSharingConv.ts";
 
@@ -42,6 +42,7 @@ export class WeightSharingLinear extends Module implements LearnedStack {
     const { features, kernels, elements, deviation = 0.3, matrices } = options;
     for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount(where, name, value);
     if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, features, features], options);
+    else checkMatrices(where, { ...options, side: features });
     this.weight = gaussian(init, [kernels, 1, features], deviation);
     this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side: features }, where);
   }

@@ -50,6 +50,20 @@ export const cosine = (steps: number, floor = 0): Schedule => {
 };
 
 /**
+ * From 1 to `floor` by equal factors over `steps` steps, and `floor` from there on (PyTorch's ExponentialLR with gamma = floor^(1/steps)). What annealing of a temperature
+ * takes: the same share of it every step.
+ *
+ * @throws ArgumentError unless `steps` is a positive integer, and for a floor that is not positive.
+ * @example exponential(100, 0.01)(50); // => 0.1
+ */
+export const exponential = (steps: number, floor: number): Schedule => {
+  checkSteps("exponential", "steps", steps);
+  if (!(typeof floor === "number" && floor > 0 && floor < Number.POSITIVE_INFINITY))
+    throw expected("exponential", "a positive number", "floor", floor);
+  return (step) => floor ** (Math.min(step, steps) / steps);
+};
+
+/**
  * From `from` to 1 in a straight line over `steps` steps, and 1 from there on (PyTorch's LinearLR). Default from 1/3.
  *
  * @throws ArgumentError unless `steps` is a positive integer, and for a negative, infinite or NaN `from`.
@@ -128,5 +142,32 @@ export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: nu
   return (step) => {
     const factor = schedule(step);
     for (const [i, group] of optimizer.groups.entries()) group.lr = factor * initial[i];
+  };
+};
+
+/**
+ * Remembers the temperature of now of every stack and gives a function that sets each to its factor at a step: annealing, with `exponential`. Nothing is compiled or
+ * planned anew, since a temperature is a number of the call.
+ *
+ * @param stacks layers, `LearnedMatrices`, or what `DigitNetwork.learnedStacks()` gives
+ * @throws ArgumentError for what has no temperature and, from the function it gives, for a schedule that gives a factor that is not positive.
+ * @example
+ * ```ts
+ * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
+ * const setTemperature = scheduleTemperature([layer], exponential(1000, 0.1));
+ * setTemperature(500);
+ * layer.temperature; // => 0.3162
+ * ```
+ */
+export const scheduleTemperature = (stacks: readonly { temperature?: number }[], schedule: Schedule): ((step: number) => void) => {
+  const where = "scheduleTemperature";
+  const initial = stacks.map(({ temperature }) => {
+    if (typeof temperature !== "number") throw expected(where, "stacks with a `temperature`", "stacks", temperature);
+    return temperature;
+  });
+  return (step) => {
+    const factor = schedule(step);
+    if (!(factor > 0 && factor < Number.POSITIVE_INFINITY)) throw expected(where, `a positive factor at step ${step}`, "schedule", factor);
+    for (const [i, stack] of stacks.entries()) stack.temperature = factor * initial[i];
   };
 };

@@ -1,4 +1,5 @@
 import { openReference } from "../backends/reference/index.ts";
+import { restBetweenLooks } from "../backends/webgpu/rest.ts";
 import { deviceOf, openDevice } from "../open.ts";
 import { rooms } from "../ops/index.ts";
 import { compareCase, runCase } from "../testing/conformance.ts";
@@ -23,6 +24,7 @@ export const check = async (args: readonly string[]): Promise<number> => {
     return 0;
   }
   await using opened = await openDevice(openOptions(flags));
+  if (opened.info.software) restBetweenLooks();
   await using reference = deviceOf(openReference());
   const backend = guarded(opened.backend);
   const device = deviceOf(backend);

@@ -2,7 +2,7 @@
 import { parseCircular, parseDependencyTree } from "dpdm";
 import { main, root } from "./run.mjs";
 
-const ENTRIES = ["src/index.ts", "src/files.ts", "src/testing/index.ts", "src/cli/main.ts", "src/ops/index.ts"];
+const ENTRIES = ["src/index.ts", "src/files.ts", "src/symmetry/index.ts", "src/testing/index.ts", "src/cli/main.ts", "src/ops/index.ts"];
 
 await main(import.meta, async () => {
   const tree = await parseDependencyTree(ENTRIES, { context: root, transform: true, tsconfig: "tsconfig.json", exclude: /node_modules/ });

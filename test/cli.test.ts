@@ -148,7 +148,14 @@ describe("discover", () => {
     expect(stderr).toContain("cyclic on native");
     expect(code).toBe(0);
     expect(stdout.trimEnd().split("\n")).toHaveLength(1);
-    const result = lastLine(stdout) as { heldOutAccuracy: number; agreement: number; losses: number[]; networks: { name: string }[] };
+    const result = lastLine(stdout) as {
+      heldOutAccuracy: number;
+      agreement: number;
+      losses: number[];
+      networks: { name: string }[];
+      layers: { group: object }[];
+    };
+    expect(result.layers[0].group).toMatchObject({ name: expect.anything(), order: expect.stringMatching(/^\d+$/), exact: true });
     expect(result.heldOutAccuracy).toBeGreaterThan(0);
     expect(result.agreement).toBeGreaterThanOrEqual(0);
     expect(result.losses).toHaveLength(30);

@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import * as files from "../src/files.ts";
 import * as birkhoff from "../src/index.ts";
+import * as symmetry from "../src/symmetry/index.ts";
 import * as testing from "../src/testing/index.ts";
 import {
   compile,
@@ -68,6 +69,7 @@ const modulesOf = async ({ file }: Example): Promise<{ file: string; exports: ob
   ...(file.endsWith(".ts") ? [{ file, exports: (await import(pathToFileURL(join(ROOT, file)).href)) as object }] : []),
   { file: ENTRIES.birkhoff, exports: birkhoff },
   { file: ENTRIES["birkhoff/files"], exports: files },
+  { file: ENTRIES["birkhoff/symmetry"], exports: symmetry },
   { file: ENTRIES["birkhoff/testing"], exports: testing },
 ];
 
@@ -75,7 +77,7 @@ const run = async (example: Example): Promise<void> => {
   const modules = (await modulesOf(example)).map(({ exports }) => exports).reverse();
   await using device = await birkhoff.openDevice({ device: "reference" });
   const values = { ...Object.assign({}, ...modules), device, $check, $throws, $import, console: { log: () => undefined } };
-  const body = await compile(example, { birkhoff, "birkhoff/testing": testing });
+  const body = await compile(example, { birkhoff, "birkhoff/symmetry": symmetry, "birkhoff/testing": testing });
   const call = new Function(...Object.keys(values), body) as (...args: readonly unknown[]) => Promise<void>;
   await call(...Object.values(values));
 };
@@ -109,7 +111,7 @@ describe("the documentation", () => {
     const functions = publicNames.filter(({ name, keyword }) => keyword === "class" || isFunction(Reflect.get(birkhoff, name)));
     expect(functions.length).toBeGreaterThan(80);
     expect.soft(examples.length).toBeGreaterThan(LEAST_EXAMPLES);
-    const silent = [...publicNames, ...exportsOf("src/testing/index.ts")].filter(
+    const silent = [...publicNames, ...exportsOf("src/symmetry/index.ts"), ...exportsOf("src/testing/index.ts")].filter(
       ({ doc, keyword }) => !doc && keyword !== "interface" && keyword !== "type",
     );
     expect.soft(silent.map(({ name, file }) => `${name} (${file})`)).toEqual([]);

@@ -4,8 +4,6 @@ import { join } from "node:path";
 import { Script } from "node:vm";
 import { inflateSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { closure } from "../src/analysis/closure.ts";
-import { compareElements } from "../src/analysis/elements.ts";
 import { type PermutationSet, permutationMatrices, permute, rotationGroup } from "../src/data/permutations.ts";
 import { createRandom } from "../src/data/random.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
@@ -15,6 +13,8 @@ import { cycleType, number, percent } from "../src/report/format.ts";
 import { html, jsonScript } from "../src/report/html.ts";
 import { renderReport, writeReport } from "../src/report/page.ts";
 import type { DiscoverReport, KernelImages, LayerReport, Snapshot } from "../src/report/types.ts";
+import { closure } from "../src/symmetry/closure.ts";
+import { compareElements } from "../src/symmetry/elements.ts";
 
 /** A stack that goes from near-uniform to sharp: rows and columns of exp(noise + t·P), normalised in turn. */
 const sharpening = (group: PermutationSet, d: number, count: number, last = 14): Snapshot[] => {

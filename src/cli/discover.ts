@@ -167,9 +167,9 @@ const facts = ({ network, seed, loss, accuracy, agreement }: Progress, several: 
 
 /** What became of each matrix of the learned network that the report shows. */
 const matrices = ({ layers }: RunResult): string[] =>
-  layers.flatMap(({ name, planted, result, closure }) => [
+  layers.flatMap(({ name, planted, result, closure, group }) => [
     "",
-    `${name}: closure error ${closure.mean.toFixed(3)}`,
+    `${name}: closure error ${closure.mean.toFixed(3)}${group === undefined ? "" : `, nearest permutations generate ${group.description}`}`,
     ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
       const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
       return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
@@ -206,11 +206,19 @@ const jsonLine = (
     interrupted,
     networks: report.comparison,
     ...(shown && {
-      layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure }) => ({
+      layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure, group }) => ({
         name,
         agreement: meanAgreement,
         recovered: all,
         closure: closure.mean,
+        // Orders may be beyond what a JSON number holds.
+        group: group && {
+          name: group.name ?? null,
+          description: group.description,
+          order: `${group.order}`,
+          exact: group.exact,
+          abelian: group.abelian,
+        },
         elements: elements.map(({ nearest: _, ...facts }) => facts),
       })),
     }),

@@ -29,6 +29,11 @@ const checkSide = (where: string, k: number): void => {
 
 const build = (length: number, source: (n: number) => number): Permutation => Int32Array.from({ length }, (_, n) => source(n));
 
+/**
+ * The permutation that leaves every position where it is.
+ *
+ * @example identityPermutation(3); // => [0, 1, 2]
+ */
 export const identityPermutation = (length: number): Permutation => build(length, (n) => n);
 
 /** Whether `p` contains each of 0 … length − 1 once. */
@@ -50,6 +55,12 @@ export const compose = (a: Permutation, b: Permutation): Permutation => {
   return build(a.length, (n) => b[a[n]]);
 };
 
+/**
+ * The permutation that undoes `p`.
+ *
+ * @throws ArgumentError for what is no permutation
+ * @example inverse(Int32Array.of(1, 2, 0)); // => [2, 0, 1]
+ */
 export const inverse = (p: Permutation): Permutation => {
   checkPermutation("inverse", "p", p);
   const result = new Int32Array(p.length);

@@ -1,6 +1,7 @@
 /** Which mixture of known elements a learned matrix is: the paper's measure (arXiv 2412.04594, appendix B.1). */
-import type { Values } from "../analysis/assignment.ts";
+
 import type { MatrixSet } from "../data/interpolated.ts";
+import type { Values } from "../symmetry/matrices.ts";
 
 /** The nearest point of the simplex (Held, Wolfe and Crowder 1974). */
 const project = (values: Float64Array): Float64Array => {

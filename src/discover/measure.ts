@@ -1,7 +1,9 @@
 /** Reads the learned matrices and says what they became. */
-import { closure } from "../analysis/closure.ts";
-import { compareElements, type StackResult } from "../analysis/elements.ts";
+
 import type { LayerReport, Snapshot } from "../report/types.ts";
+import { closure } from "../symmetry/closure.ts";
+import { compareElements, type StackResult } from "../symmetry/elements.ts";
+import { identifyGroup } from "../symmetry/identify.ts";
 import { evaluate } from "./evaluate.ts";
 import type { LearnedLayer } from "./experiment.ts";
 
@@ -51,6 +53,7 @@ export const layerReports = async (layers: readonly LearnedLayer[], snapshots: r
       snapshots: snapshots[i],
       result: results[i],
       closure: closure(stacks[i], layer.d),
+      group: identifyGroup(results[i].elements.map(({ nearest }) => nearest)),
       ...(planted && { planted }),
       ...(kernels && { kernels }),
     });

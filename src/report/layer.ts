@@ -1,7 +1,8 @@
 /** The part of the page about one layer: its matrices over training, what each became, closure, kernels. */
-import { relativeRowEntropy, rowAgreement } from "../analysis/assignment.ts";
-import { type ElementResult, splitStack } from "../analysis/elements.ts";
+
 import { equalPermutations } from "../data/permutations.ts";
+import { type ElementResult, splitStack } from "../symmetry/elements.ts";
+import { relativeRowEntropy, rowAgreement } from "../symmetry/matrices.ts";
 import { MAX_SERIES, renderPanel } from "./curves.ts";
 import { encodeKernels, encodeSnapshots, thin } from "./encode.ts";
 import { cycleType, number, percent } from "./format.ts";
@@ -103,7 +104,7 @@ const closureTable = (layer: LayerReport): Html => {
         return html`<td style="--miss:${Math.min(1, error).toFixed(3)}">${labels[products[i * g + j]]}<small>${number(Number(error.toFixed(3)))}</small></td>`;
       })}</tr>`,
   )}</tbody></table></div>
-<p class="small">Relative error: mean ${number(mean)}, largest ${number(max)}. ${table === undefined ? "The nearest permutations are not closed under multiplication." : "The nearest permutations are closed under multiplication: they form a group."}</p>`;
+<p class="small">Relative error: mean ${number(mean)}, largest ${number(max)}. ${table === undefined ? "The nearest permutations are not closed under multiplication." : "The nearest permutations are closed under multiplication: they form a group."} ${layer.group === undefined ? undefined : html`The group that they generate: <b>${layer.group.description}</b>.`}</p>`;
 };
 
 const kernelsView = (layer: LayerReport): Html | undefined => {

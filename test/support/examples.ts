@@ -36,6 +36,7 @@ export interface Documented {
 export const ENTRIES: Readonly<Record<string, string>> = {
   birkhoff: "src/index.ts",
   "birkhoff/files": "src/files.ts",
+  "birkhoff/symmetry": "src/symmetry/index.ts",
   "birkhoff/testing": "src/testing/index.ts",
 };
 
@@ -86,7 +87,9 @@ export const filesBelow = (folder: string, end: string): string[] =>
 
 /** README.md of the package and of every room, as far as they exist. */
 export const readmes = (): string[] =>
-  ["README.md", ...filesBelow("docs", ".md"), ...filesBelow("src/ops", "README.md")].filter((file) => existsSync(join(ROOT, file)));
+  ["README.md", ...filesBelow("docs", ".md"), ...filesBelow("src/ops", "README.md"), "src/symmetry/README.md"].filter((file) =>
+    existsSync(join(ROOT, file)),
+  );
 
 /** Everything that a module exports, types too. */
 export const exportsOf = (file: string): Documented[] => {
@@ -115,7 +118,7 @@ export const hasExample = ({ doc }: Documented): boolean => doc !== undefined &&
 /** An example without its imports, and the names that it imports from the package. */
 const splitImports = (code: string): { readonly body: string; readonly imports: ReadonlyMap<string, readonly string[]> } => {
   const imports = new Map<string, readonly string[]>();
-  const body = code.replace(/^import (?:type )?\{([^}]*)\} from "(birkhoff(?:\/testing)?)";\n/gm, (_, names: string, from: string) => {
+  const body = code.replace(/^import (?:type )?\{([^}]*)\} from "(birkhoff(?:\/\w+)?)";\n/gm, (_, names: string, from: string) => {
     imports.set(
       from,
       names

@@ -1,17 +1,5 @@
 import { describe, expect, it } from "vitest";
 import {
-  assign,
-  nearestPermutation,
-  permutationDistance,
-  permutationMass,
-  relativeRowEntropy,
-  rowAgreement,
-  rowArgmax,
-  rowEntropy,
-} from "../src/analysis/assignment.ts";
-import { closure } from "../src/analysis/closure.ts";
-import { compareElements } from "../src/analysis/elements.ts";
-import {
   cayleyTable,
   cyclicGroup,
   dihedralGroup,
@@ -25,6 +13,18 @@ import {
 } from "../src/data/permutations.ts";
 import { createRandom, range, shuffle } from "../src/data/random.ts";
 import { ArgumentError, DataError } from "../src/errors.ts";
+import { closure } from "../src/symmetry/closure.ts";
+import { compareElements } from "../src/symmetry/elements.ts";
+import {
+  assign,
+  nearestPermutation,
+  permutationDistance,
+  permutationMass,
+  relativeRowEntropy,
+  rowAgreement,
+  rowArgmax,
+  rowEntropy,
+} from "../src/symmetry/matrices.ts";
 
 /** (1 − t)·P + t·U with some noise: doubly stochastic up to the noise, sharp for small t. */
 const soften = (stack: Float32Array, d: number, t: number, noise = 0, seed = 1): Float32Array => {

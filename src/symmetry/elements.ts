@@ -10,7 +10,7 @@ import {
   rowAgreement,
   rowEntropy,
   type Values,
-} from "./assignment.ts";
+} from "./matrices.ts";
 
 export interface ElementResult {
   /** Position in the learned stack. */

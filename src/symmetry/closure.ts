@@ -1,7 +1,7 @@
 /** Whether a set of matrices is closed under multiplication, as a group's must be. */
 import { cayleyTable, type Permutation } from "../data/permutations.ts";
-import { nearestPermutation, type Values } from "./assignment.ts";
 import { splitStack } from "./elements.ts";
+import { nearestPermutation, type Values } from "./matrices.ts";
 
 export interface ClosureResult {
   readonly g: number;

@@ -1,0 +1,125 @@
+/** Which group permutations generate. */
+import { compose, equalPermutations, identityPermutation, isPermutation, type Permutation } from "../data/permutations.ts";
+import { expected } from "../errors.ts";
+import { invariantFactors, type Names, nameOf } from "./names.ts";
+import { cycleLengths, factorial, type PermutationGroup, permutationGroup } from "./stabilizerChain.ts";
+import { GroupTable } from "./table.ts";
+
+/** Groups of more elements are not listed: only their order, orbits and whether they are abelian are known, and a name where the order decides it. */
+export const LARGEST_LISTED_GROUP = 2048;
+
+export interface GroupIdentity {
+  readonly order: bigint;
+  /** Whether the order is proved. Otherwise it is a lower bound. */
+  readonly exact: boolean;
+  readonly abelian: boolean;
+  /** "C4", "C2×C4", "D4", "S4", "A4", "Q8", "Dic3", "S4×C2", …; undefined where nothing decides it. */
+  readonly name: string | undefined;
+  /** Other names of the same abstract group: "D3" of S3, "rotations of a cube" of S4. */
+  readonly aliases: readonly string[];
+  /** The name with its aliases, or what is known instead: "order 16, not abelian". */
+  readonly description: string;
+  /** Order of each generator, in the order given; exact below 2⁵³. */
+  readonly generatorOrders: readonly number[];
+  /** How many elements have each order, smallest first; undefined for groups of more than `LARGEST_LISTED_GROUP` elements. */
+  readonly elementOrders: readonly { readonly order: number; readonly count: number }[] | undefined;
+  /** Orders of the cyclic factors, each a divisor of the next, of an abelian group that is listed. */
+  readonly invariantFactors: readonly number[] | undefined;
+  /** Sizes of the orbits, largest first. */
+  readonly orbits: readonly number[];
+  /** All elements, identity first; undefined for groups of more than `LARGEST_LISTED_GROUP` elements. */
+  readonly elements: readonly Permutation[] | undefined;
+}
+
+const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
+
+/** Least common multiple of the lengths of the cycles. */
+const orderOf = (p: Permutation): number => cycleLengths(p, p).reduce((order, length) => (order / greatestDivisor(order, length)) * length, 1);
+
+/** All elements, and their table from products with generators alone: e·(f·s) = (e·f)·s. */
+const listed = (generators: readonly Permutation[], { base }: PermutationGroup, degree: number): { elements: Permutation[]; group: GroupTable } => {
+  const key = (p: Permutation): string => base.map((point) => p[point]).join();
+  const elements = [identityPermutation(degree)];
+  const position = new Map([[key(elements[0]), 0]]);
+  const parents = [0];
+  const last = [0];
+  const right: number[][] = [];
+  for (let e = 0; e < elements.length; e++) {
+    right.push(
+      generators.map((generator, s) => {
+        const product = compose(elements[e], generator);
+        const name = key(product);
+        const known = position.get(name);
+        if (known !== undefined) return known;
+        position.set(name, elements.length);
+        parents.push(e);
+        last.push(s);
+        return elements.push(product) - 1;
+      }),
+    );
+  }
+  const n = elements.length;
+  const table = new Int32Array(n * n);
+  for (let e = 0; e < n; e++) {
+    table[e * n] = e;
+    for (let f = 1; f < n; f++) table[e * n + f] = right[table[e * n + parents[f]]][last[f]];
+  }
+  return { elements, group: new GroupTable(table) };
+};
+
+/** Of groups that contain every permutation, or every even one, of each orbit. */
+const nameByOrder = ({ order, orbits }: PermutationGroup): Names | undefined => {
+  const sizes = orbits.map(({ length }) => length).filter((size) => size > 4);
+  if (sizes.length === 0 || orbits.some(({ length }) => length > 1 && length < 5)) return undefined;
+  const all = sizes.reduce((product, size) => product * factorial(size), 1n);
+  const letter = order === all ? "S" : order === all / 2n ** BigInt(sizes.length) ? "A" : undefined;
+  if (letter === undefined) return undefined;
+  return [sizes.map((size) => `${letter}${size}`).join("×")];
+};
+
+/**
+ * The group that permutations generate: its order (exact, by a stabiliser chain, for any size up to some hundred positions), whether it is abelian, the orders of its
+ * elements, and its name where these decide it.
+ *
+ * Named are cyclic and all abelian groups (by invariant factors), dihedral, dicyclic and quaternion groups, symmetric and alternating groups in any
+ * action, and direct products of these, up to `LARGEST_LISTED_GROUP` elements; and beyond, groups of all or all even permutations of their orbits.
+ *
+ * @param generators permutations of the same positions, such as the nearest permutations of a learned stack
+ * @throws ArgumentError without generators, for what is no permutation and for permutations of different lengths
+ * @example
+ * ```ts
+ * identifyGroup(rotationGroup(5).elements).name; // => "C4"
+ * const { name, order, abelian } = identifyGroup([Int32Array.of(1, 2, 0, 3), Int32Array.of(0, 2, 3, 1)]);
+ * [name, Number(order), abelian]; // => ["A4", 12, false]
+ * identifyGroup([Int32Array.of(1, 1)]); // throws ArgumentError
+ * ```
+ */
+export const identifyGroup = (generators: readonly Permutation[]): GroupIdentity => {
+  const where = "identifyGroup";
+  if (!Array.isArray(generators) || generators.length === 0) throw expected(where, "at least one permutation", "generators", generators);
+  const degree = generators[0]?.length;
+  const wrong = generators.find((generator) => generator?.length !== degree || generator.length === 0 || !isPermutation(generator));
+  if (wrong !== undefined) throw expected(where, "permutations of the same positions", "generators", wrong);
+  const known = permutationGroup(generators, degree);
+  const { order, exact } = known;
+  const small = exact && order <= BigInt(LARGEST_LISTED_GROUP) ? listed(generators, known, degree) : undefined;
+  const abelian = generators.every((a, i) => generators.slice(i + 1).every((b) => equalPermutations(compose(a, b), compose(b, a))));
+  const names = (exact ? nameByOrder(known) : undefined) ?? (small && nameOf(small.group));
+  const counts = new Map<number, number>();
+  for (const each of small?.group.orders ?? []) counts.set(each, (counts.get(each) ?? 0) + 1);
+  const [name, ...aliases] = names ?? [undefined];
+  const unnamed = `order ${exact ? "" : "at least "}${order}, ${abelian ? "abelian" : "not abelian"}`;
+  return {
+    order,
+    exact,
+    abelian,
+    name,
+    aliases,
+    description: name === undefined ? unnamed : aliases.length > 0 ? `${name} (${aliases.join(", ")})` : name,
+    generatorOrders: generators.map(orderOf),
+    elementOrders: small && [...counts].map(([each, count]) => ({ order: each, count })).sort((a, b) => a.order - b.order),
+    invariantFactors: small && abelian ? invariantFactors(small.group.orders) : undefined,
+    orbits: known.orbits.map(({ length }) => length).sort((a, b) => b - a),
+    elements: small?.elements,
+  };
+};

@@ -1,0 +1,269 @@
+/** Orders, names, coefficients and matching: exact groups, perturbed ones, and brute force. */
+import { describe, expect, it } from "vitest";
+import {
+  compose,
+  cyclicGroup,
+  dihedralGroup,
+  firstElements,
+  generateGroup,
+  identityPermutation,
+  inverse,
+  type Permutation,
+  permutationMatrices,
+  rotationGroup,
+} from "../src/data/permutations.ts";
+import { createRandom, range, shuffle } from "../src/data/random.ts";
+import { ArgumentError, DataError } from "../src/errors.ts";
+import { shiftTwist } from "../src/nn/group.ts";
+import { analyzeStack } from "../src/symmetry/analysis.ts";
+import { fitCoefficients } from "../src/symmetry/coefficients.ts";
+import { identifyGroup } from "../src/symmetry/identify.ts";
+import { matchGroup } from "../src/symmetry/relabelling.ts";
+
+const polygon = (n: number): Permutation[] => [
+  Int32Array.from({ length: n }, (_, i) => (i + 1) % n),
+  Int32Array.from({ length: n }, (_, i) => (n - i) % n),
+];
+const shift = (n: number): Permutation[] => polygon(n).slice(0, 1);
+const symmetric = (n: number): Permutation[] => [...shift(n), Int32Array.from({ length: n }, (_, i) => (i < 2 ? 1 - i : i))];
+const alternating = (n: number): Permutation[] =>
+  Array.from({ length: n - 2 }, (_, i) => Int32Array.from({ length: n }, (_, j) => (j === 0 ? 1 : j === 1 ? i + 2 : j === i + 2 ? 0 : j)));
+/** Side by side on a + b points. */
+const times = (a: readonly Permutation[], b: readonly Permutation[]): Permutation[] => {
+  const [m, n] = [a[0].length, b[0].length];
+  return [
+    ...a.map((p) => Int32Array.from({ length: m + n }, (_, i) => (i < m ? p[i] : i))),
+    ...b.map((p) => Int32Array.from({ length: m + n }, (_, i) => (i < m ? i : m + p[i - m]))),
+  ];
+};
+/** The group acting on itself. */
+const regular = (generators: readonly Permutation[]): Permutation[] => {
+  const elements = generateGroup(generators);
+  const position = new Map(elements.map((element, i) => [element.join(), i]));
+  return generators.map((s) => Int32Array.from(elements, (element) => position.get(compose(element, s).join()) ?? -1));
+};
+/** r^i s^j of the dicyclic group of order 4m, multiplied by r and by s. */
+const dicyclic = (m: number): Permutation[] => {
+  const n = 2 * m;
+  const at = (i: number, j: number): number => j * n + (((i % n) + n) % n);
+  return [
+    Int32Array.from({ length: 2 * n }, (_, k) => (k < n ? at(k + 1, 0) : at(k - n - 1, 1))),
+    Int32Array.from({ length: 2 * n }, (_, k) => (k < n ? at(k, 1) : at(k - n + m, 0))),
+  ];
+};
+const voxels = (move: (z: number, y: number, x: number) => readonly number[]): Permutation =>
+  Int32Array.from({ length: 27 }, (_, n) => {
+    const [z, y, x] = move(Math.floor(n / 9), Math.floor(n / 3) % 3, n % 3);
+    return 9 * z + 3 * y + x;
+  });
+const cube = [voxels((z, y, x) => [z, x, 2 - y]), voxels((z, y, x) => [x, y, 2 - z])];
+const soften = (stack: Float32Array, d: number, t: number): Float32Array => stack.map((value) => (1 - t) * value + t / d);
+
+describe("names", () => {
+  it.each([
+    ["C1", 1, [identityPermutation(4)]],
+    ["C2", 2, shift(2)],
+    ["C12", 12, shift(12)],
+    ["C4", 4, shiftTwist(rotationGroup(5).elements)],
+    ["C2×C2", 4, times(shift(2), shift(2))],
+    ["C2×C4", 8, times(shift(4), shift(2))],
+    ["C2×C12", 24, times(shift(6), shift(4))],
+    ["C4×C4×C4", 64, times(times(shift(4), shift(4)), shift(4))],
+    ["S3", 6, polygon(3)],
+    ["D4", 8, dihedralGroup(5).elements],
+    ["D6", 12, times(symmetric(3), shift(2))],
+    ["D7", 14, polygon(7)],
+    ["Q8", 8, dicyclic(2)],
+    ["Dic3", 12, dicyclic(3)],
+    ["Q16", 16, dicyclic(4)],
+    ["A4", 12, alternating(4)],
+    ["S4", 24, symmetric(4)],
+    ["S4", 24, cube],
+    ["S4×C2", 48, [...cube, voxels((z, y, x) => [2 - z, 2 - y, 2 - x])]],
+    ["A5", 60, regular(alternating(5))],
+    ["S5", 120, regular(symmetric(5))],
+    ["A6", 360, alternating(6)],
+    ["A7", 2520, alternating(7)],
+    ["S8", 40320, symmetric(8)],
+    ["S3×S3", 36, times(symmetric(3), symmetric(3))],
+    ["D4×C3", 24, times(polygon(4), shift(3))],
+  ] as const)("%s of order %i", (name, order, generators) => {
+    const found = identifyGroup(generators);
+    expect([found.name, Number(found.order), found.exact]).toEqual([name, order, true]);
+    if (found.elements) {
+      expect(found.elements.length).toBe(order);
+      expect(found.elementOrders?.reduce((sum, { count }) => sum + count, 0)).toBe(order);
+    }
+  });
+
+  it("are honest where nothing decides them", () => {
+    const affine = identifyGroup([...shift(5), Int32Array.of(0, 2, 4, 1, 3)]);
+    expect([affine.name, affine.description]).toEqual([undefined, "order 20, not abelian"]);
+    const modular = identifyGroup([...shift(8), Int32Array.from({ length: 8 }, (_, i) => (5 * i) % 8)]);
+    expect(modular.description).toBe("order 16, not abelian");
+    expect(identifyGroup(cube).description).toBe("S4 (rotations of a cube)");
+  });
+
+  it("say orders of elements, orbits, and that part of a group generates all of it", () => {
+    const half = identifyGroup(firstElements(cyclicGroup(8)).elements);
+    expect([half.name, half.abelian, half.generatorOrders, half.orbits, half.invariantFactors]).toEqual(["C8", true, [1, 8, 4, 8], [8], [8]]);
+    expect(half.elementOrders).toEqual([1, 2, 4, 8].map((order) => ({ order, count: order === 1 ? 1 : order / 2 })));
+    expect(identifyGroup(rotationGroup(5).elements).orbits).toEqual([4, 4, 4, 4, 4, 4, 1]);
+  });
+});
+
+describe("orders", () => {
+  it("are those of brute force for random generators, transitive or not", () => {
+    const random = createRandom(5);
+    let compared = 0;
+    for (let trial = 0; trial < 60; trial++) {
+      const n = 2 + random.integer(4);
+      const single = Array.from({ length: 1 + random.integer(3) }, (_, i) => shuffle(range(n), random.stream(1000 * trial + i)));
+      // The same generators on two orbits at once, in another order: diagonal and mixed products.
+      const double = single.map((p, i) => Int32Array.from({ length: 2 * n }, (_, m) => (m < n ? p[m] : n + single[(i + 1) % single.length][m - n])));
+      for (const generators of [single, double]) {
+        const { order, exact, elements, table } = { ...identifyGroup(generators), table: generateGroup(generators, 10 ** 6) };
+        expect([Number(order), exact]).toEqual([table.length, true]);
+        if (elements) expect(new Set(elements.map((p) => p.join()))).toEqual(new Set(table.map((p) => p.join())));
+        compared++;
+      }
+    }
+    expect(compared).toBe(120);
+  });
+
+  it("of what unfinished training leaves are those of all or all even permutations", () => {
+    for (const d of [25, 196]) {
+      const found = identifyGroup([1, 2, 3].map((seed) => shuffle(range(d), createRandom(seed))));
+      expect(found.exact).toBe(true);
+      expect(found.name).toMatch(new RegExp(`^[AS]${d}$`));
+      expect(found.elements).toBeUndefined();
+    }
+  });
+
+  it("refuse what is no permutation", () => {
+    for (const bad of [[], [Int32Array.of(0, 0)], [Int32Array.of(0, 1), Int32Array.of(0)], [new Int32Array()]]) {
+      expect(() => identifyGroup(bad)).toThrow(ArgumentError);
+    }
+  });
+});
+
+describe("coefficients", () => {
+  it.each([
+    ["C8", cyclicGroup(8).elements, true],
+    ["C4 on 5×5", rotationGroup(5).elements, true],
+    // Edges and corners together hold every irreducible representation.
+    ["the cube", generateGroup(cube), true],
+    ["S4 on four points", generateGroup(symmetric(4)), false],
+  ] as const)("of %s itself are one-hot", (_, elements, unique) => {
+    const d = elements[0].length;
+    const fit = fitCoefficients(permutationMatrices(elements), d, elements);
+    for (let i = 0; i < elements.length; i++) {
+      for (let k = 0; k < elements.length; k++) expect(fit.coefficients[i * elements.length + k]).toBeCloseTo(Number(i === k), 12);
+      expect(fit.distances[i]).toBeLessThan(1e-7);
+    }
+    expect(fit.unique).toBe(unique);
+  });
+
+  it("of mixtures are their weights, and of noise are optimal", () => {
+    const random = createRandom(9);
+    for (const elements of [cyclicGroup(8).elements, rotationGroup(5).elements, generateGroup(symmetric(4)), generateGroup(cube)]) {
+      const d = elements[0].length;
+      const count = elements.length;
+      const matrices = permutationMatrices(elements);
+      const weights = elements.map(() => (random.integer(2) ? random.uniform() : 0));
+      weights[0] += 0.1;
+      const total = weights.reduce((a, b) => a + b, 0);
+      const mixture = new Float64Array(d * d);
+      for (let k = 0; k < count; k++) for (let at = 0; at < d * d; at++) mixture[at] += (weights[k] / total) * matrices[k * d * d + at];
+      const clean = fitCoefficients(mixture, d, elements);
+      expect(clean.distances[0]).toBeLessThan(1e-7);
+      if (clean.unique) for (let k = 0; k < count; k++) expect(clean.coefficients[k]).toBeCloseTo(weights[k] / total, 7);
+
+      const noisy = mixture.map((value) => value + 0.3 * random.normal());
+      const { coefficients, distances, gaps } = fitCoefficients(noisy, d, elements);
+      expect(Math.min(...coefficients)).toBeGreaterThanOrEqual(0);
+      expect(coefficients.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+      expect(gaps[0]).toBeLessThan(1e-9);
+      // Convexity: a step towards any vertex of the simplex gains nothing.
+      const norm = (c: ArrayLike<number>): number => {
+        let sum = 0;
+        for (let at = 0; at < d * d; at++) {
+          let value = -noisy[at];
+          for (let k = 0; k < count; k++) if (c[k] > 0) value += c[k] * matrices[k * d * d + at];
+          sum += value * value;
+        }
+        return Math.sqrt(sum);
+      };
+      expect(norm(coefficients)).toBeCloseTo(distances[0], 10);
+      for (let k = 0; k < count; k++)
+        expect(norm(coefficients.map((c, l) => 0.999 * c + 0.001 * Number(l === k)))).toBeGreaterThanOrEqual(distances[0] - 1e-12);
+    }
+  });
+
+  it("of a soft element keep its weight on it", () => {
+    const { elements } = rotationGroup(5);
+    const { coefficients } = fitCoefficients(soften(permutationMatrices(elements), 25, 0.4), 25, elements);
+    for (let i = 0; i < 4; i++) expect(coefficients[5 * i]).toBeGreaterThan(0.6);
+  });
+
+  it("refuse what does not fit", () => {
+    const stack = permutationMatrices(cyclicGroup(3).elements);
+    expect(() => fitCoefficients(stack, 3, [])).toThrow(ArgumentError);
+    expect(() => fitCoefficients(stack, 3, cyclicGroup(4).elements)).toThrow(ArgumentError);
+    expect(() => fitCoefficients(stack, 4, cyclicGroup(4).elements)).toThrow(ArgumentError);
+    expect(() => fitCoefficients(stack.fill(Number.NaN), 3, cyclicGroup(3).elements)).toThrow(DataError);
+  });
+});
+
+describe("matching", () => {
+  const { elements } = rotationGroup(5);
+  const grid = dihedralGroup(5).elements;
+  const pick = (order: readonly number[]): Permutation[] => order.map((i) => elements[i]);
+
+  it("tells order, orientation and parts", () => {
+    expect(matchGroup(elements, elements, grid)).toEqual({ symmetry: 0, labels: [0, 1, 2, 3], missing: [], relation: "same" });
+    expect(matchGroup(pick([0, 3, 2, 1]), elements)).toMatchObject({ labels: [0, 3, 2, 1], relation: "inverse" });
+    // A mirror turns the orientation round.
+    const turned = matchGroup(pick([0, 3, 2, 1]), elements, grid);
+    expect([turned.relation, turned.symmetry]).toEqual(["same", 4]);
+    expect(matchGroup(pick([0, 2, 1, 3]), elements, grid).relation).toBe("relabelled");
+    expect(matchGroup(pick([0, 2]), elements, grid)).toMatchObject({ missing: [1, 3], relation: "partial" });
+    expect(matchGroup(pick([0, 1, 1, 3]), elements).relation).toBe("partial");
+    expect(matchGroup(grid, elements).relation).toBe("different");
+    expect(() => matchGroup(elements, rotationGroup(3).elements)).toThrow(ArgumentError);
+  });
+
+  it("finds what is a candidate as seen from elsewhere", () => {
+    const random = createRandom(2);
+    const h = shuffle(range(25), random);
+    const hidden = elements.map((p) => compose(compose(inverse(h), p), h));
+    expect(matchGroup(hidden, elements, grid).relation).toBe("different");
+    expect(matchGroup(hidden, elements, [...grid, h])).toMatchObject({ symmetry: 8, relation: "same" });
+  });
+});
+
+describe("analysis of a stack", () => {
+  it("of exact and of soft groups gives the right name, coefficients and table", () => {
+    for (const [name, elements] of [
+      ["C8", cyclicGroup(8).elements],
+      ["C4", rotationGroup(7).elements],
+      ["D4", dihedralGroup(3).elements],
+      ["S4", generateGroup(cube)],
+    ] as const) {
+      const d = elements[0].length;
+      const exact = permutationMatrices(elements);
+      for (const stack of [exact, soften(exact, d, 0.3)]) {
+        const found = analyzeStack(stack, d, { candidate: elements, symmetries: [identityPermutation(d)] });
+        expect([found.group.name, found.complete, found.recovered, found.match?.relation]).toEqual([name, true, true, "same"]);
+        expect(found.table).not.toContain(-1);
+      }
+      expect(analyzeStack(exact, d).closure.max).toBe(0);
+    }
+  });
+
+  it("of a part of a group says so", () => {
+    const half = firstElements(cyclicGroup(8)).elements;
+    const found = analyzeStack(permutationMatrices(half), 8);
+    expect([found.group.name, found.complete, found.table.includes(-1), found.coefficients]).toEqual(["C8", false, true, undefined]);
+  });
+});

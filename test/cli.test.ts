@@ -155,7 +155,7 @@ describe("discover", () => {
       networks: { name: string }[];
       layers: { group: object }[];
     };
-    expect(result.layers[0].group).toMatchObject({ name: expect.anything(), order: expect.stringMatching(/^\d+$/), exact: true });
+    expect(result.layers[0].group).toMatchObject({ description: expect.any(String), order: expect.stringMatching(/^\d+$/), exact: true });
     expect(result.heldOutAccuracy).toBeGreaterThan(0);
     expect(result.agreement).toBeGreaterThanOrEqual(0);
     expect(result.losses).toHaveLength(30);

@@ -49,6 +49,21 @@ describe("IDX files", () => {
     }
   });
 
+  it("unpacks no more than the header says", () => {
+    let state = 1;
+    const noise = Uint8Array.from({ length: 60_000 }, () => {
+      state = (state * 48271) % 2147483647;
+      return state >>> 8;
+    });
+    expect(readIdx(put("large.gz", gzipSync(idx(8, [60_000], noise)))).data).toEqual(noise);
+    const bomb = gzipSync(idx(8, [100], new Uint8Array(20_000_000)));
+    expect(bomb.length).toBeGreaterThan(8192);
+    expect(() => readIdx(put("bomb.gz", bomb))).toThrow(/100 bytes of values for \[100\] uint8.*received trailing bytes/);
+    expect(() => readIdx(put("lie.gz", gzipSync(idx(8, [2 ** 30], noise))))).toThrow(/1073741824 bytes of values.*which cannot hold them/);
+    expect(() => readIdx(put("cut.gz", gzipSync(idx(8, [60_000], noise)).subarray(0, 20_000)))).toThrow(/complete gzip stream.*corrupt or truncated/);
+    expect(() => readIdx(put("short.gz", gzipSync(idx(8, [70_000], noise))))).toThrow(/a truncated file with 60000/);
+  });
+
   it("reads an empty axis", () => {
     expect(readIdx(put("empty", idx(8, [0, 28, 28], [])))).toEqual({ shape: [0, 28, 28], data: new Uint8Array(0) });
   });

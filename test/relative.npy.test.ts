@@ -206,4 +206,25 @@ describe("NPZ", () => {
     for (let at = 0; at + 4 <= bytes.length; at++) if (view.getUint32(at, true) === 0x02014b50) view.setUint32(at + 24, 2 ** 30, true);
     expect(() => decodeNpz(bytes)).toThrow(/at most 2147483648 bytes in all and 1100 per packed byte/);
   });
+
+  it("refuses entries that come twice, or share packed bytes so that a small archive unpacks to a large one", () => {
+    const twice = Buffer.from(zipSync({ "x.npy": encodeNpy(arrays.labels), "y.npy": encodeNpy(arrays.labels) }));
+    for (let at = twice.indexOf("y.npy"); at !== -1; at = twice.indexOf("y.npy")) twice.write("x.npy", at);
+    expect(() => decodeNpz(twice)).toThrow(/every entry once.*"x\.npy" twice/);
+
+    const one = Buffer.from(zipSync({ "00.npy": encodeNpy({ shape: [900_000], data: new Uint8Array(900_000) }) }));
+    const central = one.lastIndexOf(Buffer.from("PK\x01\x02", "latin1"));
+    const end = one.lastIndexOf(Buffer.from("PK\x05\x06", "latin1"));
+    const records = Array.from({ length: 90 }, (_, i) => {
+      const record = Buffer.from(one.subarray(central, end));
+      record.write(String(i + 10), 46);
+      return record;
+    });
+    const last = Buffer.from(one.subarray(end));
+    last.writeUInt16LE(90, 8);
+    last.writeUInt16LE(90, 10);
+    last.writeUInt32LE(90 * (end - central), 12);
+    const overlapping = Buffer.concat([one.subarray(0, central), ...records, last]);
+    expect(() => decodeNpz(overlapping)).toThrow(/bytes in all and 1100 per packed byte/);
+  });
 });

@@ -1,7 +1,7 @@
 /** IDX, the file format of MNIST: magic 00 00 <type> <rank>, one big-endian uint32 per axis, then the values. */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { constants, gunzipSync, type ZlibOptions } from "node:zlib";
 import { FileError } from "../errors.ts";
 
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
@@ -49,6 +49,62 @@ const fileError = (where: string, path: string, what: string, received: string, 
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** Deflate packs at most 1032 bytes into one. */
+const MAX_RATIO = 1032;
+/** So many packed bytes hold the longest header, and may be unpacked whatever they hold. */
+const SMALL = 8192;
+
+interface Header {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  /** Bytes before the values. */
+  readonly length: number;
+  /** Bytes of the values. */
+  readonly size: number;
+  /** What was declared, for errors. */
+  readonly declared: string;
+}
+
+/** Of the first bytes of a file. */
+const readHeader = (path: string, bytes: Uint8Array): Header => {
+  if (bytes.length < 4) throw fileError("readIdx", path, "a 4-byte IDX magic number", `${bytes.length} bytes`);
+  const type = TYPES[bytes[2]];
+  if (bytes[0] !== 0 || bytes[1] !== 0 || type === undefined)
+    throw fileError("readIdx", path, "an IDX magic number (00 00, type 08 09 0b 0c 0d or 0e, rank)", hex(bytes.subarray(0, 4)));
+  const rank = bytes[3];
+  const length = 4 + 4 * rank;
+  if (rank === 0) throw fileError("readIdx", path, "at least one dimension", "rank 0");
+  if (bytes.length < length) throw fileError("readIdx", path, `a header of ${length} bytes for ${rank} dimensions`, `${bytes.length} bytes`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const shape = Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
+  const size = shape.reduce((product, side) => product * side, 1) * type.bytes;
+  const declared = `[${shape.join(", ")}] ${type.name}`;
+  if (!(size <= MAX_BYTES)) throw fileError("readIdx", path, `at most ${MAX_BYTES} bytes of values`, `dimensions ${declared}`);
+  return { type, shape, length, size, declared };
+};
+
+/** Unpacks no more than the header says, which is looked at first: a few bytes may stand for gigabytes. */
+const unpack = (path: string, packed: Uint8Array): Uint8Array => {
+  const gunzip = (bytes: Uint8Array, options: ZlibOptions): Uint8Array => {
+    try {
+      return gunzipSync(bytes, options);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw error;
+      throw fileError("readIdx", path, "a complete gzip stream", `a corrupt or truncated one (${reason(error)})`, error);
+    }
+  };
+  if (packed.length <= SMALL) return gunzip(packed, {});
+  const { length, size, declared } = readHeader(path, gunzip(packed.subarray(0, SMALL), { finishFlush: constants.Z_SYNC_FLUSH }));
+  const what = `${size} bytes of values for ${declared}`;
+  if (size > MAX_RATIO * packed.length) throw fileError("readIdx", path, what, `a gzip stream of ${packed.length}, which cannot hold them`);
+  try {
+    return gunzip(packed, { maxOutputLength: length + size });
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    throw fileError("readIdx", path, what, "trailing bytes", error);
+  }
+};
+
 const readBytes = (path: string): Uint8Array => {
   let bytes: Uint8Array;
   try {
@@ -56,12 +112,7 @@ const readBytes = (path: string): Uint8Array => {
   } catch (error) {
     throw fileError("readIdx", path, "a readable IDX file", reason(error), error);
   }
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  try {
-    return gunzipSync(bytes, { maxOutputLength: MAX_BYTES });
-  } catch (error) {
-    throw fileError("readIdx", path, "a complete gzip stream", `a corrupt or truncated one (${reason(error)})`, error);
-  }
+  return bytes[0] === 0x1f && bytes[1] === 0x8b ? unpack(path, bytes) : bytes;
 };
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
@@ -84,24 +135,12 @@ const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toSt
  */
 export const readIdx = (path: string): IdxFile => {
   const bytes = readBytes(path);
-  if (bytes.length < 4) throw fileError("readIdx", path, "a 4-byte IDX magic number", `${bytes.length} bytes`);
-  const type = TYPES[bytes[2]];
-  if (bytes[0] !== 0 || bytes[1] !== 0 || type === undefined) {
-    throw fileError("readIdx", path, "an IDX magic number (00 00, type 08 09 0b 0c 0d or 0e, rank)", hex(bytes.subarray(0, 4)));
-  }
-  const rank = bytes[3];
-  const header = 4 + 4 * rank;
-  if (rank === 0) throw fileError("readIdx", path, "at least one dimension", "rank 0");
-  if (bytes.length < header) throw fileError("readIdx", path, `a header of ${header} bytes for ${rank} dimensions`, `${bytes.length} bytes`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const shape = Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
-  const length = shape.reduce((product, size) => product * size, 1);
-  const size = length * type.bytes;
-  const declared = `[${shape.join(", ")}] ${type.name}`;
-  if (!(size <= MAX_BYTES)) throw fileError("readIdx", path, `at most ${MAX_BYTES} bytes of values`, `dimensions ${declared}`);
+  const { type, shape, length: header, size, declared } = readHeader(path, bytes);
   const body = bytes.length - header;
   if (body < size) throw fileError("readIdx", path, `${size} bytes of values for ${declared}`, `a truncated file with ${body}`);
   if (body > size) throw fileError("readIdx", path, `${size} bytes of values for ${declared}`, `${body - size} trailing bytes`);
+  const length = size / type.bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const data = type.allocate(length);
   if (type.bytes === 1) new Uint8Array(data.buffer).set(bytes.subarray(header));
   else for (let i = 0, offset = header; i < length; i++, offset += type.bytes) data[i] = type.get(view, offset);

@@ -60,13 +60,17 @@ export const decodeNpz = (bytes: Uint8Array, name = "npz"): Record<string, NpyAr
   if (bytes.length < 22 || bytes[0] !== 0x50 || bytes[1] !== 0x4b)
     throw fileError("decodeNpz", name, "a zip archive (50 4b)", `${bytes.length} bytes that are none`);
   let total = 0;
+  const seen = new Set<string>();
   let entries: Record<string, Uint8Array>;
   try {
     entries = unzipSync(bytes, {
       filter: ({ name: entry, originalSize, size }) => {
         total += originalSize;
-        if (total > MAX_BYTES || originalSize > MAX_RATIO * (size + 1))
+        // Entries may share packed bytes, so that only all of them together say what the archive unpacks to.
+        if (total > Math.min(MAX_BYTES, MAX_RATIO * bytes.length) || originalSize > MAX_RATIO * (size + 1))
           throw fileError("decodeNpz", name, `at most ${MAX_BYTES} bytes in all and ${MAX_RATIO} per packed byte`, `${entry} of ${originalSize}`);
+        if (seen.has(entry)) throw fileError("decodeNpz", name, "every entry once", `${JSON.stringify(entry)} twice`);
+        seen.add(entry);
         if (!entry.endsWith(".npy")) throw fileError("decodeNpz", name, "entries called *.npy", JSON.stringify(entry));
         return true;
       },

@@ -1,5 +1,5 @@
 /**
- * Whether exported networks give what they gave here, in PyTorch out of safetensors and in onnxruntime-node out of ONNX:
+ * Whether exported networks give what they gave here, in PyTorch out of safetensors and in onnxruntime-node out of ONNX, and the paper's layers here what they gave in PyTorch:
  * `npm run build && node bench/rivals/export-agreement.mjs [device]`. Python with torch is found at BIRKHOFF_PYTHON, else at /usr/bin/python3; onnxruntime-node is looked for from
  * BIRKHOFF_RIVALS upwards, else from here, and left out where it is not.
  */
@@ -10,7 +10,18 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readSafetensors, writeSafetensors } from "../../dist/files.js";
-import { DigitNetwork, encodeOnnx, initializer, openDevice, rotationGroup, toPlain } from "../../dist/index.js";
+import {
+  DigitNetwork,
+  encodeOnnx,
+  initializer,
+  loadPaperState,
+  openDevice,
+  relu,
+  rotationGroup,
+  toPlain,
+  WeightSharingConv2d,
+  WeightSharingLift2d,
+} from "../../dist/index.js";
 
 /** Of the largest output. */
 const TOLERANCE = 1e-5;
@@ -36,6 +47,17 @@ const folder = mkdtempSync(join(tmpdir(), "birkhoff-export-"));
 const python = process.env.BIRKHOFF_PYTHON ?? "/usr/bin/python3";
 const device = await openDevice({ device: process.argv[2] ?? "native" });
 let failed = 0;
+const tell = (name, reader, got, want) => {
+  const off = distance(got, want);
+  const ok = got.length === want.length && off <= TOLERANCE;
+  if (!ok) failed++;
+  console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(14)} ${reader.padEnd(12)} ${off.toExponential(1)}`);
+};
+const torch = (...files) => {
+  const script = fileURLToPath(new URL("export_agreement.py", import.meta.url));
+  const { status, stderr } = spawnSync(python, [script, ...files], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${python} ended with ${status}: ${stderr}`);
+};
 try {
   for (const [name, symmetry] of Object.entries(symmetries)) {
     const network = new DigitNetwork(initializer(device, 7), symmetry, { width: 8, pool: 2, layers: 3 });
@@ -46,21 +68,23 @@ try {
     const [file, input, output] = ["network", "input", "output"].map((part) => join(folder, `${part}.safetensors`));
     writeSafetensors(file, plain.tensors, { architecture: plain.architecture });
     writeSafetensors(input, new Map([["input", { dtype: "F32", shape: x.shape, data }]]));
-    const script = fileURLToPath(new URL("export-agreement.py", import.meta.url));
-    const { status, stderr } = spawnSync(python, [script, file, input, output], { encoding: "utf8" });
-    if (status !== 0) throw new Error(`${python} ended with ${status}: ${stderr}`);
-    const results = { PyTorch: readSafetensors(output).tensors.get("output").data };
+    torch(file, input, output);
+    tell(name, "PyTorch", readSafetensors(output).tensors.get("output").data, want);
     if (ort) {
       const session = await ort.InferenceSession.create(encodeOnnx(plain));
-      results.onnxruntime = (await session.run({ input: new ort.Tensor("float32", data, x.shape) })).output.data;
-    }
-    for (const [reader, got] of Object.entries(results)) {
-      const off = distance(got, want);
-      const ok = got.length === want.length && off <= TOLERANCE;
-      if (!ok) failed++;
-      console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(12)} ${reader.padEnd(12)} ${off.toExponential(1)}`);
+      tell(name, "onnxruntime", (await session.run({ input: new ort.Tensor("float32", data, x.shape) })).output.data, want);
     }
   }
+  const file = join(folder, "paper.safetensors");
+  torch(file);
+  const { tensors } = readSafetensors(file);
+  const init = initializer(device, 1);
+  const lift = new WeightSharingLift2d(init, { inChannels: 2, outChannels: 3, kernelSize: 5, elements: 4 });
+  const conv = new WeightSharingConv2d(init, { inChannels: 3, outChannels: 4, kernelSize: 3, elements: 4 });
+  loadPaperState(lift, tensors, "lift.");
+  loadPaperState(conv, tensors, "conv.");
+  const { data, shape } = tensors.get("input");
+  tell("paper's layers", "PyTorch", await conv.forward(relu(lift.forward(device.tensor(data, shape)))).read(), tensors.get("output").data);
   if (!ort) console.log("onnxruntime-node is not installed: npm i --ignore-scripts onnxruntime-node in a folder that BIRKHOFF_RIVALS names");
 } finally {
   await device.close();

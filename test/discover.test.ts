@@ -41,6 +41,15 @@ describe("configurations", () => {
       "expected a number of at most 1 for `networks[0].training.decay`, but received 2",
     ],
     [{ ...one, training: { steps: "many" } }, 'expected a number for `training.steps`, but received "many"'],
+    [{ ...one, training: { temperature: { from: 1, to: 0 } } }, "expected a number above 0 for `training.temperature.to`, but received 0"],
+    [
+      { ...one, network: { start: { kind: "sharp" } } },
+      'expected one of uniform, identity, permutations for `network.start.kind`, but received "sharp"',
+    ],
+    [
+      { ...one, networks: [{ kind: "learned", constraint: "some" }] },
+      "expected one of doublyStochastic, rowStochastic, none for `networks[0].constraint`",
+    ],
     [{ ...one, seeds: [0.5] }, "expected an integer for `seeds[0]`, but received 0.5"],
     [{ ...one, seeds: [1, 1] }, "expected each seed once for `seeds`, but received [1, 1]"],
     [{ ...one, seeds: { from: 1 } }, "for `seeds.count`, but received nothing"],

@@ -240,10 +240,13 @@ const resultsPath = (flags: Flags, configuration: Configuration): string | undef
 /** What the page lists: the standard job's one training, or the experiment's. */
 const shownSettings = (configuration: Configuration): Record<string, string | number | boolean> => {
   const [{ training }] = runsOf(configuration);
+  const shown = Object.fromEntries(
+    Object.entries(training).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : value]),
+  );
   const { seeds } = configuration;
   return {
     experiment: configuration.name,
-    ...training,
+    ...shown,
     seeds: Array.isArray(seeds) ? seeds.join(", ") : `${seeds.from} to ${seeds.from + seeds.count - 1}`,
   };
 };

@@ -5,6 +5,8 @@ import { z } from "zod";
 import { PLANTED_NAMES } from "../data/planted.ts";
 import { TRANSFORM_KINDS } from "../data/transforms.ts";
 import { ArgumentError, describe, FileError } from "../errors.ts";
+import type { MatrixOptions } from "../nn/matrices.ts";
+import type { MatrixStart } from "../nn/start.ts";
 
 const count = z.int().min(1);
 const amount = z.number().min(0);
@@ -49,11 +51,33 @@ const architecture = {
   group: z.enum(KERNEL_GROUPS).optional(),
   /** Sinkhorn iterations. Default 20. */
   iterations: count.optional(),
+  /** What learned matrices are, and where they start: as in `MatrixOptions`. Default doublyStochastic, uniform. */
+  constraint: z.enum(["doublyStochastic", "rowStochastic", "none"]).optional(),
+  start: z
+    .discriminatedUnion("kind", [
+      z.strictObject({ kind: z.literal("uniform") }),
+      z.strictObject({ kind: z.literal("identity"), sharpness: share.optional() }),
+      z.strictObject({ kind: z.literal("permutations"), sharpness: share.optional(), blend: count.optional() }),
+    ])
+    .optional(),
+  /** Of learned networks for images: as in `Symmetry`. */
+  factorised: z.boolean().optional(),
+  shared: z.enum(["learned", "tied"]).optional(),
   /** Of images: channels per layer (default 16; of plain networks as many as give the same number of parameters), side of kernels (5), convolutions (3), pooling (2). */
   width: count.optional(),
   kernelSize: count.optional(),
   layers: count.optional(),
   pool: count.optional(),
+};
+
+/** What training does without unless told. */
+const further = {
+  closure: amount.optional(),
+  identity: amount.optional(),
+  sharpness: amount.optional(),
+  overlap: amount.optional(),
+  /** Of the matrices: falls, or rises, by the same factor in every step behind the warm-up. */
+  temperature: z.strictObject({ from: z.number().positive(), to: z.number().positive() }).optional(),
 };
 
 const training = z.strictObject({
@@ -70,6 +94,7 @@ const training = z.strictObject({
   /** Weights of regularisers. */
   norm: amount.optional(),
   entropy: amount.optional(),
+  ...further,
   /** Share of the steps at the end over which learning rates fall to zero. */
   decay: share.optional(),
 });
@@ -122,9 +147,16 @@ export interface NetworkSettings extends Omit<z.infer<typeof network>, "name" | 
   readonly name: string;
 }
 
-export type TrainSettings = Filled<TrainingOptions>;
+export type TrainSettings = Filled<Omit<TrainingOptions, keyof typeof further>> & Pick<TrainingOptions, keyof typeof further>;
 /** Steps and warm-up are those of the data's epochs where they are left open. */
 export type TrainingSettings = Omit<TrainSettings, "steps" | "warmup"> & Partial<Pick<TrainSettings, "steps" | "warmup">>;
+
+/** Of a network with learned matrices, for its layers. */
+export const matrixOptions = ({ constraint, start, iterations = 20 }: NetworkSettings): MatrixOptions => ({
+  iterations,
+  ...(constraint && { constraint }),
+  ...(start && { start: start as MatrixStart }),
+});
 
 /** One network on one seed. */
 export interface Run {
@@ -151,6 +183,9 @@ const TRAINING: Readonly<Record<DataSettings["kind"], TrainingSettings>> = {
   images: { epochs: 24, batchSize: 32, learningRate: 0.02, matrixLearningRate: 0.2, weightDecay: 1e-4, norm: 0.01, entropy: 0, decay: 0.5 },
 };
 
+/** Of what is told apart by its kind. */
+const KINDS = { data: "generated, images", start: "uniform, identity, permutations" } as const;
+
 /** What zod says of one field, in the library's words. */
 const wanted = (issue: z.core.$ZodIssue): string => {
   switch (issue.code) {
@@ -159,6 +194,7 @@ const wanted = (issue: z.core.$ZodIssue): string => {
         { int: "an integer", number: "a number", string: "text", array: "an array", object: "an object" }[issue.expected as string] ?? issue.expected
       );
     case "too_small":
+      if (!issue.inclusive) return `a number above ${issue.minimum}`;
       return issue.origin === "number" || issue.origin === "int" ? `a number of at least ${issue.minimum}` : `at least ${issue.minimum} of them`;
     case "too_big":
       return `a number of at most ${issue.maximum}`;
@@ -167,7 +203,9 @@ const wanted = (issue: z.core.$ZodIssue): string => {
     case "unrecognized_keys":
       return `no field ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}`;
     case "invalid_union":
-      return "discriminator" in issue && issue.discriminator !== undefined ? "one of generated, images" : "an array of integers, or { from, count },";
+      return "discriminator" in issue && issue.discriminator !== undefined
+        ? `one of ${KINDS[issue.path[0] === "data" ? "data" : "start"]}`
+        : "an array of integers, or { from, count },";
     default:
       return issue.message;
   }

@@ -10,9 +10,9 @@ import { shiftTwist } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
 import { DigitNetwork } from "../nn/networks.ts";
-import { WeightSharingLift2d } from "../nn/weightSharing.ts";
+import type { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
-import type { ImageSettings, KERNEL_GROUPS, NetworkSettings } from "./configuration.ts";
+import { type ImageSettings, type KERNEL_GROUPS, matrixOptions, type NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
@@ -57,11 +57,11 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
   if (split.train.length < batchSize) throw expected(WHERE, `at most the ${split.train.length} training images`, "training.batchSize", batchSize);
 
   const contender = (network: NetworkSettings): Contender => {
-    const { name, kind, kernelSize = 5, layers = 3, pool = 2, iterations = 20, width = 16 } = network;
+    const { name, kind, kernelSize = 5, layers = 3, pool = 2, width = 16, factorised = false, shared = false } = network;
     const set = network.group ? GROUPS[network.group](kernelSize) : plantedSet(transform, kernelSize);
     const elements = network.elements ?? set?.elements.length ?? 4;
     const init = initializer(device, seed);
-    const common = { kernelSize, layers, pool, classes, iterations, width };
+    const common = { kernelSize, layers, pool, classes, width, ...matrixOptions(network) };
     if (kind === "plain") {
       // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
       const wide = network.width ?? Math.max(1, Math.round(width * Math.sqrt(elements)));
@@ -71,20 +71,26 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
       if (!set) throw expected(WHERE, `a group, which ${transform} does not plant,`, "networks.group", network.group);
       return { name, kind, network: new DigitNetwork(init, { kind: "fixed", group: set.elements }, common), layers: [] };
     }
-    const learned = new DigitNetwork(init, { kind: "learned", elements }, common);
+    const learned = new DigitNetwork(init, { kind: "learned", elements, factorised, shared }, common);
     const pixels = kernelSize ** 2;
     const known = set?.elements.length === elements ? set : undefined;
-    const described = learned.learnedStacks().map(
-      (layer, i): LearnedLayer => ({
-        name: i === 0 ? "lifting" : `group convolution ${i}`,
+    const described = learned.learnedStacks().map((layer, i): LearnedLayer => {
+      // A stack acts on pixels, on the group axis, or on both.
+      const d = layer.representations.shape[1];
+      const axis = d === pixels ? "" : d === elements ? " of the group axis" : " of group axis and pixels";
+      return {
+        name: i === 0 ? "lifting" : factorised || shared ? `stack ${i}${axis || " of pixels"}` : `group convolution ${i}`,
         layer,
-        d: i === 0 ? pixels : elements * pixels,
-        layout: i === 0 ? [kernelSize, kernelSize] : [elements * kernelSize, kernelSize],
+        d,
+        layout: d === elements ? [elements, 1] : [d / kernelSize, kernelSize],
         indexed: false,
-        planted: (matched) => known && (i === 0 ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) }),
-        ...(layer instanceof WeightSharingLift2d && { kernels: () => layer.expandedKernel() }),
-      }),
-    );
+        planted: (matched) => {
+          if (!known || d === elements) return undefined;
+          return d === pixels ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) };
+        },
+        ...(i === 0 && { kernels: () => (learned.blocks[0] as WeightSharingLift2d).expandedKernel() }),
+      };
+    });
     return { name, kind, network: learned, layers: described };
   };
 

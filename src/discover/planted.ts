@@ -16,13 +16,13 @@ import { normal } from "../ops/random/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import type { Tensor } from "../tensor.ts";
-import type { GeneratedSettings, NetworkKind, NetworkSettings } from "./configuration.ts";
+import { type GeneratedSettings, matrixOptions, type NetworkKind, type NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 const HELD_OUT = 1000;
 /** What only networks for images can be told. */
-const IMAGES_ONLY = ["elements", "group", "width", "kernelSize", "layers", "pool"] as const;
+const IMAGES_ONLY = ["elements", "group", "width", "kernelSize", "layers", "pool", "factorised", "shared"] as const;
 
 export const plantedExperiment = (device: Device, settings: GeneratedSettings, seed: number, batchSize: number): Experiment => {
   const { symmetry, size, prototypes, noise } = settings;
@@ -32,8 +32,8 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
   const mixed = task.pairs.some(([a, b]) => a !== b);
 
   const networks: Readonly<Record<NetworkKind, (init: Initializer, settings: NetworkSettings) => Pick<Contender, "network" | "layers">>> = {
-    learned: (init, { iterations = 20 }) => {
-      const layer = new WeightSharingLinear(init, { features: d, kernels, elements, iterations });
+    learned: (init, network) => {
+      const layer = new WeightSharingLinear(init, { features: d, kernels, elements, ...matrixOptions(network) });
       const learned: LearnedLayer = {
         name: "matrices",
         layer,

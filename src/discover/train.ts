@@ -1,7 +1,16 @@
 /** The training loop: the same for every network; in steady state it allocates nothing on the device. */
-import { entropyRegularizer, normRegularizer } from "../nn/regularizers.ts";
+import {
+  closureRegularizer,
+  entropyRegularizer,
+  identityRegularizer,
+  normRegularizer,
+  overlapRegularizer,
+  sharpnessRegularizer,
+} from "../nn/regularizers.ts";
+import { matrixGroups, restMatrices } from "../nn/training.ts";
 import { add, mul } from "../ops/elementwise/index.ts";
-import { AdamW, type Optimizer } from "../optim.ts";
+import { exponential, type Schedule, scheduleTemperature } from "../optim/schedule.ts";
+import { AdamW, type Optimizer, scheduleLr } from "../optim.ts";
 import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import type { TrainingSettings, TrainSettings } from "./configuration.ts";
@@ -24,10 +33,19 @@ export interface TrainObserver {
   pause(step: number): boolean;
 }
 
-/** Factor of the learning rate at a step. */
-const schedule = (step: number, { steps, decay }: TrainSettings): number => {
+const REGULARISERS = [
+  ["norm", normRegularizer],
+  ["entropy", entropyRegularizer],
+  ["closure", closureRegularizer],
+  ["identity", identityRegularizer],
+  ["sharpness", sharpnessRegularizer],
+  ["overlap", overlapRegularizer],
+] as const;
+
+/** Factor of the learning rates. */
+const rateOf = ({ steps, decay }: TrainSettings): Schedule => {
   const start = steps * (1 - decay);
-  return step < start ? 1 : 0.5 * (1 + Math.cos((Math.PI * (step - start)) / (steps - start)));
+  return (step) => (step < start ? 1 : 0.5 * (1 + Math.cos((Math.PI * (step - start)) / (steps - start))));
 };
 
 /**
@@ -42,21 +60,22 @@ export const train = async (
   observer: TrainObserver,
   signal?: AbortSignal,
 ): Promise<number> => {
-  const { network, layers } = contender;
-  const stacks = layers.map(({ layer }) => layer);
-  const matrices = stacks.map(({ representations }) => representations).filter(({ size }) => size > 0);
-  const weights = network.parameters().filter((parameter) => !matrices.includes(parameter) && parameter.size > 0);
-  const { learningRate, matrixLearningRate, weightDecay, norm, entropy, steps, warmup } = settings;
-  const optimizer = new AdamW(
-    [{ parameters: weights, lr: learningRate }, ...(matrices.length > 0 ? [{ parameters: matrices, lr: matrixLearningRate }] : [])],
-    { weightDecay },
-  );
-  const regularise = (loss: Tensor): Tensor => {
-    let total = loss;
-    if (matrices.length > 0 && norm > 0) total = add(total, mul(normRegularizer(stacks), norm));
-    if (matrices.length > 0 && entropy > 0) total = add(total, mul(entropyRegularizer(stacks), entropy));
-    return total;
+  const { network } = contender;
+  const stacks = contender.layers.map(({ layer }) => layer).filter(({ representations }) => representations.size > 0);
+  const { learningRate, matrixLearningRate, weightDecay, steps, warmup, temperature } = settings;
+  const optimizer = new AdamW(matrixGroups(network, stacks, { lr: learningRate, matrixLr: matrixLearningRate }), { weightDecay });
+  const setRates = scheduleLr(optimizer, rateOf(settings));
+  const learning = restMatrices(stacks, warmup);
+  const falling = ({ from, to }: { from: number; to: number }): Schedule => {
+    const fall = exponential(Math.max(1, steps - 1 - warmup), to / from);
+    return (step) => from * fall(Math.max(0, step - warmup));
   };
+  const setTemperature = temperature && scheduleTemperature(stacks, falling(temperature));
+  const regularise = (loss: Tensor): Tensor =>
+    REGULARISERS.reduce((total, [name, regulariser]) => {
+      const weight = settings[name] ?? 0;
+      return stacks.length > 0 && weight > 0 ? add(total, mul(regulariser(stacks), weight)) : total;
+    }, loss);
   let pending: Promise<number> | undefined;
   let done = observer.start(optimizer);
   const settle = async (): Promise<void> => {
@@ -65,10 +84,9 @@ export const train = async (
   };
   try {
     while (done < steps && !signal?.aborted) {
-      const active = done >= warmup;
-      for (const matrix of matrices) matrix.requiresGrad = active;
-      const factor = schedule(done, settings);
-      for (const [i, group] of optimizer.groups.entries()) group.lr = factor * (i === 0 ? learningRate : matrixLearningRate);
+      const active = learning(done);
+      setRates(done);
+      setTemperature?.(done);
       experiment.feed(done);
       const loss = scope(() => {
         const task = experiment.loss(network);
@@ -92,7 +110,7 @@ export const train = async (
     if (done < steps) await observer.save(done, optimizer);
   } finally {
     optimizer.dispose();
-    for (const matrix of matrices) matrix.requiresGrad = true;
+    learning(steps);
   }
   return done;
 };

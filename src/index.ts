@@ -31,7 +31,7 @@ export { loadPaperState } from "./export/paper.ts";
 export { type HostLayer, type PlainNetwork, toPlain } from "./export/plain.ts";
 export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";
 export { isGradEnabled, noGrad } from "./gradMode.ts";
-export { GroupConv2d, GroupLift2d, GroupLinear, shiftTwist } from "./nn/group.ts";
+export { GroupConv2d, GroupLift2d, GroupLinear, PermutedConv, type PermutedConvOptions, shiftTwist } from "./nn/group.ts";
 export { type Initializer, initializer } from "./nn/init.ts";
 export { type Aggregation, ProductOfInvariances, type ProductOfInvariancesOptions } from "./nn/invariances.ts";
 export { Conv2d, Linear } from "./nn/layers.ts";

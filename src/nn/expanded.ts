@@ -31,6 +31,15 @@ export abstract class ExpandedConv extends Module implements PlainModule {
     this.#padding = padding;
   }
 
+  get padding(): Padding {
+    return this.#padding;
+  }
+
+  /** Axes of the images. */
+  get dimensions(): Dimensions {
+    return this.#dimensions;
+  }
+
   /** How the elements after the identity act. */
   protected abstract source(): MatrixSource;
 

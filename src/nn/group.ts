@@ -1,5 +1,5 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
-import { cayleyTable, equalPermutations, identityPermutation, inverse, type Permutation } from "../data/permutations.ts";
+import { cayleyTable, equalPermutations, identityPermutation, inverse, isPermutation, type Permutation } from "../data/permutations.ts";
 import { ArgumentError, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
@@ -11,6 +11,7 @@ import { gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from
 import { checkCount } from "./layers.ts";
 import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
+import type { Dimensions } from "./weightSharingConv.ts";
 
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
@@ -72,11 +73,11 @@ interface GroupOptions {
   readonly padding?: Padding;
 }
 
-abstract class FixedConv2d extends ExpandedConv {
+abstract class FixedConv extends ExpandedConv {
   readonly #positions: Tensor;
 
-  constructor(where: string, elements: Tensor, padding: Padding) {
-    super(where, 2, padding);
+  constructor(where: string, elements: Tensor, padding: Padding, dimensions: Dimensions = 2) {
+    super(where, dimensions, padding);
     this.#positions = elements;
   }
 
@@ -107,7 +108,7 @@ abstract class FixedConv2d extends ExpandedConv {
  * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 4, 4, 4]
  * ```
  */
-export class GroupLift2d extends FixedConv2d {
+export class GroupLift2d extends FixedConv {
   readonly weight: Tensor;
   readonly bias: Tensor;
 
@@ -133,7 +134,7 @@ export class GroupLift2d extends FixedConv2d {
  * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 3, 4, 4, 4]
  * ```
  */
-export class GroupConv2d extends FixedConv2d {
+export class GroupConv2d extends FixedConv {
   readonly weight: Tensor;
   readonly bias: Tensor;
 
@@ -143,6 +144,53 @@ export class GroupConv2d extends FixedConv2d {
     checkGroup("GroupConv2d", group, k * k);
     super("GroupConv2d", positions(init, shiftTwist(group)), padding);
     this.weight = kaimingUniform(init, [outChannels, inChannels, group.length, k, k], inChannels * group.length * k * k);
+    this.bias = zeros(init, [outChannels]);
+  }
+}
+
+export interface PermutedConvOptions {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: number;
+  /** Axes of the images. Default 2. */
+  readonly dimensions?: Dimensions;
+  /** Size of the incoming group axis; default: none, which is lifting. */
+  readonly inElements?: number;
+  /** What each element does to the positions of a kernel, inElements·k² of them with the group axis outermost; identity first, not necessarily a group. */
+  readonly set: readonly Permutation[];
+  /** Default 0, which is "valid"; as in `conv2d`. */
+  readonly padding?: Padding;
+}
+
+/**
+ * Lifting or group convolution through known permutations, which need be no group: what a learned layer is with its matrices rounded. Kaiming-uniform kernels, zero biases.
+ *
+ * @throws ArgumentError for sizes that are no positive integers, a set that is empty, does not begin with the identity or does not fit the kernel; `forward` throws for another
+ * shape of x.
+ * @example
+ * ```ts
+ * const set = rotationGroup(3).elements.slice(0, 2); // not closed
+ * const layer = new PermutedConv(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, set });
+ * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 2, 4, 4]
+ * ```
+ */
+export class PermutedConv extends FixedConv {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+
+  constructor(init: Initializer, options: PermutedConvOptions) {
+    const where = "PermutedConv";
+    const { inChannels, outChannels, kernelSize, dimensions = 2, inElements, set, padding = 0 } = options;
+    for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, inElements: inElements ?? 1 })) checkCount(where, name, value);
+    if (![1, 2, 3].includes(dimensions)) throw expected(where, "1, 2 or 3", "dimensions", dimensions);
+    const side = kernelSize ** dimensions * (inElements ?? 1);
+    if (!Array.isArray(set) || set.some((p) => p?.length !== side || !isPermutation(p)))
+      throw expected(where, `permutations of ${side} positions`, "set", set);
+    if (set.length === 0 || !equalPermutations(set[0], identityPermutation(side))) throw expected(where, "the identity as first element", "set", set);
+    super(where, positions(init, set), padding, dimensions);
+    const sides = new Array<number>(dimensions).fill(kernelSize);
+    const group = inElements === undefined ? [] : [inElements];
+    this.weight = kaimingUniform(init, [outChannels, inChannels, ...group, ...sides], inChannels * side);
     this.bias = zeros(init, [outChannels]);
   }
 }

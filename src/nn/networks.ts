@@ -9,7 +9,7 @@ import { expand, reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { ExpandedConv } from "./expanded.ts";
-import { GroupConv2d, GroupLift2d } from "./group.ts";
+import { GroupConv2d, GroupLift2d, PermutedConv } from "./group.ts";
 import type { Initializer } from "./init.ts";
 import { Conv2d, checkCount, Linear } from "./layers.ts";
 import { type FactorisedStacks, LearnedMatrices, type LearnedStack, learnedStacks, type MatrixOptions, TiedMatrices } from "./matrices.ts";
@@ -61,7 +61,9 @@ export type Symmetry =
    * follows from the first ("tied", see `TiedMatrices`). Default false.
    */
   | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean; readonly shared?: false | "learned" | "tied" }
-  | { readonly kind: "fixed"; readonly group: readonly Permutation[] };
+  | { readonly kind: "fixed"; readonly group: readonly Permutation[] }
+  /** What the elements do in each layer, identity first, as `PermutedConv` takes it: what a learned network is with its matrices rounded. */
+  | { readonly kind: "permuted"; readonly sets: readonly (readonly Permutation[])[] };
 
 /** Of every layer norm. */
 const EPS = 1e-5;
@@ -117,6 +119,8 @@ export class DigitNetwork extends Module implements PlainModule {
     });
     if (symmetry.kind === "learned" && ![undefined, false, "learned", "tied"].includes(symmetry.shared))
       throw expected("DigitNetwork", 'false, "learned" or "tied"', "shared", symmetry.shared);
+    if (symmetry.kind === "permuted" && symmetry.sets.length !== layers)
+      throw expected("DigitNetwork", `permutations of ${layers} layers`, "sets", symmetry.sets.length);
     const shared =
       symmetry.kind === "learned" && symmetry.shared ? sharedGroup(init, symmetry.shared, symmetry.elements, kernelSize, options) : undefined;
     this.blocks = Array.from({ length: layers }, (_, layer) => {
@@ -124,6 +128,10 @@ export class DigitNetwork extends Module implements PlainModule {
       if (symmetry.kind === "fixed") {
         const fixed = { ...shape(layer), group: symmetry.group };
         return layer === 0 ? new GroupLift2d(init, fixed) : new GroupConv2d(init, fixed);
+      }
+      if (symmetry.kind === "permuted") {
+        const inElements = layer === 0 ? {} : { inElements: symmetry.sets[layer - 1].length };
+        return new PermutedConv(init, { ...shape(layer), ...inElements, set: symmetry.sets[layer] });
       }
       const { elements } = symmetry;
       if (shared) {
@@ -136,9 +144,15 @@ export class DigitNetwork extends Module implements PlainModule {
       return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
     this.head = new Linear(init, width, classes);
-    this.#group = symmetry.kind === "learned" ? symmetry.elements : symmetry.kind === "fixed" ? symmetry.group.length : 1;
+    const last = symmetry.kind === "fixed" ? symmetry.group : symmetry.kind === "permuted" ? symmetry.sets[layers - 1] : undefined;
+    this.#group = symmetry.kind === "learned" ? symmetry.elements : (last?.length ?? 1);
     this.#pool = pool;
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
+  }
+
+  /** Side of the pooling windows behind the lifting layer. */
+  get pool(): number {
+    return this.#pool;
   }
 
   /** The stacks of matrices that are learned, each once, in the order of the layers; empty in the other networks. */

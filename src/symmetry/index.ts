@@ -17,3 +17,4 @@ export {
   type Values,
 } from "./matrices.ts";
 export { type GroupMatch, matchGroup } from "./relabelling.ts";
+export { type RoundedNetwork, roundNetwork } from "./round.ts";

@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const shaders = join(root, "shaders");
 const generated = join(root, "src", "generated");
 const LIBRARY = "lib";
+const ENABLE = /^enable\s[^;]*;/gm;
 const VARIANT = /^\/\/#variant\s+(\S+)\s+"([^"]+)"\s+"([^"]+)"\s*$/gm;
 
 const wgslIn = (folder: string): string[] =>
@@ -21,8 +22,23 @@ const wgslIn = (folder: string): string[] =>
 
 const camelCase = (name: string): string => name.replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
-/** A template literal keeps the shader readable in the generated file. */
-const literal = (text: string): string => `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
+/** What the GPU's compiler skips is not shipped; lines stay where they are, for its messages. */
+const compact = (text: string): string => text.replace(/\/\/.*$/gm, "").replace(/^[ \t]+|[ \t]+$/gm, "");
+
+/** The inside of a template literal, which keeps the shader readable in the generated file. */
+const escaped = (text: string): string => text.replace(/[\\`]|\$\{/g, "\\$&");
+
+/** A constant of each text that several shaders may contain, by the text. */
+type Pieces = ReadonlyMap<string, string>;
+const pieceName = (file: string): string => camelCase(`${file.replace(/\.wgsl$/, "").replace("/", "-")}-text`);
+/** As `reflect` includes it: what it enables has moved to the front. */
+const pieceText = (text: string): string => compact(text.replace(ENABLE, "")).trim();
+
+const literal = (text: string, pieces: Pieces): string => {
+  let body = escaped(compact(text));
+  for (const [piece, name] of pieces) body = body.replace(escaped(piece), () => `\${${name}}`);
+  return `\`${body}\``;
+};
 
 const show = (value: unknown): string => {
   if (value === undefined) return "undefined";
@@ -33,15 +49,16 @@ const show = (value: unknown): string => {
     .join(", ")} }`;
 };
 
-const declaration = (exported: string, { name, source, ...facts }: Shader): string => {
+const declaration = (exported: string, { name, source, ...facts }: Shader, pieces: Pieces): string => {
   const lines = Object.entries({ name, ...facts }).map(([key, value]) => `  ${key}: ${show(value)},`);
-  return `export const ${camelCase(exported)}: Shader = {\n${lines.join("\n")}\n  source: ${literal(source)},\n};\n`;
+  return `export const ${camelCase(exported)}: Shader = {\n${lines.join("\n")}\n  source: ${literal(source, pieces)},\n};\n`;
 };
 
 const header = (room: string): string => `/** Written by scripts/shaders.ts from shaders/${room}/; change those files instead. */\n`;
 
 const problems: string[] = [];
 const libs = Object.fromEntries(wgslIn(LIBRARY).map((file) => [`${LIBRARY}/${file}`, readFileSync(join(shaders, LIBRARY, file), "utf8")]));
+const libraryPieces: Pieces = new Map(Object.entries(libs).map(([file, text]) => [pieceText(text), pieceName(file)]));
 
 /**
  * The texts that a file stands for, by name: its own, and one for each line `//#variant <suffix> "lib/a.wgsl" "lib/b.wgsl"`,
@@ -57,19 +74,30 @@ const textsOf = (file: string, text: string): [string, string][] => {
   return [[name, text], ...variants];
 };
 
+/** Every text stands in the module once, and those of the library in a module of their own, so that bundles hold no text twice. */
 const moduleOf = (room: string): string | undefined => {
   const parts: string[] = [];
   const before = problems.length;
   for (const file of wgslIn(room)) {
     try {
-      for (const [name, text] of textsOf(file, readFileSync(join(shaders, room, file), "utf8"))) {
-        parts.push(declaration(name, reflect(`${room}/${name}`, text, libs)));
+      const texts = textsOf(file, readFileSync(join(shaders, room, file), "utf8"));
+      const pieces = new Map(libraryPieces);
+      if (texts.length > 1) {
+        const [[name, text]] = texts;
+        const own = compact(text).trim();
+        parts.push(`const ${pieceName(name)} = \`${escaped(own)}\`;\n`);
+        pieces.set(own, pieceName(name));
       }
+      for (const [name, text] of texts) parts.push(declaration(name, reflect(`${room}/${name}`, text, libs), pieces));
     } catch (error) {
       problems.push((error as Error).message);
     }
   }
-  return problems.length === before && parts.length > 0 ? `${header(room)}import type { Shader } from "../op.ts";\n\n${parts.join("\n")}` : undefined;
+  if (problems.length > before || parts.length === 0) return undefined;
+  const body = parts.join("\n");
+  const used = [...libraryPieces.values()].filter((name) => body.includes(`\${${name}}`)).sort();
+  const imported = used.length > 0 ? `import { ${used.join(", ")} } from "./${LIBRARY}.ts";\n` : "";
+  return `${header(room)}import type { Shader } from "../op.ts";\n${imported}\n${body}`;
 };
 
 const rooms = readdirSync(shaders, { withFileTypes: true })
@@ -77,12 +105,7 @@ const rooms = readdirSync(shaders, { withFileTypes: true })
   .map((entry) => entry.name)
   .sort();
 const modules = new Map(rooms.map((room) => [`${room}.ts`, moduleOf(room)]));
-modules.set(
-  `${LIBRARY}.ts`,
-  `${header(LIBRARY)}export const libs: Readonly<Record<string, string>> = {\n${Object.entries(libs)
-    .map(([file, text]) => `  ${JSON.stringify(file)}: ${literal(text)},`)
-    .join("\n")}\n};\n`,
-);
+modules.set(`${LIBRARY}.ts`, header(LIBRARY) + [...libraryPieces].map(([text, name]) => `\nexport const ${name} = \`${escaped(text)}\`;\n`).join(""));
 
 const check = process.argv.includes("--check");
 mkdirSync(generated, { recursive: true });

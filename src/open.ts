@@ -1,5 +1,4 @@
 import type { Backend, DeviceKind } from "./backend.ts";
-import { openNative } from "./backends/native/index.ts";
 import { openReference } from "./backends/reference/index.ts";
 import { openWebGPU } from "./backends/webgpu/index.ts";
 import { Device } from "./device.ts";
@@ -27,9 +26,19 @@ export const deviceOf = (backend: Backend, rejected: readonly string[] = []): De
 
 const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
 
+/** Node, or what has its modules as well. */
+const hasNodeModules = (): boolean => typeof process === "object" && process.versions?.node !== undefined;
+
+/** Loaded when it is wanted: browsers have nothing of what it is made of, and package.json's `browser` field leaves it out of their bundles. */
+const openNative = async (threads: number | undefined): Promise<Backend> => {
+  if (!hasNodeModules()) throw new DeviceError("openDevice: the native device runs in Node only; use the webgpu or reference device");
+  const native = await import("./backends/native/index.ts");
+  return native.openNative(threads === undefined ? {} : { threads });
+};
+
 const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, subgroupMatrices, threads }: OpenDeviceOptions): Promise<Backend> => {
   if (kind === "webgpu") return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }), ...(subgroupMatrices && { subgroupMatrices }) });
-  if (kind === "native") return openNative(threads === undefined ? {} : { threads });
+  if (kind === "native") return openNative(threads);
   return openReference();
 };
 

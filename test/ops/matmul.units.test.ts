@@ -2,11 +2,10 @@
  * Products of float16 by matrix units. No driver here has them: the kernel runs on a piece of WGSL that does in loops what theirs does, so that all but the four calls
  * of lib/matrix-units.wgsl is checked like any kernel; `npm run check` compiles those.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { intern } from "../../src/apply.ts";
 import { openWebGPU } from "../../src/backends/webgpu/index.ts";
-import { libs } from "../../src/generated/lib.ts";
 import { product } from "../../src/generated/matmul.ts";
 import { type Call, FLOOR_LIMITS, type Limits, type Op, type Plan } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
@@ -17,8 +16,9 @@ import type { Case } from "../../src/testing/cases.ts";
 import { conformance } from "../support/suite.ts";
 
 const file = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
+const libs = readdirSync(new URL("../../shaders/lib", import.meta.url)).map((name) => [`lib/${name}`, file(`../../shaders/lib/${name}`)]);
 const emulated = reflect("matmul/units", file("../../shaders/matmul/units.wgsl"), {
-  ...libs,
+  ...Object.fromEntries(libs),
   "lib/matrix-units.wgsl": file("../support/emulated-units.wgsl"),
 });
 

@@ -4,8 +4,8 @@ import { promisify } from "node:util";
 import { afterEach } from "vitest";
 import { intern } from "../../src/apply.ts";
 import type { Backend, Buffer } from "../../src/backend.ts";
+import { openDawn } from "../../src/backends/webgpu/dawn.ts";
 import { openWebGPU } from "../../src/backends/webgpu/index.ts";
-import { openDawn } from "../../src/backends/webgpu/open.ts";
 import { type Attrs, type Call, defineOp, input, type Op, output, type Plan, type Spec, scratch } from "../../src/op.ts";
 import { reflect } from "../../src/reflect.ts";
 

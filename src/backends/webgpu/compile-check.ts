@@ -1,7 +1,8 @@
 /** Compiles shader variants on Dawn's null device: no GPU is needed, and nothing is run. */
 import { DeviceError } from "../../errors.ts";
 import type { Pass } from "../../op.ts";
-import { openDawn, requestDevice } from "./open.ts";
+import { openDawn } from "./dawn.ts";
+import { requestDevice } from "./open.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { passLabel } from "./prepare.ts";
 

@@ -40,64 +40,24 @@ const WANTED = [
   "maxComputeWorkgroupsPerDimension",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
-/** Dawn crashes when its GPU object is collected before the devices made from it, so these live as long as the process. */
-const dawn = new Map<string, GPU>();
-
-/** Opens Dawn with the given flags. Throws DeviceError when npm `webgpu` cannot be loaded. */
-export const openDawn = async (flags: readonly string[]): Promise<GPU> => {
-  const key = flags.join("\n");
-  const known = dawn.get(key);
-  if (known) return known;
-  // A name that bundlers cannot follow: browsers never need the package.
-  const name = "webgpu";
-  let package_: typeof import("webgpu");
-  try {
-    package_ = (await import(/* @vite-ignore */ name)) as typeof import("webgpu");
-  } catch (error) {
-    throw new DeviceError(
-      `webgpu: expected the npm package \`webgpu\` to load on ${process.platform}-${process.arch}, but received: ${(error as Error).message}. ` +
-        "It needs glibc 2.34 or newer on Linux; without it use device 'native' or 'reference'",
-      { cause: error },
-    );
-  }
-  const gpu = package_.create([...flags]);
-  dawn.set(key, gpu);
-  return gpu;
-};
-
 const inNode = (): boolean => typeof process === "object" && process.versions?.node !== undefined && !("Deno" in globalThis);
 
-const findGpu = async (flags: readonly string[]): Promise<{ gpu: GPU; source: string }> => {
-  const native = (globalThis as { readonly navigator?: { readonly gpu?: GPU } }).navigator?.gpu;
-  if (native && flags.length === 0) return { gpu: native, source: "navigator.gpu" };
-  if (inNode() && flags.length === 0 && lacksVulkan()) throw noAdapter("Linux without the Vulkan loader libvulkan.so.1");
-  if (inNode()) return { gpu: await openDawn(flags), source: `Dawn of the npm package \`webgpu\` with flags [${flags.join(", ")}]` };
+/** Where adapters come from, and what to tell when it has none. */
+interface Source {
+  readonly gpu: GPU;
+  readonly noAdapter: string;
+}
+
+const NO_ADAPTER =
+  "navigator.gpu. Check that hardware acceleration is on and the GPU is not on the browser's block list; on Linux that there is a Vulkan driver";
+
+const findGpu = async (flags: readonly string[]): Promise<Source> => {
+  const platform = (globalThis as { readonly navigator?: { readonly gpu?: GPU } }).navigator?.gpu;
+  if (platform && flags.length === 0) return { gpu: platform, noAdapter: NO_ADAPTER };
+  // Node only: package.json's `browser` field leaves the file out of bundles for browsers.
+  if (inNode()) return (await import("./dawn.ts")).findDawn(flags);
   if (flags.length > 0) throw new ArgumentError(`webgpu: expected no \`dawnFlags\` outside of Node, but received [${flags.join(", ")}]`);
   throw new DeviceError("webgpu: expected `navigator.gpu`, but this runtime has none; use a browser with WebGPU in a secure context, or Node");
-};
-
-/**
- * Whether Linux has no Vulkan loader. Asked first, because Dawn complains on standard error when it finds none, even where
- * a device is only looked for and not needed. Opening the library is the linker's own test; Node then refuses it as an addon.
- */
-const lacksVulkan = (): boolean => {
-  if (process.platform !== "linux") return false;
-  try {
-    process.dlopen({ exports: {} }, "libvulkan.so.1");
-  } catch (error) {
-    return /libvulkan\.so\.1: cannot open shared object file/.test((error as Error).message);
-  }
-  return false;
-};
-
-const noAdapter = (source: string): DeviceError => {
-  const environment = inNode()
-    ? ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH", "DISPLAY"].map((name) => `${name}=${process.env[name] ?? "(not set)"}`).join(", ")
-    : "";
-  const advice = inNode()
-    ? "Install a Vulkan driver (Linux), run under a software one (`node scripts/software-gpu.mjs <command>`, needs @sparticuz/chromium), or use device 'native' or 'reference'"
-    : "Check that hardware acceleration is on and the GPU is not on the browser's block list";
-  return new DeviceError(`webgpu: expected a GPU adapter, but received none from ${source}${environment ? ` (${environment})` : ""}. ${advice}`);
 };
 
 /** Asks an adapter for a device with everything it offers. Throws DeviceError. */
@@ -125,10 +85,10 @@ export const open = async (options: WebGPUOptions): Promise<Opened> => {
     if (subgroupMatrices && !hasMatrixUnits(gpuDevice)) throw noMatrixUnits(gpuDevice);
     return { device: gpuDevice, adapterInfo: gpuDevice.adapterInfo, owned: false, limits: limitsOf(gpuDevice, subgroupMatrices) };
   }
-  const { gpu, source } = await findGpu(dawnFlags);
+  const { gpu, noAdapter } = await findGpu(dawnFlags);
   // An adapter gives one device only, so each device asks for its own.
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
-  if (!adapter) throw noAdapter(source);
+  if (!adapter) throw new DeviceError(`webgpu: expected a GPU adapter, but received none from ${noAdapter}`);
   if (!allowSoftware && adapter.info.isFallbackAdapter) {
     throw new DeviceError(
       `webgpu: expected a hardware adapter, but received ${adapter.info.description}, which runs on the processor; allow it with \`allowSoftware\``,

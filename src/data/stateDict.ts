@@ -48,7 +48,9 @@ export const checkStored = (
   if (!Array.isArray(value.shape) || showShape(value.shape) !== showShape(shape))
     throw expected(where, `shape ${showShape(shape)}`, label, value.shape);
   const size = shape.reduce((product, length) => product * length, 1);
-  if (value.data?.length !== size) throw expected(where, `${size} values`, label, value.data);
+  const arrays = isFloat(dtype) ? [Float32Array, Float64Array] : [Int32Array, Uint32Array];
+  if (!arrays.some((array) => value.data instanceof array) || value.data.length !== size)
+    throw expected(where, `${size} values in a ${arrays.map(({ name }) => name).join(" or ")}`, label, value.data);
 };
 
 /** Throws unless the state is one; gives the names that do not meet, which are an error when `strict`. */

@@ -149,6 +149,30 @@ describe("runs", () => {
     training: { steps: 60, warmup: 10, batchSize: 8 },
   };
 
+  const wished = (network: object): object => ({
+    network: { ...images.network, ...network },
+    training: { ...images.training, entropy: 1e-3, closure: 0.1, identity: 0.1, sharpness: 0.1, overlap: 0.1, temperature: { from: 1, to: 0.2 } },
+  });
+
+  test.each([
+    { factorised: true },
+    { shared: "learned", start: { kind: "identity", sharpness: 0.9 } },
+    { constraint: "rowStochastic" },
+    { constraint: "none" },
+    { frozen: true, start: { kind: "permutations", sharpness: 1 } },
+  ])("matrices with %j are trained, measured and shown", async (network) => {
+    writeDigits(digits);
+    const { shown, report } = await go({ ...images, ...wished(network), seeds: [3] });
+    expect(report.layers.map(({ d }) => d)).toEqual([9, 36]);
+    expect(report.notes).toEqual([]);
+    for (const { snapshots } of report.layers) {
+      const [first, last] = [snapshots[0].matrices, snapshots[snapshots.length - 1].matrices];
+      expect(last.every(Number.isFinite)).toBe(true);
+      expect(first.join() === last.join()).toBe("frozen" in network);
+    }
+    expect(shown?.losses.at(-1)).toBeLessThan(shown?.losses[0] as number);
+  });
+
   /** Stops a run after a step as a kill would: nothing is tidied up. */
   const killedAfter = async (value: unknown, results: string, steps: number): Promise<void> => {
     let count = 0;
@@ -161,6 +185,10 @@ describe("runs", () => {
   test.each([
     ["generated", learned],
     ["images", images],
+    [
+      "a shared group with everything that may be asked of it",
+      { ...images, ...wished({ shared: "tied", start: { kind: "permutations", blend: 2 } }) },
+    ],
   ])("%s: a run killed halfway goes on to the same losses, pictures and figures", async (_, value) => {
     writeDigits(digits);
     const whole = await go(value);

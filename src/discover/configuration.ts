@@ -60,6 +60,7 @@ const architecture = {
       z.strictObject({ kind: z.literal("permutations"), sharpness: share.optional(), blend: count.optional() }),
     ])
     .optional(),
+  frozen: z.boolean().optional(),
   /** Of learned networks for images: as in `Symmetry`. */
   factorised: z.boolean().optional(),
   shared: z.enum(["learned", "tied"]).optional(),
@@ -152,9 +153,10 @@ export type TrainSettings = Filled<Omit<TrainingOptions, keyof typeof further>> 
 export type TrainingSettings = Omit<TrainSettings, "steps" | "warmup"> & Partial<Pick<TrainSettings, "steps" | "warmup">>;
 
 /** Of a network with learned matrices, for its layers. */
-export const matrixOptions = ({ constraint, start, iterations = 20 }: NetworkSettings): MatrixOptions => ({
+export const matrixOptions = ({ constraint, start, frozen, iterations = 20 }: NetworkSettings): MatrixOptions => ({
   iterations,
   ...(constraint && { constraint }),
+  ...(frozen && { frozen }),
   ...(start && { start: start as MatrixStart }),
 });
 

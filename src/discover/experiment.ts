@@ -6,10 +6,10 @@ import type { Module } from "../nn/module.ts";
 import type { Tensor } from "../tensor.ts";
 import type { NetworkKind, NetworkSettings } from "./configuration.ts";
 
-/** One learned stack, and what was planted there. */
+/** What the learned matrices of one layer do as a whole, and what was planted there. */
 export interface LearnedLayer {
   readonly name: string;
-  readonly layer: LearnedStack;
+  readonly layer: Pick<LearnedStack, "stack">;
   /** Side of its matrices. */
   readonly d: number;
   /** How the d positions are laid out for people, [rows, columns], where they fill a rectangle. */
@@ -34,6 +34,8 @@ export interface Contender {
   readonly kind: NetworkKind;
   readonly network: Module;
   readonly layers: readonly LearnedLayer[];
+  /** What the matrices are learned by: one per layer, two where they are products, fewer where layers share them, none where they are frozen. */
+  readonly stacks: readonly LearnedStack[];
 }
 
 /** Data of one seed, and what networks see of them. */

@@ -6,11 +6,11 @@ import { createRandom } from "../data/random.ts";
 import { plantedSet, randomTransform, transformImage, transformImages } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
 import { expected } from "../errors.ts";
+import { ExpandedConv } from "../nn/expanded.ts";
 import { shiftTwist } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
 import { DigitNetwork } from "../nn/networks.ts";
-import type { WeightSharingLift2d } from "../nn/weightSharing.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
 import { type ImageSettings, type KERNEL_GROUPS, matrixOptions, type NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
@@ -65,33 +65,29 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
     if (kind === "plain") {
       // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
       const wide = network.width ?? Math.max(1, Math.round(width * Math.sqrt(elements)));
-      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...common, width: wide }), layers: [] };
+      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...common, width: wide }), layers: [], stacks: [] };
     }
     if (kind === "fixed") {
       if (!set) throw expected(WHERE, `a group, which ${transform} does not plant,`, "networks.group", network.group);
-      return { name, kind, network: new DigitNetwork(init, { kind: "fixed", group: set.elements }, common), layers: [] };
+      return { name, kind, network: new DigitNetwork(init, { kind: "fixed", group: set.elements }, common), layers: [], stacks: [] };
     }
     const learned = new DigitNetwork(init, { kind: "learned", elements, factorised, shared }, common);
     const pixels = kernelSize ** 2;
     const known = set?.elements.length === elements ? set : undefined;
-    const described = learned.learnedStacks().map((layer, i): LearnedLayer => {
-      // A stack acts on pixels, on the group axis, or on both.
-      const d = layer.representations.shape[1];
-      const axis = d === pixels ? "" : d === elements ? " of the group axis" : " of group axis and pixels";
-      return {
-        name: i === 0 ? "lifting" : factorised || shared ? `stack ${i}${axis || " of pixels"}` : `group convolution ${i}`,
-        layer,
-        d,
-        layout: d === elements ? [elements, 1] : [d / kernelSize, kernelSize],
-        indexed: false,
-        planted: (matched) => {
-          if (!known || d === elements) return undefined;
-          return d === pixels ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) };
-        },
-        ...(i === 0 && { kernels: () => (learned.blocks[0] as WeightSharingLift2d).expandedKernel() }),
-      };
-    });
-    return { name, kind, network: learned, layers: described };
+    const described = learned.blocks
+      .filter((block) => block instanceof ExpandedConv)
+      .map(
+        (block, i): LearnedLayer => ({
+          name: i === 0 ? "lifting" : `group convolution ${i}`,
+          layer: { stack: () => block.action() },
+          d: i === 0 ? pixels : elements * pixels,
+          layout: i === 0 ? [kernelSize, kernelSize] : [elements * kernelSize, kernelSize],
+          indexed: false,
+          planted: (matched) => known && (i === 0 ? known : { ...known, elements: reorder(shiftTwist(known.elements), matched, pixels) }),
+          ...(i === 0 && { kernels: () => block.expandedKernel() }),
+        }),
+      );
+    return { name, kind, network: learned, layers: described, stacks: learned.learnedStacks() };
   };
 
   const x = device.zeros([batchSize, 1, height, columns]);

@@ -9,7 +9,7 @@ import type { LearnedLayer } from "./experiment.ts";
 
 /** All matrices of a layer, the identity first: [g, d, d]. */
 export const readStack = async ({ layer, d }: LearnedLayer): Promise<Float32Array> => {
-  const learned = layer.representations.size > 0 ? await evaluate(() => layer.stack()) : new Float32Array();
+  const learned = await evaluate(() => layer.stack());
   const stack = new Float32Array(d * d + learned.length);
   for (let i = 0; i < d; i++) stack[i * d + i] = 1;
   stack.set(learned, d * d);

@@ -31,26 +31,27 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
   const { d, prototypeCount: kernels, group, elements, layout } = task;
   const mixed = task.pairs.some(([a, b]) => a !== b);
 
-  const networks: Readonly<Record<NetworkKind, (init: Initializer, settings: NetworkSettings) => Pick<Contender, "network" | "layers">>> = {
-    learned: (init, network) => {
-      const layer = new WeightSharingLinear(init, { features: d, kernels, elements, ...matrixOptions(network) });
-      const learned: LearnedLayer = {
-        name: "matrices",
-        layer,
-        d,
-        planted: () => group,
-        base: { set: task.base, weights: task.weights },
-        indexed: group !== undefined,
-        ...(layout && { layout, kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...layout]) }),
-      };
-      return { network: layer, layers: [learned] };
-    },
-    plain: (init) => ({ network: new Linear(init, d, kernels * elements), layers: [] }),
-    fixed: (init) => {
-      if (!group) throw expected("birkhoff discover", "data of a whole group of permutations for a fixed network", "data.symmetry", symmetry);
-      return { network: new GroupLinear(init, { kernels, set: group.elements }), layers: [] };
-    },
-  };
+  const networks: Readonly<Record<NetworkKind, (init: Initializer, settings: NetworkSettings) => Pick<Contender, "network" | "layers" | "stacks">>> =
+    {
+      learned: (init, network) => {
+        const layer = new WeightSharingLinear(init, { features: d, kernels, elements, ...matrixOptions(network) });
+        const learned: LearnedLayer = {
+          name: "matrices",
+          layer,
+          d,
+          planted: () => group,
+          base: { set: task.base, weights: task.weights },
+          indexed: group !== undefined,
+          ...(layout && { layout, kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...layout]) }),
+        };
+        return { network: layer, layers: [learned], stacks: layer.stacks };
+      },
+      plain: (init) => ({ network: new Linear(init, d, kernels * elements), layers: [], stacks: [] }),
+      fixed: (init) => {
+        if (!group) throw expected("birkhoff discover", "data of a whole group of permutations for a fixed network", "data.symmetry", symmetry);
+        return { network: new GroupLinear(init, { kernels, set: group.elements }), layers: [], stacks: [] };
+      },
+    };
 
   const x = device.zeros([batchSize, d]);
   const choices = device.zeros([batchSize, 1, elements]);

@@ -61,7 +61,7 @@ export const train = async (
   signal?: AbortSignal,
 ): Promise<number> => {
   const { network } = contender;
-  const stacks = contender.layers.map(({ layer }) => layer).filter(({ representations }) => representations.size > 0);
+  const stacks = contender.stacks.filter(({ representations }) => representations.size > 0);
   const { learningRate, matrixLearningRate, weightDecay, steps, warmup, temperature } = settings;
   const optimizer = new AdamW(matrixGroups(network, stacks, { lr: learningRate, matrixLr: matrixLearningRate }), { weightDecay });
   const setRates = scheduleLr(optimizer, rateOf(settings));

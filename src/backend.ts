@@ -34,7 +34,27 @@ export interface BackendInfo {
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
 
+/** Where a tensor's memory lies, as bind groups take it. */
+export interface GpuRange {
+  readonly buffer: GPUBuffer;
+  /** In bytes. */
+  readonly offset: number;
+  /** In bytes: whole words that hold the tensor. */
+  readonly size: number;
+}
+
+/** What only a device whose memory is GPUBuffers can do. */
+export interface GpuMemory {
+  /** A range of a buffer of the program's own, without a copy. Throws ArgumentError for usages, offsets and sizes that do not fit. */
+  adopt(range: Partial<GpuRange> & { readonly buffer: GPUBuffer }, dtype: DType, length: number, owned: boolean): Buffer;
+  /** Submits what refers to the buffer, and says where it lies. */
+  range(buffer: Buffer): GpuRange;
+  /** Resolves when everything enqueued so far is submitted. */
+  flush(): Promise<void>;
+}
+
 export interface Backend {
+  readonly gpu?: GpuMemory;
   readonly info: BackendInfo;
   readonly limits: Limits;
   /** A snapshot. */

@@ -1,4 +1,4 @@
-import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, HostArray } from "./backend.ts";
+import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange, HostArray } from "./backend.ts";
 import { ArgumentError, DataError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
@@ -9,6 +9,13 @@ const DTYPES = Object.keys(ARRAYS).join(", ");
 
 /** Numbers a tensor can be made from; nested arrays give their shape. */
 export type TensorData = number | ArrayLike<number> | readonly TensorData[];
+
+export interface FromBufferOptions {
+  readonly dtype?: DType;
+  readonly offset?: number;
+  readonly byteLength?: number;
+  readonly ownership?: "borrowed" | "owned";
+}
 
 /**
  * A place where tensors live and ops run. Made by `openDevice`.
@@ -141,6 +148,54 @@ export class Device implements AsyncDisposable {
     this.backend.write(tensor.storage.buffer, values);
   }
 
+  /**
+   * A tensor of memory that the program made, without a copy: `webgpu` alone, on a device opened over the program's own (`openDevice({ gpuDevice })`).
+   *
+   * The program writes it through the queue of that device, before the call that reads it; after a later write it says `tensor.buffer({ write: true })`, so that nothing kept from older values is
+   * used. Reading takes the usage COPY_SRC, `device.write` COPY_DST.
+   *
+   * @param buffer with usage STORAGE, unmapped; at least as many bytes as the shape takes, in whole words
+   * @param dtype default float32
+   * @param offset bytes to the first element, a multiple of the device's `minStorageBufferOffsetAlignment`; default 0
+   * @param byteLength bytes that may be used from there on; default up to the buffer's end
+   * @param ownership borrowed (default): the program destroys the buffer, after the tensor is disposed of and what used it is flushed. owned: it is destroyed with the last tensor of it
+   * @throws DeviceError on another kind of device; ArgumentError for a shape, dtype, usage, offset or size that does not fit.
+   * @example
+   * ```ts
+   * const wrap = (buffer: GPUBuffer): Tensor => device.fromBuffer(buffer, [4, 8], { offset: 256 });
+   * wrap.length; // => 1
+   * device.fromBuffer({} as GPUBuffer, [4]); // throws DeviceError
+   * ```
+   */
+  fromBuffer(buffer: GPUBuffer, shape: Shape, options: FromBufferOptions = {}): Tensor {
+    this.#assertOpen("fromBuffer");
+    const gpu = this.#gpu("fromBuffer");
+    const { dtype = "float32", offset = 0, byteLength, ownership = "borrowed" } = options;
+    checkShape("fromBuffer", shape);
+    if (!Object.hasOwn(ARRAYS, dtype)) throw expected("fromBuffer", `one of ${DTYPES}`, "dtype", dtype);
+    if (ownership !== "borrowed" && ownership !== "owned") throw expected("fromBuffer", "borrowed or owned", "ownership", ownership);
+    const range = { buffer, offset, ...(byteLength !== undefined && { size: byteLength }) };
+    const memory = gpu.adopt(range, dtype, elements(shape), ownership === "owned");
+    return new Tensor(new Storage(this, memory), { shape: [...shape], dtype });
+  }
+
+  /**
+   * Resolves when everything enqueued so far is submitted to the GPU's queue, in order; work that the program submits then comes after it. Waits for pipelines to compile, not for
+   * the GPU. On other devices nothing waits to be submitted.
+   *
+   * @throws StateError after `close()`; DeviceError when the device is lost.
+   */
+  async flush(): Promise<void> {
+    this.#assertOpen("flush");
+    await this.backend.gpu?.flush();
+  }
+
+  /** Internal, for tensors: where memory lies. */
+  range(where: string, buffer: Buffer): GpuRange {
+    this.#assertOpen(where);
+    return this.#gpu(where).range(buffer);
+  }
+
   /** Internal, for `apply`: allocates the outputs and enqueues the call. */
   run(call: Call, scalars: Scalars, inputs: readonly Storage[]): Storage[] {
     this.#assertOpen(call.op.name);
@@ -202,6 +257,12 @@ export class Device implements AsyncDisposable {
       if (error instanceof DataError) this.#faults++;
       throw error;
     }
+  }
+
+  #gpu(where: string): GpuMemory {
+    const { gpu } = this.backend;
+    if (!gpu) throw new DeviceError(`${where}: expected a webgpu device, whose memory is GPUBuffers, but received ${this.kind}`);
+    return gpu;
   }
 
   #empty(shape: Shape, dtype: DType): Tensor {

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** birkhoff: compute kernels for machine learning, with a thin autograd. */
-export type { Backend, BackendInfo, Buffer, Counters, DeviceKind } from "./backend.ts";
+export type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange } from "./backend.ts";
 export { type CustomOp, type CustomOpDefinition, type CustomPass, customOp } from "./customOp.ts";
 export { type ClassBalancedOptions, classBalancedBatches } from "./data/balanced.ts";
 export { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray, type NpyData } from "./data/npy.ts";
@@ -24,13 +24,26 @@ export {
   type StateDict,
 } from "./data/safetensors.ts";
 export type { LoadOptions, LoadResult } from "./data/stateDict.ts";
-export type { Device, TensorData } from "./device.ts";
+export type { Device, FromBufferOptions, TensorData } from "./device.ts";
 export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, StateError } from "./errors.ts";
 export { encodeOnnx } from "./export/onnx.ts";
 export { loadPaperState } from "./export/paper.ts";
 export { type HostLayer, type PlainNetwork, toPlain } from "./export/plain.ts";
 export { type ValueAndGrad, valueAndGrad, zeroGrad } from "./grad.ts";
 export { isGradEnabled, noGrad } from "./gradMode.ts";
+export {
+  BoundKernel,
+  type BufferRange,
+  Kernel,
+  type KernelBuffers,
+  type KernelCall,
+  type KernelFunction,
+  type KernelInput,
+  type KernelOperand,
+  type KernelOptions,
+  type KernelSlot,
+  prepareKernel,
+} from "./kernel/index.ts";
 export { GroupConv2d, GroupLift2d, GroupLinear, PermutedConv, type PermutedConvOptions, shiftTwist } from "./nn/group.ts";
 export { type Initializer, initializer } from "./nn/init.ts";
 export { type Aggregation, ProductOfInvariances, type ProductOfInvariancesOptions } from "./nn/invariances.ts";

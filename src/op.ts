@@ -92,6 +92,10 @@ export interface ShaderBinding {
   readonly name: string;
   readonly binding: number;
   readonly kind: "read" | "read_write" | "uniform";
+  /** As WGSL writes it: `array<f32>`. */
+  readonly type: string;
+  /** Bytes that must be bound at the least: one element of an array without a size. */
+  readonly least: number;
 }
 export interface ParamsLayout {
   readonly size: number;

@@ -39,7 +39,7 @@ const fail = (name: string, what: string, argument: string, received: string): A
  *   `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
  *    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] *= 2.0; }`,
  * );
- * shader.entries.main.bindings[0]; // => { name: "x", binding: 0, kind: "read_write" }
+ * shader.entries.main.bindings[0]; // => { name: "x", binding: 0, kind: "read_write", type: "array<f32>", least: 4 }
  * ```
  */
 export const reflect = (name: string, source: string, libs: Readonly<Record<string, string>> = {}): Shader => {
@@ -108,12 +108,14 @@ const join = (name: string, source: string, libs: Readonly<Record<string, string
 
 const bindings = (where: string, resources: readonly Library.VariableInfo[]): ShaderBinding[] => {
   const found = resources.map((resource): ShaderBinding => {
-    const { name, group, binding, type } = resource;
+    const { name, group, binding } = resource;
+    const type = resource.type as Library.TypeInfo & { readonly stride?: number };
+    const facts = { type: type.getTypeName().replace(/, 0>$/, ">"), least: Math.max(type.size, type.stride ?? 0) };
     if (group !== 0) throw fail(where, "@group(0)", name, `@group(${group})`);
     // ResourceType is a const enum of the library: 0 is a uniform buffer, 1 a storage buffer.
     if (resource.resourceType === 0) {
       if (name !== "params" || type.name !== "Params") throw fail(where, "the one uniform to be `params: Params`", name, type.getTypeName());
-      return { name, binding, kind: "uniform" };
+      return { name, binding, kind: "uniform", ...facts };
     }
     if (resource.resourceType !== 1) throw fail(where, "a storage or uniform buffer", name, type.getTypeName());
     const access = resource.access === "" ? "read" : resource.access;
@@ -121,7 +123,7 @@ const bindings = (where: string, resources: readonly Library.VariableInfo[]): Sh
     if (name === "status" && (access !== "read_write" || !/^array<atomic<u32>,\s*2>$/.test(type.getTypeName()))) {
       throw fail(where, "var<storage, read_write> of type array<atomic<u32>, 2>", name, `${access} ${type.getTypeName()}`);
     }
-    return { name, binding, kind: access };
+    return { name, binding, kind: access, ...facts };
   });
   found.sort((a, b) => a.binding - b.binding);
   for (let i = 1; i < found.length; i++) {

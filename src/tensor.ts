@@ -1,4 +1,4 @@
-import type { Buffer, HostArray } from "./backend.ts";
+import type { Buffer, GpuRange, HostArray } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { ArgumentError, expected, StateError } from "./errors.ts";
 import { type DType, elements, isFloat, type Shape, type Spec, showShape } from "./op.ts";
@@ -128,6 +128,22 @@ export class Tensor implements Disposable {
   async item(): Promise<number> {
     if (this.size !== 1) throw new ArgumentError(`item: expected a tensor with one element, but received shape ${showShape(this.shape)}`);
     return (await this.#values("item"))[0];
+  }
+
+  /**
+   * Where the values lie on a `webgpu` device, as a bind group takes it. What was enqueued and touches them is submitted first (pipelines that are not compiled yet are compiled on
+   * the spot; `await device.flush()` before spares that), so work that the program submits to the same queue from now on sees them. The memory is the device's or its owner's as
+   * before: it holds these values until the tensor is disposed of, and is not to be destroyed.
+   *
+   * @param write whether the program is about to write there, by what it submits before the next call that reads the tensor. Default false
+   * @throws DeviceError on another kind of device; StateError when disposed, and for writing to the result of an operation.
+   */
+  buffer({ write = false }: { readonly write?: boolean } = {}): GpuRange {
+    this.assertLive("buffer");
+    if (write && this.node) throw new StateError("buffer: expected a leaf tensor to write to, but received the result of an operation");
+    const range = this.device.range("buffer", this.storage.buffer);
+    if (write) this.storage.version++;
+    return range;
   }
 
   /** The same data, cut off from the tape: shares the memory. Throws StateError when disposed. */

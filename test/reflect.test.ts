@@ -34,10 +34,10 @@ ${MAIN} { y[id.x] = through(id.x); }
 
   test("are those an entry point reaches through functions", () => {
     expect(shader.entries.main.bindings).toEqual([
-      { name: "params", binding: 0, kind: "uniform" },
-      { name: "a", binding: 1, kind: "read" },
-      { name: "y", binding: 4, kind: "read_write" },
-      { name: "status", binding: 5, kind: "read_write" },
+      { name: "params", binding: 0, kind: "uniform", type: "Params", least: 4 },
+      { name: "a", binding: 1, kind: "read", type: "array<f32>", least: 4 },
+      { name: "y", binding: 4, kind: "read_write", type: "array<f32>", least: 4 },
+      { name: "status", binding: 5, kind: "read_write", type: "array<atomic<u32>, 2>", least: 8 },
     ]);
   });
 

@@ -1,10 +1,14 @@
-/** GPU memory: storage buffers by size class, recycled up to a cap, and staging buffers for reads. */
+/** GPU memory: storage buffers by size class, recycled up to a cap, staging buffers for reads, and ranges of the program's own buffers. */
 
 /** A GPU buffer, perhaps larger than what was asked for. */
 export interface Allocation {
   readonly id: number;
   readonly gpu: GPUBuffer;
+  /** Where in the buffer it begins: 0 but for memory of the program's own. */
+  readonly offset: number;
   readonly bytes: number;
+  /** Whether the program, not this device, destroys it. */
+  readonly borrowed: boolean;
   /** Serial of the last batch that refers to it. */
   usedIn: number;
   /** Set when creating it failed, which is known a little later: such memory is not reused. */
@@ -22,6 +26,19 @@ const UNIFORM = 64;
 const STORAGE = 128;
 const INDIRECT = 256;
 const USAGES = { storage: STORAGE | INDIRECT | COPY_SRC | COPY_DST, staging: MAP_READ | COPY_DST, uniform: UNIFORM | COPY_DST } as const;
+
+let nextId = 0;
+
+/** Takes a range of a buffer that was made elsewhere. */
+export const foreignAllocation = (gpu: GPUBuffer, offset: number, bytes: number, borrowed: boolean): Allocation => ({
+  id: nextId++,
+  gpu,
+  offset,
+  bytes,
+  borrowed,
+  usedIn: -1,
+  broken: false,
+});
 
 const SMALLEST_CLASS = 256;
 const CLASSES_PER_OCTAVE = 4;
@@ -140,7 +157,8 @@ export class BufferPool {
     const gpu = this.#onCreate(size, create, () => {
       allocation.broken = true;
     });
-    const allocation: Allocation = { id: this.#created++, gpu, bytes: size, usedIn: -1, broken: false };
+    const allocation: Allocation = { id: nextId++, gpu, offset: 0, bytes: size, borrowed: false, usedIn: -1, broken: false };
+    this.#created++;
     return allocation;
   }
 }

@@ -21,7 +21,8 @@ export const openDawn = async (flags: readonly string[]): Promise<GPU> => {
       { cause: error },
     );
   }
-  const gpu = package_.create([...flags]);
+  // Another caller may have been here while the package loaded.
+  const gpu = dawn.get(key) ?? package_.create([...flags]);
   dawn.set(key, gpu);
   return gpu;
 };

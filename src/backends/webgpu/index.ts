@@ -1,14 +1,17 @@
 /** The webgpu device: calls become compute passes that gather in batches; only reads wait. */
-import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
+import type { Backend, BackendInfo, Buffer, Counters, GpuMemory, GpuRange, HostArray } from "../../backend.ts";
 import { ArgumentError, type BirkhoffError, DeviceError, StateError } from "../../errors.ts";
-import { fromHalfBits, toHalfBits } from "../../half.ts";
-import { type Call, type DType, ELEMENT_BYTES, type Limits, type Plan, type Scalars } from "../../op.ts";
-import { type Allocation, BufferPool } from "./buffers.ts";
-import { FaultCodes, STATUS_BYTES } from "./faults.ts";
+import { fromHalfBits } from "../../half.ts";
+import { type Call, type DType, ELEMENT_BYTES, type Limits, type Scalars } from "../../op.ts";
+import { type Allocation, BufferPool, foreignAllocation } from "./buffers.ts";
+import { STATUS_BYTES } from "./faults.ts";
+import { type Extent, launches } from "./launch.ts";
 import { type Opened, open, type WebGPUOptions } from "./open.ts";
-import { type Pipeline, PipelineCache } from "./pipelines.ts";
-import { bindingBytes, fillScalars, type Prepared, type PreparedPass, planFailure, prepare, refusal } from "./prepare.ts";
-import { type Binding, Queue } from "./queue.ts";
+import { wordBytes } from "./prepare.ts";
+import { Programs } from "./programs.ts";
+import { Queue } from "./queue.ts";
+import { COPY_DST, COPY_SRC, resolveRange, STORAGE } from "./ranges.ts";
+import { ARRAYS, stored } from "./values.ts";
 
 export type { WebGPUOptions } from "./open.ts";
 
@@ -19,20 +22,7 @@ export type { WebGPUOptions } from "./open.ts";
  */
 export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> => new WebGPUBackend(await open(options));
 
-const ARRAYS = { float32: Float32Array, float16: Uint16Array, int32: Int32Array, uint32: Uint32Array } as const;
 const MAP_READ = 1; // GPUMapMode.READ, which Node has no global for.
-
-/** Values as shaders read them, in whole words. Dawn crashes on views of shared memory, so those are copied, as are other element types. */
-const stored = (dtype: DType, values: HostArray): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> => {
-  if (dtype === "float16") {
-    const words = new Uint16Array(Math.ceil(values.length / 2) * 2);
-    words.set(toHalfBits(values));
-    return words;
-  }
-  const Elements = ARRAYS[dtype];
-  const plain = values instanceof Elements && Object.prototype.toString.call(values.buffer) === "[object ArrayBuffer]";
-  return (plain ? values : new Elements(values)) as Float32Array<ArrayBuffer>;
-};
 
 /** The seam's buffer: a view of the first `length` elements of an allocation. */
 class GpuBuffer implements Buffer {
@@ -50,7 +40,7 @@ class GpuBuffer implements Buffer {
   }
 }
 
-class WebGPUBackend implements Backend {
+class WebGPUBackend implements Backend, GpuMemory {
   readonly info: BackendInfo;
   readonly limits: Limits;
   readonly #device: GPUDevice;
@@ -60,11 +50,9 @@ class WebGPUBackend implements Backend {
   readonly #uniforms: BufferPool;
   readonly #status: Allocation;
   readonly #queue: Queue;
-  readonly #pipelines: PipelineCache;
-  readonly #plans = new WeakMap<Call, Plan>();
-  readonly #refusals = new WeakMap<Call, { readonly reason: string | undefined }>();
-  readonly #prepared = new WeakMap<Call, { readonly prepared: Prepared; readonly pipelines: readonly Pipeline[] }>();
-  readonly #faults = new FaultCodes();
+  readonly #programs: Programs;
+  /** Memory that was made elsewhere and is in use. */
+  readonly #adopted = new Set<Allocation>();
   /** Whether a kernel that can report a fault was enqueued since the status words were last read. */
   #faultsPossible = false;
   /** Error reports that have not arrived yet, and those that have but nobody was told. */
@@ -93,7 +81,7 @@ class WebGPUBackend implements Backend {
     this.#uniforms = pool("uniform");
     this.#status = this.#storage.take(STATUS_BYTES);
     this.#queue = new Queue(device, this.#uniforms.take(Queue.uniformBytes), (failed) => this.#watch(failed));
-    this.#pipelines = new PipelineCache(device);
+    this.#programs = new Programs(device, limits);
     void device.lost.then(({ reason, message }) => {
       this.#lost ??= new DeviceError(`webgpu: expected a working device, but it was lost (${reason}): ${message}`);
       this.#queue.clear();
@@ -125,9 +113,36 @@ class WebGPUBackend implements Backend {
     if (bytes > maxBufferSize) {
       throw new DeviceError(`alloc: expected at most ${maxBufferSize} bytes, the device's limit for one buffer, but received ${bytes}`);
     }
-    const buffer = new GpuBuffer(this, dtype, length, this.#storage.take(bindingBytes(length, dtype)));
+    const buffer = new GpuBuffer(this, dtype, length, this.#storage.take(wordBytes(length, dtype)));
     this.#live++;
     return buffer;
+  }
+
+  get gpu(): GpuMemory {
+    return this;
+  }
+
+  adopt(given: Partial<GpuRange> & { readonly buffer: GPUBuffer }, dtype: DType, length: number, owned: boolean): Buffer {
+    this.#assertUsable("fromBuffer");
+    const { minStorageBufferOffsetAlignment: alignment } = this.#device.limits;
+    const { buffer, offset, room } = resolveRange("fromBuffer", "buffer", given, wordBytes(length, dtype), STORAGE, alignment);
+    const allocation = foreignAllocation(buffer, offset, room, !owned);
+    this.#adopted.add(allocation);
+    this.#live++;
+    return new GpuBuffer(this, dtype, length, allocation);
+  }
+
+  range(buffer: Buffer): GpuRange {
+    this.#assertUsable("buffer");
+    const { allocation, dtype, length } = this.#own("buffer", buffer);
+    this.#queue.submitUsersOf(allocation);
+    return { buffer: allocation.gpu, offset: allocation.offset, size: wordBytes(length, dtype) };
+  }
+
+  async flush(): Promise<void> {
+    this.#assertUsable("flush");
+    await this.#queue.submit();
+    this.#assertUsable("flush");
   }
 
   free(buffer: Buffer): void {
@@ -136,7 +151,8 @@ class WebGPUBackend implements Backend {
     const own = this.#own("free", buffer);
     own.freed = true;
     this.#live--;
-    this.#storage.release(own.allocation);
+    if (this.#adopted.delete(own.allocation)) this.#queue.drop(own.allocation);
+    else this.#storage.release(own.allocation);
   }
 
   write(buffer: Buffer, values: HostArray): void {
@@ -148,15 +164,17 @@ class WebGPUBackend implements Backend {
       );
     }
     if (length === 0) return;
+    assertUsage("write", allocation, COPY_DST, "COPY_DST");
     const data = stored(dtype, values);
     // writeBuffer acts on the queue at once and would overtake batches that are still gathering.
     this.#queue.submitUsersOf(allocation);
-    this.#device.queue.writeBuffer(allocation.gpu, 0, data);
+    this.#device.queue.writeBuffer(allocation.gpu, allocation.offset, data);
   }
 
   async read(buffer: Buffer): Promise<HostArray> {
     this.#assertUsable("read");
     const { allocation, dtype, length } = this.#own("read", buffer);
+    if (length > 0) assertUsage("read", allocation, COPY_SRC, "COPY_SRC");
     const bytes = ELEMENT_BYTES[dtype] * length;
     // Copies are of whole words.
     const values = new ARRAYS[dtype](await this.#fetch("read", allocation, Math.ceil(bytes / 4) * 4), 0, length);
@@ -164,36 +182,27 @@ class WebGPUBackend implements Backend {
   }
 
   unsupported(call: Call): string | undefined {
-    let refused = this.#refusals.get(call);
-    if (!refused) {
-      refused = { reason: refusal(call, this.#plan(call), this.limits) };
-      this.#refusals.set(call, refused);
-    }
-    return refused.reason;
+    return this.#programs.refusal(call);
   }
 
   run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void {
     const where = call.op.name;
     this.#assertUsable(where);
-    const { prepared, pipelines } = this.#prepare(call);
-    const buffers = { input: inputs.map((buffer) => this.#own(where, buffer)), output: outputs.map((buffer) => this.#own(where, buffer)) };
-    const steps = prepared.passes.map((pass, i) => {
-      const pipeline = pipelines[i];
-      if (pipeline.failure) throw new DeviceError(pipeline.failure.message, { cause: pipeline.failure });
-      const bytes = pass.uniform?.bytes.slice();
-      if (bytes) fillScalars(new DataView(bytes.buffer), 0, pass, scalars);
-      return { pass, pipeline, bytes };
-    });
-    const scratch = prepared.scratchBytes.map((bytes) => this.#storage.take(bytes));
-    for (const { pass, pipeline, bytes } of steps) {
-      const uniform = bytes && pass.uniform && { binding: pass.uniform.binding, bytes: bytes.byteLength, offset: this.#queue.uniforms(bytes) };
-      const given = pass.pass.workgroups;
-      const workgroups = "indirect" in given ? { allocation: scratch[given.indirect.scratch], offset: 4 * given.offset } : given;
-      this.#queue.dispatch({ pipeline, storage: this.#bind(pass, prepared, buffers, scratch), uniform, workgroups });
+    const program = this.#programs.get(call);
+    const extents = (buffers: readonly Buffer[]): Extent<Allocation>[] =>
+      buffers.map((buffer) => {
+        const { allocation, dtype, length } = this.#own(where, buffer);
+        return { memory: allocation, bytes: wordBytes(length, dtype), room: allocation.bytes };
+      });
+    const operands = { inputs: extents(inputs), outputs: extents(outputs), status: this.#status };
+    const scratch = program.scratchBytes.map((bytes) => this.#storage.take(bytes));
+    try {
+      for (const launch of launches(call, program, scalars, { ...operands, scratch })) this.#queue.dispatch(launch);
+      if (program.reportsFaults) this.#faultsPossible = true;
+    } finally {
+      // Passes run in order, so whoever gets these buffers next writes them after the passes above have run.
+      for (const allocation of scratch) this.#storage.release(allocation);
     }
-    if (prepared.reportsFaults) this.#faultsPossible = true;
-    // Passes run in order, so whoever gets these buffers next writes them after the passes above have run.
-    for (const allocation of scratch) this.#storage.release(allocation);
   }
 
   async synchronize(): Promise<void> {
@@ -207,24 +216,10 @@ class WebGPUBackend implements Backend {
     this.#closed = true;
     this.#queue.clear();
     for (const pool of [this.#storage, this.#staging, this.#uniforms]) pool.destroy();
+    for (const { gpu, borrowed } of this.#adopted) if (!borrowed) gpu.destroy();
+    this.#adopted.clear();
     this.#live = 0;
     if (this.#owned) this.#device.destroy();
-  }
-
-  #bind(
-    pass: PreparedPass,
-    prepared: Prepared,
-    buffers: { readonly input: readonly GpuBuffer[]; readonly output: readonly GpuBuffer[] },
-    scratch: readonly Allocation[],
-  ): Binding[] {
-    const storage = pass.storage.map(({ binding, ref }): Binding => {
-      if ("scratch" in ref) return { binding, allocation: scratch[ref.scratch], offset: 0, bytes: prepared.scratchBytes[ref.scratch] };
-      const { allocation, dtype, length } = "input" in ref ? buffers.input[ref.input] : buffers.output[ref.output];
-      const { window } = ref;
-      return { binding, allocation, offset: ELEMENT_BYTES[dtype] * (window?.from ?? 0), bytes: bindingBytes(window?.length ?? length, dtype) };
-    });
-    if (pass.status !== undefined) storage.push({ binding: pass.status, allocation: this.#status, offset: 0, bytes: STATUS_BYTES });
-    return storage;
   }
 
   /** The bytes as they are after everything enqueued so far; throws what went wrong since the last time. */
@@ -257,33 +252,9 @@ class WebGPUBackend implements Backend {
     this.#assertUsable(where);
     const [failure] = this.#errors.splice(0);
     if (failure) throw failure;
-    const fault = withStatus ? this.#faults.error(data.slice(bytes)) : undefined;
+    const fault = withStatus ? this.#programs.faults.error(data.slice(bytes)) : undefined;
     if (fault) throw fault;
     return data.slice(0, bytes);
-  }
-
-  #plan(call: Call): Plan {
-    let plan = this.#plans.get(call);
-    if (!plan) {
-      try {
-        plan = call.op.plan(call, this.limits);
-      } catch (error) {
-        throw planFailure(call, error);
-      }
-      this.#plans.set(call, plan);
-    }
-    return plan;
-  }
-
-  /** Starts the compilation of the call's pipelines when it is new. */
-  #prepare(call: Call): { readonly prepared: Prepared; readonly pipelines: readonly Pipeline[] } {
-    let known = this.#prepared.get(call);
-    if (!known) {
-      const prepared = prepare(call, this.#plan(call), (message) => this.#faults.code(message));
-      known = { prepared, pipelines: prepared.passes.map(({ pass }) => this.#pipelines.get(pass.shader, pass.entry, pass.constants ?? {})) };
-      this.#prepared.set(call, known);
-    }
-    return known;
   }
 
   #own(where: string, buffer: Buffer): GpuBuffer {
@@ -332,6 +303,12 @@ class WebGPUBackend implements Backend {
     this.#reports.add(report);
   }
 }
+
+/** Memory of the program's own may be without what a copy needs. */
+const assertUsage = (where: string, { gpu }: Allocation, usage: number, name: string): void => {
+  if ((gpu.usage & usage) === 0)
+    throw new ArgumentError(`${where}: expected a tensor whose GPUBuffer has usage ${name}, but received usage ${gpu.usage}`);
+};
 
 const subgroupSizes = ({ subgroupMinSize: least, subgroupMaxSize: most }: Limits): string | false =>
   most > 0 && (least === most ? `${least} threads` : `${least} to ${most} threads`);

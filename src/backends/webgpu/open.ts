@@ -132,7 +132,7 @@ const noMatrixUnits = (device: GPUDevice): DeviceError => {
   );
 };
 
-const limitsOf = ({ limits, features, adapterInfo }: GPUDevice, matrixUnits: boolean): Limits => ({
+export const limitsOf = ({ limits, features, adapterInfo }: GPUDevice, matrixUnits: boolean): Limits => ({
   workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   workgroupThreads: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
   workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,

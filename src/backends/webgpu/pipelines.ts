@@ -21,6 +21,8 @@ const COMPUTE_STAGE = 4; // GPUShaderStage.COMPUTE, which Node has no global for
 const LAYOUT_TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" } as const;
 const SHOWN_MESSAGES = 5;
 
+const caches = new WeakMap<GPUDevice, PipelineCache>();
+
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #modules = new WeakMap<Shader, GPUShaderModule>();
@@ -29,6 +31,13 @@ export class PipelineCache {
 
   constructor(device: GPUDevice) {
     this.#device = device;
+  }
+
+  /** The one that all of the program shares for a device. */
+  static of(device: GPUDevice): PipelineCache {
+    const cache = caches.get(device) ?? new PipelineCache(device);
+    caches.set(device, cache);
+    return cache;
   }
 
   /** Starts compiling at the first call for a variant. */

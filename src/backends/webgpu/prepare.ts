@@ -21,7 +21,7 @@ export interface PreparedPass {
   readonly label: string;
   readonly pass: Pass;
   /** Storage bindings except `status`, in binding order. */
-  readonly storage: readonly { readonly binding: number; readonly ref: BufferRef }[];
+  readonly storage: readonly { readonly binding: number; readonly ref: BufferRef; readonly writes: boolean; readonly least: number }[];
   readonly status: number | undefined;
   readonly uniform: { readonly binding: number; readonly bytes: Uint8Array; readonly scalars: readonly { name: string; field: Field }[] } | undefined;
 }
@@ -32,12 +32,8 @@ export interface Prepared {
   readonly reportsFaults: boolean;
 }
 
-/** One vec4f: what a shader reads in vectors must hold one at the least. The smallest allocation is larger. */
-const MIN_BINDING_BYTES = 16;
-
-/** Bytes that a buffer of `length` elements binds: whole words, and bindings cannot be empty. */
-export const bindingBytes = (length: number, dtype: DType = "float32"): number =>
-  Math.max(MIN_BINDING_BYTES, Math.ceil((ELEMENT_BYTES[dtype] * length) / 4) * 4);
+/** Bytes of so many elements, in whole words. */
+export const wordBytes = (length: number, dtype: DType = "float32"): number => Math.ceil((ELEMENT_BYTES[dtype] * length) / 4) * 4;
 
 /** The bug of a plan, said in the place where it was written. */
 const wrong = (label: string, what: string, argument: string, received: string): StateError =>
@@ -65,13 +61,13 @@ export const prepare = (call: Call, plan: Plan, faultCode: (message: string) => 
         pass,
         storage: bindings
           .filter(({ name, kind }) => kind !== "uniform" && name !== "status")
-          .map(({ name, binding }) => ({ binding, ref: pass.bind[name] })),
+          .map(({ name, binding, kind, least }) => ({ binding, ref: pass.bind[name], writes: kind === "read_write", least })),
         status: bindings.find(({ name }) => name === "status")?.binding,
         uniform: uniform && { binding: uniform.binding, ...layOut(call, pass, message === undefined ? undefined : faultCode(message)) },
       };
     });
   return {
-    scratchBytes: (plan.scratch ?? []).map((length) => bindingBytes(length)),
+    scratchBytes: (plan.scratch ?? []).map((length) => wordBytes(length)),
     passes,
     reportsFaults: passes.some(({ status }) => status !== undefined),
   };

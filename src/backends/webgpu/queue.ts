@@ -5,22 +5,14 @@
 import { DeviceError } from "../../errors.ts";
 import type { Workgroups } from "../../op.ts";
 import type { Allocation } from "./buffers.ts";
+import { type Binding, bindGroup, encodeDispatch, type Launch } from "./launch.ts";
 import type { Pipeline } from "./pipelines.ts";
 
-/** A range of bytes of a storage buffer. */
-export interface Binding {
-  readonly binding: number;
-  readonly allocation: Allocation;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-export interface Dispatch {
+interface Dispatch {
   readonly pipeline: Pipeline;
-  readonly storage: readonly Binding[];
+  readonly storage: readonly Binding<Allocation>[];
   readonly uniform: { readonly binding: number; readonly bytes: number; readonly offset: number } | undefined;
-  /** As they are, or where the device finds them: three words, `offset` bytes into a storage buffer. */
-  readonly workgroups: Workgroups | { readonly allocation: Allocation; readonly offset: number };
+  readonly workgroups: Workgroups | { readonly memory: Allocation; readonly offset: number };
 }
 
 interface Copy {
@@ -82,7 +74,7 @@ export class Queue {
   }
 
   /** Keeps a copy of the uniforms for the dispatch that comes next; gives their offset. */
-  uniforms(bytes: Uint8Array): number {
+  #keepUniforms(bytes: Uint8Array): number {
     const size = Math.ceil(bytes.byteLength / UNIFORM_ALIGNMENT) * UNIFORM_ALIGNMENT;
     if (size > UNIFORM_BYTES) throw new DeviceError(`webgpu: expected at most ${UNIFORM_BYTES} bytes of Params, but received ${bytes.byteLength}`);
     if (this.#open.uniformBytes + size > UNIFORM_BYTES) this.#seal();
@@ -92,11 +84,13 @@ export class Queue {
     return offset;
   }
 
-  dispatch(dispatch: Dispatch): void {
+  dispatch({ pipeline, storage, uniform, workgroups }: Launch<Allocation>): void {
+    // Keeping uniforms may end the open batch.
+    const kept = uniform && { binding: uniform.binding, bytes: uniform.bytes.byteLength, offset: this.#keepUniforms(uniform.bytes) };
     const batch = this.#open;
-    for (const { allocation } of dispatch.storage) allocation.usedIn = batch.serial;
-    if ("allocation" in dispatch.workgroups) dispatch.workgroups.allocation.usedIn = batch.serial;
-    batch.commands.push(dispatch);
+    for (const { memory } of storage) memory.usedIn = batch.serial;
+    if ("memory" in workgroups) workgroups.memory.usedIn = batch.serial;
+    batch.commands.push({ pipeline, storage, uniform: kept, workgroups });
     batch.dispatches++;
     this.#dispatches++;
     if (batch.dispatches >= BATCH_DISPATCHES) this.#seal();
@@ -132,7 +126,7 @@ export class Queue {
 
   /** Forgets everything that was not submitted. */
   clear(): void {
-    for (const { gpu } of this.#dropped) gpu.destroy();
+    for (const { gpu, borrowed } of this.#dropped) if (!borrowed) gpu.destroy();
     this.#dropped = [];
     this.#waiting = [];
     this.#groups.clear();
@@ -174,7 +168,7 @@ export class Queue {
 
   #destroy(allocation: Allocation): void {
     for (const key of this.#groupsOf.get(allocation) ?? []) this.#forgetGroup(key);
-    allocation.gpu.destroy();
+    if (!allocation.borrowed) allocation.gpu.destroy();
   }
 
   #submit(batch: Batch): void {
@@ -216,17 +210,15 @@ export class Queue {
       if ("from" in command) {
         pass?.end();
         pass = undefined;
-        encoder.copyBufferToBuffer(command.from.gpu, 0, command.to.gpu, command.offset, command.bytes);
+        encoder.copyBufferToBuffer(command.from.gpu, command.from.offset, command.to.gpu, command.offset, command.bytes);
         if (command.clear) encoder.clearBuffer(command.from.gpu, 0, command.bytes);
         continue;
       }
       const { pipeline, uniform, workgroups } = command;
       if (pipeline.failure) continue;
       pass ??= encoder.beginComputePass();
-      pass.setPipeline(pipeline.compiled ?? pipeline.compileNow());
-      pass.setBindGroup(0, this.#group(command), uniform ? [uniform.offset] : []);
-      if ("allocation" in workgroups) pass.dispatchWorkgroupsIndirect(workgroups.allocation.gpu, workgroups.offset);
-      else pass.dispatchWorkgroups(...workgroups);
+      const counts = "memory" in workgroups ? { gpu: workgroups.memory.gpu, offset: workgroups.offset } : workgroups;
+      encodeDispatch(pass, pipeline.compiled ?? pipeline.compileNow(), this.#group(command), uniform?.offset, counts);
     }
     pass?.end();
     return encoder.finish();
@@ -234,21 +226,20 @@ export class Queue {
 
   #group({ pipeline, storage, uniform }: Dispatch): GPUBindGroup {
     let key = `${pipeline.id}`;
-    for (const { allocation, offset, bytes } of storage) key += `|${allocation.id}:${offset}:${bytes}`;
+    for (const { memory, offset, bytes } of storage) key += `|${memory.id}:${offset}:${bytes}`;
     const known = this.#groups.get(key);
     if (known) return known.group;
-    const entries: GPUBindGroupEntry[] = storage.map(({ binding, allocation, offset, bytes }) => ({
+    const entries = storage.map(({ binding, memory, offset, bytes }) => ({
       binding,
-      resource: { buffer: allocation.gpu, offset, size: bytes },
+      resource: { buffer: memory.gpu, offset: memory.offset + offset, size: bytes },
     }));
-    if (uniform) entries.push({ binding: uniform.binding, resource: { buffer: this.#uniforms.gpu, size: uniform.bytes } });
-    const group = this.#device.createBindGroup({ label: pipeline.label, layout: pipeline.layout, entries });
+    const group = bindGroup(this.#device, pipeline, entries, uniform && { ...uniform, buffer: this.#uniforms.gpu });
     if (this.#groups.size >= MAX_BIND_GROUPS) this.#forgetGroup(this.#groups.keys().next().value ?? "");
-    this.#groups.set(key, { group, allocations: storage.map(({ allocation }) => allocation) });
-    for (const { allocation } of storage) {
-      const keys = this.#groupsOf.get(allocation);
+    this.#groups.set(key, { group, allocations: storage.map(({ memory }) => memory) });
+    for (const { memory } of storage) {
+      const keys = this.#groupsOf.get(memory);
       if (keys) keys.add(key);
-      else this.#groupsOf.set(allocation, new Set([key]));
+      else this.#groupsOf.set(memory, new Set([key]));
     }
     return group;
   }

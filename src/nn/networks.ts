@@ -175,18 +175,24 @@ export class DigitNetwork extends Module implements PlainModule {
     return [...layers, { kind: "globalMean" }, { kind: "linear", weight: wide, bias }];
   }
 
-  forward(x: Tensor): Tensor {
+  /** What comes out of each block, behind norm, ReLU and pooling: [B, width, g, H', W'] each, without symmetry [B, width, H', W']. Throws as `forward`. */
+  activations(x: Tensor): Tensor[] {
     checkTensor("DigitNetwork", "x", x);
     const [height, width] = x.shape.slice(-2);
     if (x.shape.length !== 4 || Math.min(height, width) < this.#minimum) {
       throw expected("DigitNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
     }
     let h = x;
-    for (const [i, block] of this.blocks.entries()) {
+    return this.blocks.map((block, i) => {
       const y = block.forward(h);
       h = relu(layerNorm(y, y.shape.slice(1), { eps: EPS }));
       if (i === 0 && this.#pool > 1) h = poolImages(h, this.#pool);
-    }
-    return this.head.forward(groupPool(h));
+      return h;
+    });
+  }
+
+  forward(x: Tensor): Tensor {
+    const outputs = this.activations(x);
+    return this.head.forward(groupPool(outputs[outputs.length - 1]));
   }
 }

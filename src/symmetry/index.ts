@@ -5,7 +5,9 @@ export { analyzeStack, type StackAnalysis, type StackAnalysisOptions } from "./a
 export { type ClosureResult, closure } from "./closure.ts";
 export { type CoefficientFit, fitCoefficients } from "./coefficients.ts";
 export { type CompareOptions, compareElements, type ElementResult, type StackResult } from "./elements.ts";
+export { type EquivarianceRow, equivarianceError, type ImageAction, networkEquivariance } from "./equivariance.ts";
 export { type GroupIdentity, identifyGroup, LARGEST_LISTED_GROUP } from "./identify.ts";
+export { type LayerConsistency, layerConsistency } from "./layers.ts";
 export {
   nearestPermutation,
   permutationDistance,

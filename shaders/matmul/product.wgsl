@@ -6,7 +6,7 @@
 // Products of matrices; what is computed, and from what, stands in lib/product.wgsl.
 //   tile      one workgroup of SIDE × SIDE threads computes 4·SIDE × 4·SIDE elements of one c[p], one thread 4 × 4 of them, SIDE apart; k goes by in
 //             steps of 16
-//   element   one thread computes one element: for matrices too slim for tiles
+//   element   one thread computes COLUMNS elements of a row, as far apart as they can be: for matrices too slim for tiles
 //   combine   one thread adds up one element over the splits
 // parts: [splits, batches, m, n]
 override A_ALONG_K: u32 = 0u;
@@ -15,6 +15,8 @@ override A_HALF: u32 = 0u;
 override B_HALF: u32 = 0u;
 // 8 or 16.
 override SIDE: u32 = 16u;
+// 1 or 4.
+override COLUMNS: u32 = 1u;
 
 @group(0) @binding(6) var<storage, read> parts: array<f32>;
 
@@ -125,40 +127,59 @@ fn tile(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 fn put_row(first: u32, row: u32, column: u32, values: vec4f) {
   if (row >= params.m) { return; }
-  put(first, row, column, values.x);
-  put(first, row, column + SIDE, values.y);
-  put(first, row, column + 2u * SIDE, values.z);
-  put(first, row, column + 3u * SIDE, values.w);
+  let start = first + row * params.n;
+  put(start, column, values.x);
+  put(start, column + SIDE, values.y);
+  put(start, column + 2u * SIDE, values.z);
+  put(start, column + 3u * SIDE, values.w);
 }
 
-fn put(first: u32, row: u32, column: u32, sum: f32) {
-  if (column < params.n) { finish(first + row * params.n + column, column, sum); }
+// `start`: where the row begins.
+fn put(start: u32, column: u32, sum: f32) {
+  if (column < params.n) { finish(start + column, column, sum); }
 }
 
 @compute @workgroup_size(256)
 fn element(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = linear_workgroup(group, groups) * 256u + lane;
-  let size = params.m * params.n;
+  let strips = (params.n + COLUMNS - 1u) / COLUMNS;
+  let size = params.m * strips;
   if (i >= params.splits * params.batches * size) { return; }
-  let row = i % size / params.n;
-  let column = i % params.n;
+  let row = i % size / strips;
+  let columns = i % strips + strips * vec4u(0u, 1u, 2u, 3u);
   let split = i / size / params.batches;
-  let base = offsets(i / size % params.batches, 0u, params.kept) + vec2u(row * params.a_row, column * params.b_column);
-  var total = 0.0;
+  let base = offsets(i / size % params.batches, 0u, params.kept);
+  let from_a = base.x + row * params.a_row;
+  let from_b = base.y + min(columns, vec4u(params.n - 1u)) * params.b_column;
+  var total = vec4f(0.0);
   let end = min(params.steps, (split + 1u) * params.split_steps);
   for (var step = split * params.split_steps; step < end; step++) {
-    var at = base + offsets(step / params.k_steps, 8u, params.summed);
+    let at = offsets(step / params.k_steps, 8u, params.summed);
     let first_k = step % params.k_steps * 16u;
-    at += first_k * vec2u(params.a_k, params.b_k);
+    var a_at = from_a + at.x + first_k * params.a_k;
+    var b_at = from_b + at.y + first_k * params.b_k;
     // Sixteen terms are summed on their own: long sums lose fewer digits.
-    var part = 0.0;
+    var part = vec4f(0.0);
     for (var k = min(16u, params.k - first_k); k > 0u; k--) {
-      part += number(word_of_a(at.x), A_HALF == 1u) * number(word_of_b(at.y), B_HALF == 1u);
-      at += vec2u(params.a_k, params.b_k);
+      let x = number(word_of_a(a_at), A_HALF == 1u);
+      part.x += x * number(word_of_b(b_at.x), B_HALF == 1u);
+      if (COLUMNS > 1u) {
+        part.y += x * number(word_of_b(b_at.y), B_HALF == 1u);
+        part.z += x * number(word_of_b(b_at.z), B_HALF == 1u);
+        part.w += x * number(word_of_b(b_at.w), B_HALF == 1u);
+      }
+      a_at += params.a_k;
+      b_at += params.b_k;
     }
     total += part;
   }
-  finish(i, column, total);
+  let first = i / strips * params.n;
+  put(first, columns.x, total.x);
+  if (COLUMNS > 1u) {
+    put(first, columns.y, total.y);
+    put(first, columns.z, total.z);
+    put(first, columns.w, total.w);
+  }
 }
 
 @compute @workgroup_size(256)

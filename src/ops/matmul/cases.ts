@@ -2,7 +2,7 @@ import { type DType, elements, type Op, type Shape } from "../../op.ts";
 import { type Case, defineCase, minimalBytes, normal, type Room, summed, type Tolerance, values } from "../../testing/cases.ts";
 import { ACTIVATIONS } from "../elementwise/reference.ts";
 import { biasBackward, matmul, matmulWith, ops, PLAIN } from "./op.ts";
-import { BIAS_CHUNKS, BIAS_ROWS, K_STEP, SMALL_TILE, SPLIT_STEPS, TILE, TILE_LEAST } from "./plan.ts";
+import { BIAS_CHUNKS, BIAS_ROWS, K_STEP, SMALL_TILE, SPLIT_STEPS, STRIP, TILE, TILE_LEAST } from "./plan.ts";
 import { type MatmulAttrs, matmulSizes } from "./reference.ts";
 
 interface Variant {
@@ -71,6 +71,9 @@ const small = [
     square("odd", 5, 7, 11, variant),
     square("one tile and a bit", 33, 19, 18, variant),
   ]),
+  square("fewer columns than a strip", 6, 5, STRIP - 1),
+  square("a strip", 6, 5, STRIP),
+  square("more than a strip", 6, 5, STRIP + 1),
   square("one element", 1, 1, 1),
   square("dot product", 1, 67, 1),
   square("dot product", 1, 67, 1, { transposeB: true }),

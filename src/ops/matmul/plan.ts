@@ -13,6 +13,8 @@ export const UNITS_K_STEP = shaders.units.consts.K_STEP;
 export const SMALL_TILE = 32;
 /** Results with fewer rows or columns, or not more of both, are computed one element a thread: a tile would be mostly empty. */
 export const TILE_LEAST = 16;
+/** Columns that a thread without a tile computes: all loads of b for one of a, where the matrices are tiny and b is not a column or three. */
+export const STRIP = 4;
 /** Workgroups that keep a GPU busy: with fewer, long sums are split. */
 export const BUSY_GROUPS = 128;
 /** A split has at least this many steps of k. */
@@ -70,7 +72,9 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const steps = kSteps * elements(summed.sizes);
   const tiles = (side: number): number => Math.ceil(m / side) * Math.ceil(n / side);
   const tile = !units && 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2 ? SMALL_TILE : TILE;
-  const groups = slim ? Math.ceil(size / THREADS) : tiles(tile) * batches;
+  const columns = n >= STRIP && Math.max(m, n) <= TILE_LEAST ? STRIP : 1;
+  const strips = batches * m * Math.ceil(n / columns);
+  const groups = slim ? Math.ceil(strips / THREADS) : tiles(tile) * batches;
   const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.floor(steps / SPLIT_STEPS)));
   const splitSteps = Math.ceil(steps / wanted);
   const splits = steps === 0 ? 1 : Math.ceil(steps / splitSteps);
@@ -83,11 +87,13 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
     shader: units && entry === "tile" ? shaders.units : shaders.product,
     entry,
     constants: {
-      A_ALONG_K: aK === 1 ? 1 : 0,
-      B_ALONG_K: bK === 1 ? 1 : 0,
       ACTIVATION: last ? code(activation) : 0,
-      ONE_AXIS: entry !== "combine" && kept.sizes.length <= 1 && summed.sizes.length === 0 ? 1 : 0,
-      ...(!(units && entry === "tile") && { A_HALF: halves(0), B_HALF: halves(1), SIDE: tile / 4 }),
+      ...(entry !== "combine" && {
+        ONE_AXIS: kept.sizes.length <= 1 && summed.sizes.length === 0 ? 1 : 0,
+        ...(!units && { A_HALF: halves(0), B_HALF: halves(1) }),
+      }),
+      ...(entry === "element" && { COLUMNS: columns }),
+      ...(entry === "tile" && { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, ...(!units && { SIDE: tile / 4 }) }),
     },
     params: {
       m,
@@ -124,7 +130,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
             pass("combine", true, { c: output(0), parts: scratch(1) }, Math.ceil(size / THREADS)),
           ],
         };
-  return slim ? main("element", Math.ceil((size * splits) / THREADS)) : main("tile", groups * splits);
+  return slim ? main("element", Math.ceil((strips * splits) / THREADS)) : main("tile", groups * splits);
 };
 
 export const biasBackward = ({ inputs: [g], outputs: [sums], attrs: { activation } }: Call<BiasAttrs>, limits: Limits): Plan => {

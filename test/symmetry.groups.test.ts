@@ -116,7 +116,7 @@ describe("orders", () => {
   it("are those of brute force for random generators, transitive or not", () => {
     const random = createRandom(5);
     let compared = 0;
-    for (let trial = 0; trial < 60; trial++) {
+    for (let trial = 0; trial < 25; trial++) {
       const n = 2 + random.integer(4);
       const single = Array.from({ length: 1 + random.integer(3) }, (_, i) => shuffle(range(n), random.stream(1000 * trial + i)));
       // The same generators on two orbits at once, in another order: diagonal and mixed products.
@@ -128,7 +128,7 @@ describe("orders", () => {
         compared++;
       }
     }
-    expect(compared).toBe(120);
+    expect(compared).toBe(50);
   });
 
   it("of what unfinished training leaves are those of all or all even permutations", () => {

@@ -1,0 +1,45 @@
+/** The programs of examples/raw-kernels as they are, on a GPU that they brought along. */
+import { beforeAll, expect, test } from "vitest";
+import { create, globals } from "webgpu";
+import { match } from "../../examples/raw-kernels/hand-written.ts";
+import { runningSquares } from "../../examples/raw-kernels/tfjs.ts";
+
+/** As a browser has it; held for as long as its devices live. */
+const gpu: GPU = create([]);
+beforeAll(() => {
+  Object.assign(globalThis, globals);
+  const { navigator } = globalThis as { navigator?: object };
+  if (navigator) Object.defineProperty(navigator, "gpu", { value: gpu, configurable: true });
+  else Object.defineProperty(globalThis, "navigator", { value: { gpu, userAgent: "node" }, configurable: true });
+});
+
+test("a hand-written program: its shader and ours in one pass", async () => {
+  const adapter = await gpu.requestAdapter();
+  // WebGPU's default limits.
+  const device = await adapter?.requestDevice();
+  if (!device) throw new Error("expected a GPU; run with scripts/software-gpu.mjs");
+  const errors: string[] = [];
+  device.addEventListener("uncapturederror", ({ error }) => errors.push(error.message));
+  const from = [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+  ] as const;
+  const P = await match(device, from, [
+    [0, 0.9],
+    [0.1, 0],
+    [1, 0.1],
+  ]);
+  const rounded = [...P].map(Math.round);
+  expect(rounded).toEqual([0, 1, 0, 0, 0, 1, 1, 0, 0]);
+  expect(errors).toEqual([]);
+  device.destroy();
+});
+
+test("TensorFlow.js: its tensor's buffer in, ours back", async () => {
+  const sums = await runningSquares([
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+  expect([...sums]).toEqual([2, 6, 15, 17, 42, 78]);
+});

@@ -31,7 +31,7 @@ const hasNodeModules = (): boolean => typeof process === "object" && process.ver
 
 /** Loaded when it is wanted: browsers have nothing of what it is made of, and package.json's `browser` field leaves it out of their bundles. */
 const openNative = async (threads: number | undefined): Promise<Backend> => {
-  if (!hasNodeModules()) throw new DeviceError("openDevice: the native device runs in Node only; use the webgpu or reference device");
+  if (!hasNodeModules()) throw new DeviceError("openDevice: the native device needs Node or Deno; use the webgpu or reference device");
   const native = await import("./backends/native/index.ts");
   return native.openNative(threads === undefined ? {} : { threads });
 };

@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plantedTask } from "../src/data/planted.ts";
 import type { Device } from "../src/device.ts";
-import { compareCoefficients, fitCoefficients } from "../src/discover/coefficients.ts";
 import { checkConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type DiscoverOptions, type DiscoverResult, discover, openExperiment } from "../src/discover/index.ts";
+import { compareCoefficients } from "../src/discover/measure.ts";
 import { appendResult, type RunRecord, readResults, summarise } from "../src/discover/results.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
 import { openDevice } from "../src/open.ts";
+import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import { writeDigits } from "./support/digits.ts";
 
 const small = {
@@ -85,7 +86,7 @@ describe("coefficients", () => {
     for (let i = 0; i < elements; i++)
       for (let k = 0; k < elements; k++)
         for (let at = 0; at < d * d; at++) stack[i * d * d + at] += weights[i * elements + k] * base.matrices[k * d * d + at];
-    const fitted = fitCoefficients(stack, base);
+    const fitted = fitCoefficients(stack, d, base.matrices).coefficients;
     for (const [i, value] of fitted.entries()) expect(value).toBeCloseTo(weights[i], 6);
     const same = compareCoefficients(fitted, weights, elements);
     expect([same.taking, same.own]).toEqual([expect.closeTo(1, 6), expect.closeTo(1, 6)]);

@@ -211,6 +211,8 @@ describe("coefficients", () => {
     expect(() => fitCoefficients(stack, 3, [])).toThrow(ArgumentError);
     expect(() => fitCoefficients(stack, 3, cyclicGroup(4).elements)).toThrow(ArgumentError);
     expect(() => fitCoefficients(stack, 4, cyclicGroup(4).elements)).toThrow(ArgumentError);
+    expect(() => fitCoefficients(stack, 3, new Float32Array(10))).toThrow("a positive multiple of 3·3 values for `candidates`");
+    expect(() => fitCoefficients(stack, 3, new Float64Array(9).fill(Number.NaN))).toThrow(DataError);
     expect(() => fitCoefficients(stack.fill(Number.NaN), 3, cyclicGroup(3).elements)).toThrow(DataError);
   });
 });

@@ -6,6 +6,7 @@ import { compareElements, type StackResult } from "../symmetry/elements.ts";
 import { identifyGroup } from "../symmetry/identify.ts";
 import { evaluate } from "./evaluate.ts";
 import type { LearnedLayer } from "./experiment.ts";
+import type { CoefficientRecord } from "./results.ts";
 
 /** All matrices of a layer, the identity first: [g, d, d]. */
 export const readStack = async ({ layer, d }: LearnedLayer): Promise<Float32Array> => {
@@ -24,6 +25,28 @@ export const compareLayers = (layers: readonly LearnedLayer[], stacks: readonly 
     matched = result.elements.map(({ planted }) => planted);
     return result;
   });
+};
+
+/**
+ * Coefficients on the elements of a group, [g, G], beside those that were planted.
+ *
+ * @param weights what was planted, [g, G]
+ */
+export const compareCoefficients = (fitted: ArrayLike<number>, weights: ArrayLike<number>, G: number): CoefficientRecord => {
+  const g = fitted.length / G;
+  const taking = Array.from({ length: G }, (_, k) => Array.from({ length: g }, (_, i) => weights[i * G + k]).some((weight) => weight > 0));
+  let [least, own, distance] = [1, 1, 0];
+  for (let i = 1; i < g; i++) {
+    let [mass, right] = [0, 0];
+    for (let k = 0; k < G; k++) {
+      const coefficient = fitted[i * G + k];
+      if (taking[k]) mass += coefficient;
+      if (weights[i * G + k] > 0) right += coefficient;
+      distance += Math.abs(coefficient - weights[i * G + k]) / 2 / (g - 1);
+    }
+    [least, own] = [Math.min(least, mass), Math.min(own, right)];
+  }
+  return { taking: least, own, distance };
 };
 
 /** Kernels shown in the report. */

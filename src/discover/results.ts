@@ -3,7 +3,6 @@ import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs"
 import { FileError } from "../errors.ts";
 import { minimumDetectableEffect, pairedTTest, type SampleSummary, summarize } from "../relative/statistics.ts";
 import { makeFolderOf } from "../report/write.ts";
-import type { CoefficientRecord } from "./coefficients.ts";
 import type { NetworkKind, Run } from "./configuration.ts";
 
 /** One finished run. */
@@ -43,6 +42,15 @@ export interface LayerRecord {
   /** Of each learned matrix, in order: share of rows whose largest entry is where the planted element has it. */
   readonly agreements: readonly number[];
   readonly coefficients?: CoefficientRecord;
+}
+
+/** How a learned stack lies to the elements that take part. */
+export interface CoefficientRecord {
+  /** Least of the matrices after the identity: the sum of coefficients on elements that take part at all, and on those that the matrix itself should become. */
+  readonly taking: number;
+  readonly own: number;
+  /** Mean over the matrices of Σ_k |c_k − planted_k| / 2: 0 when they are the planted mixtures, 1 when they share nothing with them. */
+  readonly distance: number;
 }
 
 const keyOf = ({ network, seed, settings }: Pick<RunRecord, "network" | "seed" | "settings">): string => JSON.stringify([network, seed, settings]);

@@ -1,10 +1,10 @@
 /** One network on one seed: trained, from where it was left off if it was, and measured. */
 import { FileError } from "../errors.ts";
 import type { Curve, LayerReport } from "../report/types.ts";
-import { compareCoefficients, fitCoefficients } from "./coefficients.ts";
+import { fitCoefficients } from "../symmetry/coefficients.ts";
 import type { Run } from "./configuration.ts";
 import type { Contender, Experiment } from "./experiment.ts";
-import { compareLayers, layerReports, readStack } from "./measure.ts";
+import { compareCoefficients, compareLayers, layerReports, readStack } from "./measure.ts";
 import type { RunRecord } from "./results.ts";
 import { type Checkpoint, nothingSeen, type Seen } from "./seen.ts";
 import { train, trainSettings } from "./train.ts";
@@ -83,7 +83,13 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
           entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
           distance: mean(learned.map(({ distance }) => distance)),
           agreements: learned.map(({ agreement }) => agreement),
-          ...(base && { coefficients: compareCoefficients(fitCoefficients(stack, base.set), base.weights, base.set.labels.length) }),
+          ...(base && {
+            coefficients: compareCoefficients(
+              fitCoefficients(stack, base.set.d, base.set.matrices).coefficients,
+              base.weights,
+              base.set.labels.length,
+            ),
+          }),
         };
       }),
     }),

@@ -1,5 +1,5 @@
 /** How a learned matrix mixes the elements of a candidate group: the paper's measure (arXiv 2412.04594, appendix B.1). */
-import { isPermutation, type Permutation } from "../data/permutations.ts";
+import { isPermutation, type Permutation, permutationMatrices } from "../data/permutations.ts";
 import { DataError, expected } from "../errors.ts";
 import { splitStack } from "./elements.ts";
 import type { Values } from "./matrices.ts";
@@ -10,7 +10,7 @@ export interface CoefficientFit {
   /** ‖Σ_k c_k P_k − R_i‖ (Frobenius), [g]. */
   readonly distances: Float64Array;
   /**
-   * Bound on the squared distance in excess of the smallest possible, [g]: twice the duality gap, some 1e-14·d by rounding.
+   * Bound on the squared distance in excess of the smallest possible, [g]: twice the duality gap, some 1e-13·d by rounding.
    */
   readonly gaps: Float64Array;
   /** Whether the candidates are linearly independent, as the elements of a free action are: then no other coefficients are as near. */
@@ -98,17 +98,37 @@ const nearestMixture = (gram: Float64Array, b: Float64Array, tolerance: number):
   }
 };
 
-/** Rank by elimination with the largest pivot on the diagonal; the entries are integers, so that a pivot is 0 or far from it. */
+/** Rank by elimination with the largest pivot on the diagonal: of permutations the entries are integers, so that a pivot is 0 or far from it. */
 const isIndependent = (gram: Float64Array, count: number): boolean => {
   const a = gram.slice();
+  const largest = gram.reduce((most, value) => Math.max(most, value), 0);
   const left = Array.from({ length: count }, (_, k) => k);
   while (left.length > 0) {
     const k = left.reduce((best, other) => (a[other * count + other] > a[best * count + best] ? other : best));
-    if (a[k * count + k] < 1e-9 * gram[0]) return false;
+    if (a[k * count + k] <= 1e-9 * largest) return false;
     left.splice(left.indexOf(k), 1);
     for (const i of left) for (const j of left) a[i * count + j] -= (a[i * count + k] * a[k * count + j]) / a[k * count + k];
   }
   return true;
+};
+
+const product = (a: Values, b: Values): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+};
+
+/** Candidates of either kind as matrices. */
+const candidateMatrices = (where: string, d: number, candidates: readonly Permutation[] | Values): Values[] => {
+  if (candidates instanceof Float32Array || candidates instanceof Float64Array) {
+    if (!candidates.every(Number.isFinite))
+      throw new DataError(`${where}: expected finite numbers for \`candidates\`, but received NaN or an infinity`);
+    return splitStack(where, candidates, d, "candidates");
+  }
+  if (!Array.isArray(candidates) || candidates.length === 0) throw expected(where, "at least one permutation", "candidates", candidates);
+  const wrong = candidates.find((candidate) => candidate?.length !== d || !isPermutation(candidate));
+  if (wrong !== undefined) throw expected(where, `permutations of ${d} positions`, "candidates", wrong);
+  return splitStack(where, permutationMatrices(candidates), d);
 };
 
 /**
@@ -116,38 +136,35 @@ const isIndependent = (gram: Float64Array, count: number): boolean => {
  * element of the group; mass on a part of the candidates is a partial symmetry.
  *
  * @param stack row-major [g, d, d]
- * @param candidates permutations of d positions: the elements of a group, in any order
- * @throws ArgumentError for a stack that is not a multiple of d·d and candidates that are no permutations of d positions; DataError for entries that are not finite
+ * @param candidates the elements of a group, in any order: permutations of d positions, or matrices, row-major [G, d, d], such as rotations that interpolate
+ * @throws ArgumentError for stacks that are not a multiple of d·d and candidates that are no permutations of d positions; DataError for entries that are not finite
  * @example
  * ```ts
  * const shifts = cyclicGroup(3).elements;
  * const R = Float64Array.of(0.75, 0, 0.25, 0.25, 0.75, 0, 0, 0.25, 0.75); // three quarters identity, one quarter shift by one
  * fitCoefficients(R, 3, shifts).coefficients; // => [0.75, 0.25, 0]
+ * fitCoefficients(R, 3, permutationMatrices(shifts)).coefficients; // => [0.75, 0.25, 0]
  * ```
  */
-export const fitCoefficients = (stack: Values, d: number, candidates: readonly Permutation[]): CoefficientFit => {
+export const fitCoefficients = (stack: Values, d: number, candidates: readonly Permutation[] | Values): CoefficientFit => {
   const where = "fitCoefficients";
   const matrices = splitStack(where, stack, d);
-  if (!Array.isArray(candidates) || candidates.length === 0) throw expected(where, "at least one permutation", "candidates", candidates);
-  const wrong = candidates.find((candidate) => candidate?.length !== d || !isPermutation(candidate));
-  if (wrong !== undefined) throw expected(where, `permutations of ${d} positions`, "candidates", wrong);
+  const known = candidateMatrices(where, d, candidates);
   if (!stack.every(Number.isFinite)) throw new DataError(`${where}: expected finite numbers for \`stack\`, but received NaN or an infinity`);
-  const count = candidates.length;
+  const count = known.length;
   const gram = new Float64Array(count * count);
-  for (let k = 0; k < count; k++) {
-    for (let l = 0; l < count; l++) for (let n = 0; n < d; n++) gram[k * count + l] += Number(candidates[k][n] === candidates[l][n]);
-  }
+  for (let k = 0; k < count; k++) for (let l = 0; l <= k; l++) gram[k * count + l] = gram[l * count + k] = product(known[k], known[l]);
   const coefficients = new Float64Array(matrices.length * count);
   const distances = new Float64Array(matrices.length);
   const gaps = new Float64Array(matrices.length);
-  const mixture = new Float64Array(d * d);
+  const rest = new Float64Array(d * d);
   for (const [i, matrix] of matrices.entries()) {
-    const b = Float64Array.from(candidates, (candidate) => (candidate as Permutation).reduce((sum, m, n) => sum + matrix[n * d + m], 0));
-    const { c, gap } = nearestMixture(gram, b, 1e-14 * Math.max(d, ...b.map(Math.abs)));
+    const b = Float64Array.from(known, (candidate) => product(candidate, matrix));
+    const { c, gap } = nearestMixture(gram, b, 1e-13 * Math.max(d, ...b.map(Math.abs)));
     coefficients.set(c, i * count);
-    mixture.fill(0);
-    for (const [k, weight] of c.entries()) if (weight > 0) for (let n = 0; n < d; n++) mixture[n * d + candidates[k][n]] += weight;
-    distances[i] = Math.sqrt(mixture.reduce((sum, value, at) => sum + (value - matrix[at]) ** 2, 0));
+    rest.set(matrix);
+    for (const [k, weight] of c.entries()) if (weight > 0) for (let at = 0; at < d * d; at++) rest[at] -= weight * known[k][at];
+    distances[i] = Math.sqrt(product(rest, rest));
     gaps[i] = 2 * gap;
   }
   return { coefficients, distances, gaps, unique: isIndependent(gram, count) };

@@ -112,9 +112,9 @@ export const compareElements = (stack: Values, d: number, planted?: readonly Per
 };
 
 /** Views of the matrices of a stack [g, d, d]. */
-export const splitStack = (where: string, stack: Values, d: number): Values[] => {
+export const splitStack = (where: string, stack: Values, d: number, argument = "stack"): Values[] => {
   const size = d * d;
   if (!Number.isInteger(d) || d < 1) throw expected(where, "a positive integer", "d", d);
-  if (stack.length === 0 || stack.length % size !== 0) throw expected(where, `a positive multiple of ${d}·${d} values`, "stack", stack);
+  if (stack.length === 0 || stack.length % size !== 0) throw expected(where, `a positive multiple of ${d}·${d} values`, argument, stack);
   return Array.from({ length: stack.length / size }, (_, i) => stack.subarray(i * size, (i + 1) * size));
 };

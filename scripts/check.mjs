@@ -15,6 +15,7 @@ const CHECKS = [
   ["lint and layout", local("@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."), /[1-9]\d* files/],
   ["C++ layout", node("scripts/cpp-format.mjs"), /[1-9]\d* files.*/],
   ["shaders compile", tsx("scripts/compile-shaders.ts"), /[1-9]\d* pipelines.*/],
+  ["work", tsx("scripts/work.ts"), /[1-9]\d* steps.*/],
   ["rooms", tsx("scripts/rooms.ts"), /[1-9]\d* rooms.*/],
   ["circular imports", node("scripts/check-cycles.mjs"), /[1-9]\d* modules/],
   ["package", node("scripts/check-package.mjs"), /[1-9]\d* modules.*/],

@@ -12,6 +12,7 @@ const node = (...args) => [process.execPath, ...args];
 const CHECKS = [
   ["build", node("scripts/build.mjs"), /^native\b.*$/m],
   ["types", tsc("-p", "tsconfig.json", "--diagnostics"), /Files: +[1-9]\d*/],
+  ["types of the page", tsc("-p", "examples/playground", "--diagnostics"), /Files: +[1-9]\d*/],
   ["lint and layout", local("@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."), /[1-9]\d* files/],
   ["C++ layout", node("scripts/cpp-format.mjs"), /[1-9]\d* files.*/],
   ["shaders compile", tsx("scripts/compile-shaders.ts"), /[1-9]\d* pipelines.*/],

@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PAGE, withTables } from "../scripts/experiments.ts";
 import { plantedTask } from "../src/data/planted.ts";
 import type { Device } from "../src/device.ts";
-import { checkConfiguration, runsOf } from "../src/discover/configuration.ts";
+import { checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type DiscoverOptions, type DiscoverResult, discover, openExperiment } from "../src/discover/index.ts";
 import { compareCoefficients } from "../src/discover/measure.ts";
 import { appendResult, type RunRecord, readResults, summarise } from "../src/discover/results.ts";
@@ -123,11 +124,27 @@ describe("results", () => {
   test("mean, deviation and paired differences", () => {
     const [base, other] = summarise([record("a", 0, 0.5), record("b", 0, 0.6), record("a", 1, 0.7), record("b", 1, 0.9), record("b", 2, 0.1)]);
     expect(base.measures.heldOutAccuracy).toMatchObject({ count: 2, mean: 0.6 });
-    expect(base.against).toBeUndefined();
-    expect(other).toMatchObject({ network: "b", seeds: 3, against: { base: "a", count: 2 } });
-    expect(other.against?.mean).toBeCloseTo(0.15, 12);
-    expect(other.against?.detectable).toBeGreaterThan(0.15);
+    expect(base.differences).toEqual({});
+    expect(other).toMatchObject({ network: "b", seeds: 3, differences: { heldOutAccuracy: { count: 2 } } });
+    expect(other.differences.heldOutAccuracy?.mean).toBeCloseTo(0.15, 12);
+    expect(other.differences.heldOutAccuracy?.detectable).toBeGreaterThan(0.15);
   });
+});
+
+test("docs/experiments.md has the tables that the results give", () => {
+  const page = readFileSync(PAGE, "utf8");
+  expect(page).toMatch(/^\| `toy-cyclic-8` \|/m);
+  expect(withTables(page)).toBe(page);
+});
+
+test("every configuration in experiments/ is one, under its own name", () => {
+  const folder = join(PAGE, "../../experiments");
+  const files = readdirSync(folder).filter((name) => name.endsWith(".json"));
+  expect(files.length).toBeGreaterThan(8);
+  for (const file of files) {
+    const path = join(folder, file);
+    expect(`${checkConfiguration(readConfiguration(path), path).name}.json`).toBe(file);
+  }
 });
 
 describe("runs", () => {
@@ -256,7 +273,7 @@ describe("runs", () => {
     );
     expect(more.records).toHaveLength(6);
     expect(readResults(results)).toHaveLength(4 + 1 + 3);
-    expect(more.summary[1].against?.count).toBe(3);
+    expect(more.summary[1].differences.heldOutAccuracy?.count).toBe(3);
   });
 
   test("a step's batch does not depend on the steps before", async () => {

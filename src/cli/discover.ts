@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { PLANTED_NAMES, plantedTask } from "../data/planted.ts";
@@ -8,13 +7,10 @@ import { type Configuration, checkConfiguration, type DataSettings, type Network
 import { type DiscoverResult, discover, type Progress } from "../discover/index.ts";
 import type { RunResult } from "../discover/run.ts";
 import { ArgumentError, expected } from "../errors.ts";
-import { openDevice } from "../open.ts";
 import { writeReport } from "../report/page.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
 import { comparisonTable, networkTable } from "./discoverTable.ts";
-import { interruption } from "./interrupt.ts";
-import { openOptions } from "./options.ts";
-import { progressDisplay } from "./progress.ts";
+import { runJob } from "./job.ts";
 
 const WHERE = "birkhoff discover";
 
@@ -192,44 +188,43 @@ const summary = ({ report, shown, records, runs, summary: networks }: DiscoverRe
   return `${lines.join("\n")}\n`;
 };
 
-const jsonLine = (
+const jsonOf = (
   device: Device,
   configuration: Configuration,
   { report, shown, records, summary: networks, interrupted }: DiscoverResult,
   path: string,
-): string =>
-  `${JSON.stringify({
-    experiment: configuration.name,
-    task: report.task.name,
-    device: device.kind,
-    ...shown?.finding,
-    interrupted,
-    networks: report.comparison,
-    ...(shown && {
-      layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure, group }) => ({
-        name,
-        agreement: meanAgreement,
-        recovered: all,
-        closure: closure.mean,
-        // Orders may be beyond what a JSON number holds.
-        group: group && {
-          name: group.name ?? null,
-          description: group.description,
-          order: `${group.order}`,
-          exact: group.exact,
-          abelian: group.abelian,
-        },
-        elements: elements.map(({ nearest: _, ...facts }) => facts),
-      })),
-    }),
-    losses: shown?.losses ?? [],
-    summary: networks,
-    runs: records,
-    report: path,
-  })}\n`;
+): unknown => ({
+  experiment: configuration.name,
+  task: report.task.name,
+  device: device.kind,
+  ...shown?.finding,
+  interrupted,
+  networks: report.comparison,
+  ...(shown && {
+    layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure, group }) => ({
+      name,
+      agreement: meanAgreement,
+      recovered: all,
+      closure: closure.mean,
+      // Orders may be beyond what a JSON number holds.
+      group: group && {
+        name: group.name ?? null,
+        description: group.description,
+        order: `${group.order}`,
+        exact: group.exact,
+        abelian: group.abelian,
+      },
+      elements: elements.map(({ nearest: _, ...facts }) => facts),
+    })),
+  }),
+  losses: shown?.losses ?? [],
+  summary: networks,
+  runs: records,
+  report: path,
+});
 
 /** For people and for results that are compared later: no names of hosts. */
-const machine = (): string => `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? "an unknown processor"}, Node ${process.versions.node}`;
+const processor = (): string => `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? "an unknown processor"}, Node ${process.versions.node}`;
 
 /** Where finished runs are kept: beside the configuration, in `results`. */
 const resultsPath = (flags: Flags, configuration: Configuration): string | undefined => {
@@ -258,44 +253,33 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
     process.stdout.write(`birkhoff discover\n\n${describeFlags(FLAGS)}\n`);
     return 0;
   }
-  const json = flags.has("json");
   const path = flags.text("report") ?? "report/index.html";
   const configuration = makeConfiguration(flags);
   const results = resultsPath(flags, configuration);
-  const command = ["birkhoff discover", ...args].join(" ");
-  await using device = await openDevice(openOptions(flags));
-  const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
-  using interrupted = interruption();
-  const display = progressDisplay();
+  const command = [WHERE, ...args].join(" ");
   const steps = flags.number("checkpoint-steps");
-  try {
-    const several = runsOf(configuration).some(({ seed }, _, [first]) => seed !== first.seed);
-    const result = await discover(device, configuration, {
-      ...(results !== undefined && { results }),
-      ...(steps !== undefined && { every: { steps } }),
-      provenance: { machine: machine(), command, device: device.kind },
-      onStart: (experiment) => say(`${experiment.name} on ${device.kind}: ${device.info.description}\n${experiment.description}\n`),
-      onProgress: (progress) => display.update({ ...progress, facts: facts(progress, several) }),
-      signal: interrupted.signal,
-    });
-    display.stop();
-    say(summary(result));
-    try {
+  const several = new Set(runsOf(configuration).map(({ seed }) => seed)).size > 1;
+  return runJob(flags, {
+    path,
+    run: ({ device, machine, say, progress, signal }) =>
+      discover(device, configuration, {
+        ...(results !== undefined && { results }),
+        ...(steps !== undefined && { every: { steps } }),
+        provenance: { machine: processor(), command, device: device.kind },
+        onStart: ({ name, description }) => say(`${name} on ${machine}\n${description}\n`),
+        onProgress: (now) => progress({ ...now, facts: facts(now, several) }),
+        signal,
+      }),
+    summary,
+    json: (result, { device }) => jsonOf(device, configuration, result, path),
+    writePage: ({ report }, { machine, date }) =>
       writeReport(path, {
-        ...result.report,
-        title: `What the network found: ${result.report.task.name}`,
+        ...report,
+        title: `What the network found: ${report.task.name}`,
         command,
-        device: `${device.kind}: ${device.info.description}`,
-        date: new Date().toISOString().slice(0, 16).replace("T", " "),
+        device: machine,
+        date,
         settings: shownSettings(configuration),
-      });
-      say(`Report: ${path}${result.interrupted ? " (interrupted)" : ""}\n`);
-    } finally {
-      // What was learned is told even when the page cannot be written.
-      if (json && !process.stdout.write(jsonLine(device, configuration, result, path))) await once(process.stdout, "drain");
-    }
-    return 0;
-  } finally {
-    display.stop();
-  }
+      }),
+  });
 };

@@ -1,6 +1,7 @@
 /** Tables of networks, for people at a terminal. */
-import type { NetworkSummary } from "../discover/results.ts";
+import type { Difference, NetworkSummary } from "../discover/results.ts";
 import type { SampleSummary } from "../relative/statistics.ts";
+import { probability } from "../report/stitch.ts";
 import type { NetworkReport } from "../report/types.ts";
 
 const percent = (share: number): string => (100 * share).toFixed(1);
@@ -20,38 +21,35 @@ const aligned = (rows: readonly (readonly string[])[]): string[] => {
   );
 };
 
-/** One line per network: mean ± deviation over seeds, and the difference in accuracy to the first one, paired by seed. */
-export const networkTable = (networks: readonly NetworkSummary[]): string[] => {
-  const rows = networks.map(({ network, parameters, seeds, measures, recovered, against }) => [
-    network,
-    `${parameters}`,
-    `${seeds}`,
-    spread(measures.heldOutAccuracy, percent),
-    against ? `${against.mean < 0 ? "−" : "+"}${percent(Math.abs(against.mean))}` : "",
-    against ? against.p.toPrecision(2) : "",
-    against ? percent(against.detectable) : "",
-    spread(measures.agreement, percent),
-    recovered === undefined ? "" : `${recovered}`,
-    spread(measures.equivarianceError, (value) => value.toExponential(1)),
-    spread(measures.seconds, (value) => value.toFixed(1)),
-  ]);
-  const heads = [
-    "network",
-    "parameters",
-    "seeds",
-    "held-out %",
-    "difference",
-    "p",
-    "detectable",
-    "agreement %",
-    "recovered",
-    "equivariance error",
-    "seconds",
-  ];
-  const all = [heads, ...rows];
-  const filled = heads.map((_, column) => rows.some((row) => row[column] !== "" && row[column] !== "–"));
-  return aligned(all.map((row) => row.filter((_, column) => filled[column])));
+const percentDifference = (difference: Difference | undefined): string =>
+  difference === undefined
+    ? ""
+    : difference.mean === 0 && difference.detectable === 0
+      ? "0"
+      : `${difference.mean < 0 ? "−" : "+"}${percent(Math.abs(difference.mean))} (p ${probability(difference.p)}, detectable ${percent(difference.detectable)})`;
+
+const COLUMNS: readonly (readonly [head: string, cell: (summary: NetworkSummary) => string])[] = [
+  ["network", ({ network }) => network],
+  ["parameters", ({ parameters }) => `${parameters}`],
+  ["seeds", ({ seeds }) => `${seeds}`],
+  ["held-out %", ({ measures }) => spread(measures.heldOutAccuracy, percent)],
+  ["difference", ({ differences }) => percentDifference(differences.heldOutAccuracy)],
+  ["recovered", ({ recovered }) => `${recovered ?? ""}`],
+  ["agreement %", ({ measures }) => spread(measures.agreement, percent)],
+  ["difference", ({ differences }) => percentDifference(differences.agreement)],
+  ["own coefficients %", ({ measures }) => spread(measures.own, percent)],
+  ["difference", ({ differences }) => percentDifference(differences.own)],
+  ["equivariance error", ({ measures }) => spread(measures.equivarianceError, (value) => value.toExponential(1))],
+  ["seconds", ({ measures }) => spread(measures.seconds, (value) => value.toFixed(1))],
+];
+
+/** Heads, then one row per network: mean ± deviation over seeds, and differences to the first one, paired by seed. Columns that nobody fills are left out. */
+export const networkRows = (networks: readonly NetworkSummary[]): string[][] => {
+  const filled = COLUMNS.filter(([, cell]) => networks.some((network) => !["", "–"].includes(cell(network))));
+  return [filled.map(([head]) => head), ...networks.map((network) => filled.map(([, cell]) => cell(network)))];
 };
+
+export const networkTable = (networks: readonly NetworkSummary[]): string[] => aligned(networkRows(networks));
 
 /** What is known of networks whose training is not finished. */
 export const comparisonTable = (networks: readonly NetworkReport[]): string[] =>

@@ -1,17 +1,13 @@
-import { once } from "node:events";
 import { loadLabels } from "../data/embeddings.ts";
 import { expected } from "../errors.ts";
-import { openDevice } from "../open.ts";
 import { summarize } from "../relative/statistics.ts";
 import { probability, renderStitchReport, shown } from "../report/stitch.ts";
 import { writePage } from "../report/write.ts";
 import { embeddingData, generatedData, imageData, type StitchData } from "../stitch/data.ts";
-import { chosenRungs, MEASURES, meanOf, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
+import { chosenRungs, MEASURES, meanOf, type StitchProgress, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
 import { ladder } from "../stitch/ladder.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
-import { interruption } from "./interrupt.ts";
-import { openOptions } from "./options.ts";
-import { progressDisplay } from "./progress.ts";
+import { runJob } from "./job.ts";
 
 const RUNGS = ladder({ shrinkage: 0.1, detachAnchors: false }).map(({ name }) => name);
 
@@ -151,25 +147,24 @@ export const summary = ({ rungs, encoders, seeds }: StitchResult): string => {
   return `${lines.join("\n")}\n`;
 };
 
-const jsonLine = (data: StitchData, device: string, settings: StitchSettings, result: StitchResult, path: string): string =>
-  `${JSON.stringify({
-    data: data.name,
-    device,
-    settings,
-    encoders: result.encoders,
-    seeds: result.seeds,
-    interrupted: result.interrupted,
-    ladder: result.rungs.map(({ rung, tables, own, stitched, ratio, against, deaths }) => ({
-      name: rung.name,
-      own,
-      stitched,
-      ratio,
-      against: against ?? null,
-      tables,
-      meanDeaths: deaths.pre.length === 0 ? null : { pre: summarize(deaths.pre).mean, post: summarize(deaths.post).mean },
-    })),
-    report: path,
-  })}\n`;
+const jsonOf = (data: StitchData, device: string, settings: StitchSettings, result: StitchResult, path: string): unknown => ({
+  data: data.name,
+  device,
+  settings,
+  encoders: result.encoders,
+  seeds: result.seeds,
+  interrupted: result.interrupted,
+  ladder: result.rungs.map(({ rung, tables, own, stitched, ratio, against, deaths }) => ({
+    name: rung.name,
+    own,
+    stitched,
+    ratio,
+    against: against ?? null,
+    tables,
+    meanDeaths: deaths.pre.length === 0 ? null : { pre: summarize(deaths.pre).mean, post: summarize(deaths.post).mean },
+  })),
+  report: path,
+});
 
 /** See FLAGS. Ends with exit code 0 also when it was interrupted: the report is written all the same. */
 export const stitchCommand = async (args: readonly string[]): Promise<number> => {
@@ -178,32 +173,29 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
     process.stdout.write(`${WHERE}\n\n${describeFlags(FLAGS)}\n`);
     return 0;
   }
-  const json = flags.has("json");
   const path = flags.text("report") ?? "report/stitch.html";
   const data = makeData(flags);
   const settings = makeSettings(data, flags);
   // Said before anything is opened.
   chosenRungs(settings, data.frozen);
-  await using device = await openDevice(openOptions(flags));
-  const say = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
-  say(`${data.name} on ${device.kind}: ${device.info.description}\n${data.description}\n`);
-
-  using interrupted = interruption();
-  const display = progressDisplay();
-  try {
-    const onProgress = ({ done, total, what, loss }: { done: number; total: number; what: string; loss: number }): void =>
-      display.update({ done, total, facts: `${what} · loss ${loss.toPrecision(3)}` });
-    const result = await stitch(device, data, settings, onProgress, interrupted.signal);
-    display.stop();
-    say(summary(result));
-    const { densification, rungs, anchorRows, ...rest } = settings;
-    try {
+  return runJob(flags, {
+    path,
+    run: ({ device, machine, say, progress, signal }) => {
+      say(`${data.name} on ${machine}\n${data.description}\n`);
+      const onProgress = ({ done, total, what, loss }: StitchProgress): void =>
+        progress({ done, total, facts: `${what} · loss ${loss.toPrecision(3)}` });
+      return stitch(device, data, settings, onProgress, signal);
+    },
+    summary,
+    json: (result, { device }) => jsonOf(data, device.kind, settings, result, path),
+    writePage: (result, { machine, date }) => {
+      const { densification, rungs, anchorRows, ...rest } = settings;
       const text = renderStitchReport({
         title: `Encoders and decoders joined: ${data.name}`,
         description: data.description,
         command: [WHERE, ...args].join(" "),
-        device: `${device.kind}: ${device.info.description}`,
-        date: new Date().toISOString().slice(0, 16).replace("T", " "),
+        device: machine,
+        date,
         settings: {
           ...rest,
           ...densification,
@@ -214,13 +206,6 @@ export const stitchCommand = async (args: readonly string[]): Promise<number> =>
         classes: data.classes,
       });
       writePage(path, text);
-      say(`Report: ${path}${result.interrupted ? " (interrupted)" : ""}\n`);
-    } finally {
-      // What was measured is told even when the page cannot be written.
-      if (json && !process.stdout.write(jsonLine(data, device.kind, settings, result, path))) await once(process.stdout, "drain");
-    }
-    return 0;
-  } finally {
-    display.stop();
-  }
+    },
+  });
 };

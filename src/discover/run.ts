@@ -2,6 +2,8 @@
 import { FileError } from "../errors.ts";
 import type { Curve, LayerReport } from "../report/types.ts";
 import { fitCoefficients } from "../symmetry/coefficients.ts";
+import { nameOf } from "../symmetry/names.ts";
+import { GroupTable, isGroupTable } from "../symmetry/table.ts";
 import type { Run } from "./configuration.ts";
 import type { Contender, Experiment } from "./experiment.ts";
 import { compareCoefficients, compareLayers, layerReports, readStack } from "./measure.ts";
@@ -71,7 +73,7 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
     ...(equivarianceError !== undefined && { equivarianceError }),
     ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered }),
     ...(layers.length > 0 && {
-      layers: layers.map(({ name, result, closure, snapshots }, i) => {
+      layers: layers.map(({ name, result, closure, group, snapshots }, i) => {
         const learned = result.elements.slice(1);
         const base = contender.layers[i].base;
         const stack = snapshots[snapshots.length - 1].matrices;
@@ -80,6 +82,8 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
           agreement: result.meanAgreement,
           recovered: result.recovered,
           closure: closure.mean,
+          ...(group && { group: { name: group.name ?? null, order: `${group.order}` } }),
+          ...(isGroupTable(closure.products, closure.g) && { products: nameOf(new GroupTable(closure.products))?.[0] ?? `order ${closure.g}` }),
           entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
           distance: mean(learned.map(({ distance }) => distance)),
           agreements: learned.map(({ agreement }) => agreement),

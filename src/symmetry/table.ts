@@ -16,6 +16,17 @@ const inverseOf = (table: Table, n: number, a: number): number => {
   return -1;
 };
 
+/** Whether an n × n table is one of a group with element 0 as its identity. */
+export const isGroupTable = (table: Table, n: number): boolean => {
+  const all = Array.from({ length: n }, (_, a) => a);
+  const product = (a: number, b: number): number => table[a * n + b];
+  return (
+    table.length === n * n &&
+    all.every((a) => product(0, a) === a && product(a, 0) === a && new Set(all.map((b) => product(a, b))).size === n) &&
+    all.every((a) => all.every((b) => all.every((c) => product(product(a, b), c) === product(a, product(b, c)))))
+  );
+};
+
 export class GroupTable {
   readonly table: Table;
   readonly n: number;

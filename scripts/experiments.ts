@@ -1,0 +1,97 @@
+/**
+ * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, or `<!-- networks: names -->`,
+ * and `<!-- end -->`; names are those of experiments.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { networkRows } from "../src/cli/discoverTable.ts";
+import { type Configuration, checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
+import { type RunRecord, readResults, recordsOf, summarise } from "../src/discover/results.ts";
+
+const ROOT = join(fileURLToPath(import.meta.url), "../..");
+export const PAGE = join(ROOT, "docs/experiments.md");
+
+interface Done {
+  readonly configuration: Configuration;
+  readonly records: readonly RunRecord[];
+}
+
+/** The runs of an experiment with the settings that its file has now. */
+const load = (name: string): Done => {
+  const path = join(ROOT, "experiments", `${name}.json`);
+  const configuration = checkConfiguration(readConfiguration(path), path);
+  const records = recordsOf(runsOf(configuration), readResults(join(ROOT, "experiments/results", `${name}.jsonl`)));
+  return { configuration, records: records.filter((record) => record !== undefined) };
+};
+
+const table = ([heads, ...rows]: readonly (readonly string[])[]): string =>
+  [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+const percent = (share: number): string => (100 * share).toFixed(1);
+
+/** "C8 × 30", the most frequent first. */
+const counted = (names: readonly string[]): string => {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} × ${count}`)
+    .join(", ");
+};
+
+/** When, where and by which commands. */
+const provenance = (records: readonly RunRecord[]): string => {
+  const commands = new Map<string, Set<string>>();
+  for (const { date, device, machine, command } of records) {
+    const place = `${date.slice(0, 10)}, ${device} on ${machine}`;
+    commands.set(place, (commands.get(place) ?? new Set()).add(`\`${command}\``));
+  }
+  return [...commands].map(([place, list]) => `${place}: ${[...list].join(", ")}.`).join("\n");
+};
+
+/** One row per experiment with one learned network. */
+const toys = (names: readonly string[]): string => {
+  const rows = names.map((name) => {
+    const { configuration, records } = load(name);
+    const [{ measures, seeds, recovered }] = summarise(records);
+    const [first] = records.map(({ layers }) => layers?.[0]);
+    const least = (measure: "own" | "taking"): string =>
+      percent(Math.min(...records.map(({ layers }) => layers?.[0]?.coefficients?.[measure] ?? Number.NaN)));
+    const whole = recovered !== undefined;
+    return [
+      `\`${name}\``,
+      configuration.about ?? "",
+      `${seeds}`,
+      whole ? `${recovered}` : "–",
+      whole ? counted(records.map(({ layers }) => layers?.[0]?.group?.name ?? "unnamed")) : "–",
+      counted(records.map(({ layers }) => layers?.[0]?.products ?? "no group")),
+      first?.coefficients ? least("own") : "–",
+      first?.coefficients ? least("taking") : "–",
+      percent(measures.heldOutAccuracy?.mean ?? Number.NaN),
+      measures.seconds?.mean.toFixed(1) ?? "–",
+    ];
+  });
+  const heads = ["experiment", "", "seeds", "recovered", "group", "products", "own ≥ %", "taking part ≥ %", "held-out %", "seconds"];
+  return `${table([heads, ...rows])}\n\n${provenance(names.flatMap((name) => load(name).records))}`;
+};
+
+/** One table per experiment, one row per network. */
+const networks = (names: readonly string[]): string =>
+  names
+    .map((name) => {
+      const { configuration, records } = load(name);
+      return `**\`${name}\`**: ${configuration.about ?? ""}\n\n${table(networkRows(summarise(records)))}\n\n${provenance(records)}`;
+    })
+    .join("\n\n");
+
+const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks };
+
+/** The page with its tables as the results have them. */
+export const withTables = (page: string): string =>
+  page.replace(/(<!-- (\w+): ([^>]*?) -->)\n.*?(<!-- end -->)/gs, (_, head: string, kind: string, names: string, end: string) => {
+    if (!KINDS[kind]) throw new Error(`docs/experiments.md: expected one of ${Object.keys(KINDS).join(", ")}, but received ${kind}`);
+    return `${head}\n\n${KINDS[kind](names.split(/,\s*/))}\n\n${end}`;
+  });
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8")));

@@ -1,7 +1,7 @@
 /** The built command line, as a user runs it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -209,6 +209,24 @@ describe("discover", () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/expected .*nowhere|nowhere.*expected/);
     expect(stderr).not.toContain("    at ");
+  });
+
+  test("an experiment: results lie beside its file, and a second call has nothing to do", async () => {
+    const config = join(mkdtempSync(join(folder, "experiment-")), "tiny.json");
+    const tiny = { name: "tiny", data: { kind: "generated", size: 4 }, networks: [{ kind: "learned" }, { kind: "fixed" }], seeds: [1, 2] };
+    writeFileSync(config, JSON.stringify({ ...tiny, training: { steps: 0 } }));
+    const call = ["discover", "--config", config, "--device", "native", "--report", join(folder, "tiny.html")];
+    const refused = await birkhoff(...call);
+    expect([refused.code, refused.stderr]).toEqual([2, `${config}: expected a number of at least 1 for \`training.steps\`, but received 0\n`]);
+    writeFileSync(config, JSON.stringify(tiny));
+    const first = await birkhoff(...call, "--steps", "5");
+    expect([first.code, first.stderr]).toEqual([0, expect.stringContaining("100.0%")]);
+    const results = readFileSync(join(config, "../results/tiny.jsonl"), "utf8");
+    expect(results.trimEnd().split("\n")).toHaveLength(4);
+    const second = await birkhoff(...call, "--steps", "5");
+    expect([second.code, second.stderr]).toEqual([0, ""]);
+    expect(second.stdout).toMatch(/learned +80 +2/);
+    expect(readFileSync(join(config, "../results/tiny.jsonl"), "utf8")).toBe(results);
   });
 
   test("Ctrl-C stops cleanly and still reports", async () => {

@@ -101,17 +101,22 @@ export {
   type Call,
   type DType,
   elements,
+  FLOOR_LIMITS,
   type Gradient,
+  grid,
   type IndirectWorkgroups,
   input,
   type Limits,
   type NativeSymbol,
   type Op,
   output,
+  type ParamsLayout,
   type Pass,
   type Plan,
   type ReferenceRun,
   type Scalars,
+  type Shader,
+  type ShaderBinding,
   type Shape,
   type Spec,
   scratch,
@@ -139,6 +144,7 @@ export * from "./ops/sinkhorn/index.ts";
 export * from "./ops/transport/index.ts";
 export * from "./ops/zeroPersistence/index.ts";
 export * from "./optim.ts";
+export { reflect } from "./reflect.ts";
 export { type Alignment, type AlignmentMethod, type AlignmentOptions, applyAlignment, fitAlignment } from "./relative/alignment.ts";
 export { type AnchorOptions, parallelAnchors, type StratifiedOptions, stratifiedAnchors, uniformAnchors } from "./relative/anchors.ts";
 export type { PointMetric } from "./relative/distance.ts";

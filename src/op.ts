@@ -244,7 +244,12 @@ export const strides = (shape: Shape): number[] => {
   return result;
 };
 
-/** Workgroup counts for `count` workgroups in a row; shaders undo it with `linear_workgroup()` of `lib/grid.wgsl`. */
+/**
+ * Workgroup counts for `count` workgroups in a row, of which a device has at most 65535 along an axis. A shader undoes it with
+ * `workgroup_id.x + num_workgroups.x * workgroup_id.y` (`linear_workgroup()` of `lib/grid.wgsl`); the last ones may be past the end.
+ *
+ * @example grid(100_000, FLOOR_LIMITS); // => [65535, 2, 1]
+ */
 export const grid = (count: number, limits: Limits): Workgroups => {
   const x = Math.min(count, limits.workgroupsPerDimension);
   return [x, x === 0 ? 0 : Math.ceil(count / x), 1];

@@ -1,9 +1,7 @@
-import { openReference } from "../backends/reference/index.ts";
 import { restBetweenLooks } from "../backends/webgpu/rest.ts";
-import { deviceOf, openDevice } from "../open.ts";
+import { openDevice } from "../open.ts";
 import { rooms } from "../ops/index.ts";
-import { compareCase, runCase } from "../testing/conformance.ts";
-import { guarded } from "../testing/guarded.ts";
+import { checkCases } from "../testing/check.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, parseFlags } from "./args.ts";
 import { openOptions } from "./options.ts";
 
@@ -23,44 +21,32 @@ export const check = async (args: readonly string[]): Promise<number> => {
     process.stdout.write(`birkhoff check\n\n${describeFlags(FLAGS)}\n`);
     return 0;
   }
-  await using opened = await openDevice(openOptions(flags));
-  if (opened.info.software) restBetweenLooks();
-  await using reference = deviceOf(openReference());
-  const backend = guarded(opened.backend);
-  const device = deviceOf(backend);
+  await using device = await openDevice(openOptions(flags));
+  if (device.info.software) restBetweenLooks();
   const json = flags.has("json");
-  if (!json) process.stdout.write(`${opened.kind}: ${opened.info.description}\nworst error in units of what is allowed (below 1 passes)\n\n`);
+  if (!json) process.stdout.write(`${device.kind}: ${device.info.description}\nworst error in units of what is allowed (below 1 passes)\n\n`);
   let failures = 0;
   let total = 0;
   for (const { name, cases } of rooms) {
     if (flags.text("op") !== undefined && flags.text("op") !== name) continue;
-    const chosen = cases.filter(({ large }) => !large || !opened.info.software || opened.kind !== "webgpu");
     let worst = 0;
     let failed = 0;
+    let count = 0;
     const started = performance.now();
-    for (const entry of chosen) {
-      let ratio = Number.POSITIVE_INFINITY;
-      let problem: string | undefined;
-      try {
-        const { errors } = compareCase(entry, await runCase(device, entry), await runCase(reference, entry), device);
-        await backend.check();
-        ratio = Math.max(0, ...Object.values(errors));
-        if (!(ratio <= 1)) problem = JSON.stringify(errors);
-      } catch (error) {
-        problem = (error as Error).message;
-      }
+    for await (const { entry, worst: ratio, problem } of checkCases(device, cases)) {
+      count++;
       worst = Math.max(worst, ratio);
       if (problem !== undefined) failed++;
       if (json)
         process.stdout.write(
-          `${JSON.stringify({ room: name, case: entry.name, device: opened.kind, error: Number.isFinite(ratio) ? ratio : null, passed: problem === undefined, problem })}\n`,
+          `${JSON.stringify({ room: name, case: entry.name, device: device.kind, error: Number.isFinite(ratio) ? ratio : null, passed: problem === undefined, problem })}\n`,
         );
       else if (problem !== undefined) process.stdout.write(`  FAILED ${name}: ${entry.name}: ${problem}\n`);
     }
-    total += chosen.length;
+    total += count;
     failures += failed;
     if (!json) {
-      const counts = `${chosen.length - failed} of ${chosen.length} cases`;
+      const counts = `${count - failed} of ${count} cases`;
       process.stdout.write(
         `${failed === 0 ? "ok    " : "FAILED"} ${name.padEnd(14)} ${counts.padStart(18)}   worst ${format(worst).padStart(6)}   ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
       );

@@ -40,6 +40,16 @@ export const values =
   (_, index) =>
     list[index % list.length];
 
+/**
+ * Sizes at which a kernel may go wrong: none, one, and one below, at and above each threshold.
+ *
+ * @example around(64, 256); // => [0, 1, 63, 64, 65, 255, 256, 257]
+ */
+export const around = (...thresholds: readonly number[]): number[] =>
+  [...new Set([0, 1, ...thresholds.flatMap((threshold) => [threshold - 1, threshold, threshold + 1])])]
+    .filter((size) => size >= 0)
+    .sort((a, b) => a - b);
+
 export interface CaseInput {
   readonly shape: Shape;
   readonly dtype?: DType;

@@ -191,6 +191,12 @@ describe("runs", () => {
     expect(shown?.losses.at(-1)).toBeLessThan(shown?.losses[0] as number);
   });
 
+  const turns = {
+    ...images,
+    data: { ...images.data, side: 3, redraw: true, target: "classAndTurn" },
+    network: { kernelSize: 2, layers: 1, pool: 1, width: 2, hidden: 3 },
+  };
+
   /** Stops a run after a step as a kill would: nothing is tidied up. */
   const killedAfter = async (value: unknown, results: string, steps: number): Promise<void> => {
     let count = 0;
@@ -207,6 +213,7 @@ describe("runs", () => {
       "a shared group with everything that may be asked of it",
       { ...images, ...wished({ shared: "tied", start: { kind: "permutations", blend: 2 } }) },
     ],
+    ["turned images", turns],
   ])("%s: a run killed halfway goes on to the same losses, pictures and figures", async (_, value) => {
     writeDigits(digits);
     const whole = await go(value);
@@ -276,9 +283,26 @@ describe("runs", () => {
     expect(more.summary[1].differences.heldOutAccuracy?.count).toBe(3);
   });
 
+  test("class and turn are told by every kind of network; that of the given group turns its answers with the image", async () => {
+    writeDigits(digits);
+    const networks = [{ kind: "fixed" }, { kind: "learned" }, { kind: "plain" }];
+    const { records } = await go({ ...turns, networks, training: { steps: 300, warmup: 0, batchSize: 16, decay: 0.5 } });
+    expect(records.map(({ kind }) => kind)).toEqual(["fixed", "learned", "plain"]);
+    for (const { heldOutAccuracy } of records) expect(heldOutAccuracy).toBeGreaterThan(2 / 12);
+    expect(records[0].equivarianceError).toBeLessThan(1e-5);
+    expect(records[2].equivarianceError).toBeGreaterThan(1e-3);
+    expect(records[1].history?.steps).toHaveLength(25);
+    for (const [change, message] of [
+      [{ data: { ...turns.data, transform: "flip" } }, '"class" unless quarter turns are planted for `data.target`'],
+      [{ data: { ...turns.data, side: 4 } }, "a divisor of 6, the side of square images, for `data.side`"],
+      [{ network: { ...turns.network, elements: 3 } }, "expected 4, one of each turn, for `networks.elements`"],
+    ] as const)
+      await expect(go({ ...turns, ...change })).rejects.toThrow(message);
+  });
+
   test("a step's batch does not depend on the steps before", async () => {
     writeDigits(digits);
-    for (const value of [learned, images]) {
+    for (const value of [learned, images, turns]) {
       const [{ data, seed, training, network }] = runsOf(checkConfiguration(value, "x.json"));
       const [one, other] = [openExperiment(device, data, seed, training.batchSize), openExperiment(device, data, seed, training.batchSize)];
       const contender = one.contender(network);

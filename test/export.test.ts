@@ -78,14 +78,21 @@ describe("ONNX", () => {
 
   it.each(symmetries)("digits, %s", async (_, symmetry) => {
     await using device = await openDevice({ device: "reference" });
-    for (const pool of [1, 2]) {
-      const network = new DigitNetwork(initializer(device, 3), symmetry, { width: 2, kernelSize: 3, layers: 3, inChannels: 2, pool });
-      fill(device, { parameters: () => [network.head.weight, network.head.bias, ...network.blocks.map(({ bias }) => bias)] });
+    for (const [pool, hidden, head] of [
+      [1, 0, "invariant"],
+      [2, 3, "invariant"],
+      [1, 0, "equivariant"],
+      [1, 3, "equivariant"],
+    ] as const) {
+      const network = new DigitNetwork(initializer(device, 3), symmetry, { width: 2, kernelSize: 3, layers: 3, inChannels: 2, pool, hidden, head });
+      const linears = network.hidden ? [network.hidden, network.head] : [network.head];
+      fill(device, { parameters: () => [...linears.flatMap(({ weight, bias }) => [weight, bias]), ...network.blocks.map(({ bias }) => bias)] });
       const bytes = encodeOnnx(await toPlain(network));
       const model = readModel(bytes);
       expect([model.irVersion, model.opset]).toEqual([7, 13]);
       expect(model.inputs).toEqual([["input", ["batch", 2, "height", "width"]]]);
-      expect(model.outputs).toEqual([["output", ["batch", 10]]]);
+      const [{ shape: outputs }] = [network.forward(waves(device, [1, 2, 14, 14]))];
+      expect(model.outputs).toEqual([["output", ["batch", outputs[1]]]]);
       for (const side of [14, 16]) {
         const x = waves(device, [3, 2, side, side + 2]);
         const want = await network.forward(x).read();

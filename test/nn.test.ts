@@ -1,6 +1,6 @@
 /** Layers and networks: published counts, exact equivariance, the same gradients on every device. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { dihedralGroup, type Permutation, permutationMatrices, rotationGroup } from "../src/data/permutations.ts";
+import { compose, dihedralGroup, equalPermutations, type Permutation, permutationMatrices, rotationGroup } from "../src/data/permutations.ts";
 import { createRandom } from "../src/data/random.ts";
 import { transformImage } from "../src/data/transforms.ts";
 import type { Device } from "../src/device.ts";
@@ -70,6 +70,29 @@ describe.each([
     const x = image(size);
     const plain = await run(network, x, size);
     for (const turns of [1, 2, 3]) expect(distance(await run(network, rotated(x, size, turns), size), plain)).toBeLessThan(1e-6);
+  });
+
+  test("units of each element keep the network invariant; with the equivariant head the logits of elements change places", async () => {
+    const size = 8;
+    const options = { width: 3, kernelSize: 3, layers: 2, hidden: 4, classes: 5 };
+    const elements = group(3);
+    const x = image(size);
+    using pooled = new DigitNetwork(initializer(device, 1), { kind: "fixed", group: elements }, options);
+    using apart = new DigitNetwork(initializer(device, 1), { kind: "fixed", group: elements }, { ...options, head: "equivariant" });
+    const [plain, each] = [await run(pooled, x, size), await run(apart, x, size)];
+    expect([plain.length, each.length]).toEqual([5, 5 * elements.length]);
+    const rows = (values: Float64Array): Float64Array[] => elements.map((_, g) => values.slice(5 * g, 5 * g + 5));
+    for (const turns of [1, 2, 3]) {
+      const turned = rotated(x, size, turns);
+      expect(distance(await run(pooled, turned, size), plain)).toBeLessThan(1e-6);
+      const after = rows(await run(apart, turned, size));
+      const rotation = elements.findIndex((element) => equalPermutations(element, rotationGroup(3).elements[turns]));
+      for (const [g, before] of rows(each).entries()) {
+        const next = elements.findIndex((element) => equalPermutations(element, compose(elements[rotation], elements[g])));
+        expect(distance(after[next], before)).toBeLessThan(1e-6);
+      }
+    }
+    expect(distance(rows(each)[0], rows(each)[1])).toBeGreaterThan(1e-3);
   });
 
   test("learned layers with sharp logits are the fixed ones", async () => {

@@ -57,7 +57,7 @@ describe.each(["reference", "native"] as const)("on %s", (kind) => {
     ["shared", { kind: "learned", elements: 3, shared: "learned" }],
   ] as const)("a %s network keeps its answers", async (_, symmetry: Symmetry) => {
     await using device = await openDevice({ device: kind });
-    using network = new DigitNetwork(initializer(device, 2), symmetry, { width: 3, kernelSize: 3, layers: 3, pool: 2, classes: 5 });
+    using network = new DigitNetwork(initializer(device, 2), symmetry, { width: 3, kernelSize: 3, layers: 3, pool: 2, classes: 5, hidden: 2 });
     sharpen(device, network, 40);
     const { network: hard, distances, sets } = await roundNetwork(network);
     using _hard = hard;

@@ -39,6 +39,12 @@ const images = z.strictObject({
   train: count.optional(),
   /** Default: a fifth, at most 2000. */
   heldOut: count.optional(),
+  /** Images are averaged down to this side. Default: as they are. */
+  side: count.optional(),
+  /** Training images are transformed anew whenever they are seen, as in the paper. Default: once. */
+  redraw: z.boolean().optional(),
+  /** What is to be told of an image; with rot90 alone "classAndTurn", its class and by how many quarters it was turned. Default: its class. */
+  target: z.enum(["class", "classAndTurn"]).optional(),
 });
 
 /** Groups on k × k pixels that a fixed network can be given, and that learned matrices can be compared with. */
@@ -69,6 +75,8 @@ const architecture = {
   kernelSize: count.optional(),
   layers: count.optional(),
   pool: count.optional(),
+  /** Units of a ReLU layer of each element before they are pooled; default 0, none. */
+  hidden: z.int().min(0).optional(),
 };
 
 /** What training does without unless told. */

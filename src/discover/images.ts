@@ -1,6 +1,6 @@
 /** Real images from a folder of IDX files, each transformed at random by a planted symmetry. */
 import { type Batch, batches, type Examples, splitIndices } from "../data/batches.ts";
-import { loadIdxFolder } from "../data/idx.ts";
+import { type IdxFolder, loadIdxFolder } from "../data/idx.ts";
 import { dihedralGroup, flipGroup, type Permutation, type PermutationSet, rotationGroup } from "../data/permutations.ts";
 import { createRandom } from "../data/random.ts";
 import { plantedSet, randomTransform, transformImage, transformImages } from "../data/transforms.ts";
@@ -18,8 +18,13 @@ import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 const WHERE = "birkhoff discover";
 
-/** MNIST's mean and deviation of the pixels, as the paper's code normalises. */
-const [MEAN, DEVIATION] = [0.1307, 0.3081];
+/** With MNIST's mean and deviation of the pixels, as in the paper's code. */
+const normalise = (pixel: number): number => (pixel - 0.1307) / 0.3081;
+
+const TURNS = 4;
+
+/** First stream of the transformations that are drawn step by step. */
+const REDRAWN = 1 << 24;
 
 /** Examples per forward pass of an evaluation. */
 const EVALUATION_BATCH = 200;
@@ -43,29 +48,50 @@ const GROUPS: Readonly<Record<(typeof KERNEL_GROUPS)[number], (k: number) => Per
   dihedral: dihedralGroup,
 };
 
+/** Square images, each pixel the mean of the square of pixels that it stands for. */
+const averagedDown = ({ images, count, height, width }: IdxFolder, side: number): Pick<IdxFolder, "images" | "height" | "width"> => {
+  const window = height / side;
+  if (height !== width || !Number.isInteger(window)) throw expected(WHERE, `a divisor of ${height}, the side of square images,`, "data.side", side);
+  const small = new Float32Array(count * side * side);
+  for (let i = 0; i < images.length; i++) {
+    const row = Math.floor(i / width); // of all images, one below the other
+    small[Math.floor(row / window) * side + Math.floor((i % width) / window)] += images[i] / window ** 2;
+  }
+  return { images: small, height: side, width: side };
+};
+
 export const imageExperiment = (device: Device, settings: ImageSettings, seed: number, batchSize: number): Experiment => {
-  const { folder, transform, maximum } = settings;
-  const { images, labels, count, height, width: columns, classes } = loadIdxFolder(folder);
+  const { folder, transform, maximum, redraw = false, target = "class" } = settings;
+  const whole = loadIdxFolder(folder);
+  const { count } = whole;
+  const { images, height, width: columns } = settings.side === undefined ? whole : averagedDown(whole, settings.side);
+  if (target === "classAndTurn" && transform !== "rot90") throw expected(WHERE, '"class" unless quarter turns are planted', "data.target", target);
+  const turned = target === "classAndTurn";
+  const classes = turned ? TURNS * whole.classes : whole.classes;
+  const labelOf = (label: number, parameter: number): number => (turned ? parameter * whole.classes + label : label);
   const heldOut = settings.heldOut ?? Math.min(2000, Math.floor(count / 5));
   const size = height * columns;
   if (heldOut >= count) throw expected(WHERE, `fewer than the ${count} images of the folder`, "data.heldOut", heldOut);
   const random = createRandom(seed, 1000);
   const split = splitIndices(count, heldOut, random, Math.min(settings.train ?? count - heldOut, count - heldOut));
-  const transformed = transformImages(images, height, columns, transform, random.stream(1001), maximum).images;
-  const normalised = transformed.map((pixel) => (pixel - MEAN) / DEVIATION);
-  const examples: Examples = { inputs: normalised, labels, size };
+  const transformed = transformImages(images, height, columns, transform, random.stream(1001), maximum);
+  const normalised = transformed.images.map(normalise);
+  const examples: Examples = { inputs: normalised, labels: whole.labels.map((label, i) => labelOf(label, transformed.parameters[i])), size };
+  const source: Examples = redraw ? { inputs: images, labels: whole.labels, size } : examples;
   if (split.train.length < batchSize) throw expected(WHERE, `at most the ${split.train.length} training images`, "training.batchSize", batchSize);
 
   const contender = (network: NetworkSettings): Contender => {
-    const { name, kind, kernelSize = 5, layers = 3, pool = 2, width = 16, factorised = false, shared = false } = network;
+    const { name, kind, kernelSize = 5, layers = 3, pool = 2, width = 16, hidden = 0, factorised = false, shared = false } = network;
     const set = network.group ? GROUPS[network.group](kernelSize) : plantedSet(transform, kernelSize);
     const elements = network.elements ?? set?.elements.length ?? 4;
     const init = initializer(device, seed);
-    const common = { kernelSize, layers, pool, classes, width, ...matrixOptions(network) };
+    if (turned && elements !== TURNS && kind !== "plain") throw expected(WHERE, `${TURNS}, one of each turn,`, "networks.elements", elements);
+    const sizes = { kernelSize, layers, pool, width, hidden, ...matrixOptions(network) };
+    const common = { ...sizes, ...(turned ? { classes: whole.classes, head: "equivariant" as const } : { classes }) };
     if (kind === "plain") {
       // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
       const wide = network.width ?? Math.max(1, Math.round(width * Math.sqrt(elements)));
-      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...common, width: wide }), layers: [], stacks: [] };
+      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...sizes, classes, width: wide }), layers: [], stacks: [] };
     }
     if (kind === "fixed") {
       if (!set) throw expected(WHERE, `a group, which ${transform} does not plant,`, "networks.group", network.group);
@@ -93,15 +119,25 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
   const x = device.zeros([batchSize, 1, height, columns]);
   const y = device.zeros([batchSize], "int32");
   const stepsPerEpoch = Math.floor(split.train.length / batchSize);
-  const epoch = (n: number): ReturnType<typeof batches> =>
-    batches(examples, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
+  const epoch = (n: number): ReturnType<typeof batches> => batches(source, { batchSize, indices: split.train, random: createRandom(seed, 2000 + n) });
   let [pass, next] = [epoch(0), 0];
+
+  const moved = new Float32Array(size);
+  const redrawn = ({ inputs, labels }: Batch, step: number): void => {
+    const draws = createRandom(seed, REDRAWN + step);
+    for (let row = 0; row < batchSize; row++) {
+      const image = inputs.subarray(row * size, (row + 1) * size);
+      const parameter = randomTransform(transform, draws, maximum);
+      image.set(transformImage(image, height, columns, transform, parameter, moved).map(normalise));
+      labels[row] = labelOf(labels[row], parameter);
+    }
+  };
 
   const logits = (network: Module, inputs: Float32Array, rows: number): Promise<Float32Array> => respond(network, inputs, [rows, 1, height, columns]);
 
   return {
     name: `${transform} images`,
-    description: `${split.train.length} images to train on, ${heldOut} held out, ${height}×${columns}, each transformed at random (${transform})`,
+    description: `${split.train.length} images to train on, ${heldOut} held out, ${height}×${columns}, each transformed at random (${transform})${redraw ? ", anew whenever seen" : ""}${turned ? "; class and turn are to be told" : ""}`,
     stepsPerEpoch,
     contender,
     feed(step) {
@@ -111,6 +147,7 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
       }
       next = step + 1;
       const batch = pass.next().value as Batch;
+      if (redraw) redrawn(batch, step);
       device.write(x, batch.inputs);
       device.write(y, batch.labels);
     },
@@ -129,7 +166,7 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
     },
     async equivarianceError({ network }) {
       if (transform === "none") return undefined;
-      // The networks pool over group and positions: transformed images should give the same logits.
+      // Transformed images should give the same logits, or, where turns are to be told, those of the next turns.
       const rows = Math.min(64, heldOut);
       const inputs = new Float32Array(rows * size);
       for (let i = 0; i < rows; i++) inputs.set(normalised.subarray(split.heldOut[i] * size, (split.heldOut[i] + 1) * size), i * size);
@@ -141,7 +178,7 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
       let difference = 0;
       let total = 0;
       for (const parameter of parameters) {
-        const moved = new Float32Array(inputs.length);
+        const images = new Float32Array(inputs.length);
         for (let i = 0; i < rows; i++)
           transformImage(
             inputs.subarray(i * size, (i + 1) * size),
@@ -149,11 +186,12 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
             columns,
             transform,
             drawn(parameter),
-            moved.subarray(i * size, (i + 1) * size),
+            images.subarray(i * size, (i + 1) * size),
           );
-        const turned = await logits(network, moved, rows);
+        const after = await logits(network, images, rows);
         for (let i = 0; i < plain.length; i++) {
-          difference += (turned[i] - plain[i]) ** 2;
+          const at = turned ? Math.floor(i / classes) * classes + (((i % classes) + parameter * whole.classes) % classes) : i;
+          difference += (after[at] - plain[i]) ** 2;
           total += plain[i] ** 2;
         }
       }

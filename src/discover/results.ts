@@ -29,6 +29,8 @@ export interface RunRecord {
   readonly agreement?: number;
   readonly recovered?: boolean;
   readonly layers?: readonly LayerRecord[];
+  /** While training, at these steps: accuracy on some of the held-out examples, and the first layer's agreement. */
+  readonly history?: { readonly steps: readonly number[]; readonly accuracy: readonly number[]; readonly agreement: readonly number[] };
 }
 
 export interface LayerRecord {

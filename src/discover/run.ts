@@ -30,7 +30,7 @@ export interface RunOptions {
 /** What a run found, by itself; when it was found, where and how is for the caller to say. */
 export type Finding = Pick<
   RunRecord,
-  "steps" | "parameters" | "seconds" | "loss" | "heldOutAccuracy" | "equivarianceError" | "agreement" | "recovered" | "layers"
+  "steps" | "parameters" | "seconds" | "loss" | "heldOutAccuracy" | "equivarianceError" | "agreement" | "recovered" | "layers" | "history"
 >;
 
 export interface RunResult {
@@ -56,6 +56,12 @@ const curvesOf = ({ name, layers }: Contender, seen: Seen): Curve[] => [
   ),
 ];
 
+/** To three digits, which is what the number of held-out examples and rows can tell. */
+const historyOf = ({ steps, accuracy, agreement }: Seen): NonNullable<RunRecord["history"]> => {
+  const short = (values: readonly number[]): number[] => values.map((value) => Number(value.toFixed(3)));
+  return { steps, accuracy: short(accuracy), agreement: short(agreement[0]) };
+};
+
 const findingOf = async (experiment: Experiment, contender: Contender, seen: Seen, layers: readonly LayerReport[]): Promise<Finding> => {
   const { losses } = seen;
   const [first] = layers;
@@ -71,7 +77,7 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
     },
     heldOutAccuracy: await experiment.heldOutAccuracy(contender),
     ...(equivarianceError !== undefined && { equivarianceError }),
-    ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered }),
+    ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered, history: historyOf(seen) }),
     ...(layers.length > 0 && {
       layers: layers.map(({ name, result, closure, group, snapshots }, i) => {
         const learned = result.elements.slice(1);

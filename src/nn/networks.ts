@@ -1,11 +1,11 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
-import type { Permutation } from "../data/permutations.ts";
+import { identityPermutation, type Permutation, permutationMatrix } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
 import { mul, relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
-import { expand, reshape } from "../ops/shape/index.ts";
+import { expand, reshape, transpose } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { ExpandedConv } from "./expanded.ts";
@@ -50,6 +50,13 @@ export interface DigitNetworkOptions extends MatrixOptions {
   readonly pool?: number;
   /** Default 1. */
   readonly inChannels?: number;
+  /**
+   * Units of a ReLU layer between pooling over positions and over elements, the same for every element, so that it can tell what meets within one element.
+   * Default 0: none, as in the paper.
+   */
+  readonly hidden?: number;
+  /** "invariant" (default) pools over the group; "equivariant" keeps it: logits of every element, which say in which orientation something is seen. */
+  readonly head?: "invariant" | "equivariant";
 }
 
 /** Which symmetry the layers have: none, learned with so many elements, or fixed. */
@@ -80,7 +87,7 @@ const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: numb
 };
 
 /**
- * x [B, inChannels, H, W] → logits [B, classes]. Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
+ * x [B, inChannels, H, W] → logits [B, classes], or [B, g·classes], elements outermost, with the head "equivariant". Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
  *
  * Parameter counts with 5×5 kernels, 5 layers and 10 classes: 412,170 at width 64 without symmetry; 410,890 at width 32
  * with 4 fixed elements (103,050 at width 16); the same and 121,875 for the matrices when they are learned.
@@ -100,18 +107,23 @@ const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: numb
  */
 export class DigitNetwork extends Module implements PlainModule {
   readonly blocks: readonly (Conv2d | ExpandedConv)[];
+  readonly hidden: Linear | undefined;
   readonly head: Linear;
+  /** Whether the head is "equivariant". */
+  readonly equivariant: boolean;
   readonly #pool: number;
   readonly #minimum: number;
   readonly #group: number;
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
-    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1 } = options;
+    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1, hidden = 0, head = "invariant" } = options;
     checkCount("DigitNetwork", "width", width);
     checkCount("DigitNetwork", "layers", layers);
     checkCount("DigitNetwork", "classes", classes);
     checkCount("DigitNetwork", "pool", pool);
+    checkCount("DigitNetwork", "hidden", hidden, 0);
+    if (head !== "invariant" && head !== "equivariant") throw expected("DigitNetwork", '"invariant" or "equivariant"', "head", head);
     const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({
       inChannels: layer === 0 ? inChannels : width,
       outChannels: width,
@@ -143,7 +155,9 @@ export class DigitNetwork extends Module implements PlainModule {
       if (layer === 0) return new WeightSharingLift2d(init, learned);
       return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
     });
-    this.head = new Linear(init, width, classes);
+    this.hidden = hidden > 0 ? new Linear(init, width, hidden) : undefined;
+    this.head = new Linear(init, hidden > 0 ? hidden : width, classes);
+    this.equivariant = head === "equivariant";
     const last = symmetry.kind === "fixed" ? symmetry.group : symmetry.kind === "permuted" ? symmetry.sets[layers - 1] : undefined;
     this.#group = symmetry.kind === "learned" ? symmetry.elements : (last?.length ?? 1);
     this.#pool = pool;
@@ -165,14 +179,34 @@ export class DigitNetwork extends Module implements PlainModule {
       const pool: PlainLayer[] = i === 0 && this.#pool > 1 ? [{ kind: "maxPool", size: this.#pool }] : [];
       return [...block.plainLayers(), { kind: "norm", eps: EPS }, { kind: "relu" }, ...pool];
     });
-    const { weight, bias } = this.head;
-    const [classes, width] = weight.shape;
-    const group = this.#group;
-    // The mean over the group is part of the linear map.
-    const wide = scope(() =>
-      reshape(expand(reshape(mul(weight, 1 / group), [classes, width, 1]), [classes, width, group]), [classes, width * group]),
-    );
-    return [...layers, { kind: "globalMean" }, { kind: "linear", weight: wide, bias }];
+    const { hidden, head, equivariant } = this;
+    const last: PlainLayer[] = hidden
+      ? [this.#everyElement(hidden, true, false), { kind: "relu" }, this.#everyElement(head, false, !equivariant)]
+      : [this.#everyElement(head, true, !equivariant)];
+    return [...layers, { kind: "globalMean" }, ...last];
+  }
+
+  /**
+   * A map of each element's channels as one of the channels of all, which come as [C, g] from the layers with positions and as [g, C] from another such map. What is pooled is the
+   * mean over elements, as part of the map.
+   */
+  #everyElement({ weight, bias }: Linear, first: boolean, pooled: boolean): PlainLayer {
+    const [units, width] = weight.shape;
+    const g = this.#group;
+    const wide = scope(() => {
+      const [w, own] = first
+        ? [
+            [1, units, width, 1],
+            [g, 1, 1, g],
+          ]
+        : [
+            [1, units, 1, width],
+            [g, 1, g, 1],
+          ];
+      const all = mul(reshape(weight, w), reshape(weight.device.tensor(permutationMatrix(identityPermutation(g))), own));
+      return reshape(pooled ? mean(all, 0) : all, [-1, width * g]);
+    });
+    return { kind: "linear", weight: wide, bias: pooled ? bias : scope(() => reshape(expand(reshape(bias, [1, units]), [g, units]), [g * units])) };
   }
 
   /** What comes out of each block, behind norm, ReLU and pooling: [B, width, g, H', W'] each, without symmetry [B, width, H', W']. Throws as `forward`. */
@@ -193,6 +227,12 @@ export class DigitNetwork extends Module implements PlainModule {
 
   forward(x: Tensor): Tensor {
     const outputs = this.activations(x);
-    return this.head.forward(groupPool(outputs[outputs.length - 1]));
+    const last = outputs[outputs.length - 1];
+    if (!this.hidden && !this.equivariant) return this.head.forward(groupPool(last));
+    const positions = last.shape.map((_, axis) => axis).slice(-2);
+    const [batch, channels, elements = 1] = last.shape.slice(0, -2);
+    const each = transpose(reshape(mean(last, positions), [batch, channels, elements]), 1, 2);
+    const logits = this.head.forward(this.hidden ? relu(this.hidden.forward(each)) : each);
+    return this.equivariant ? reshape(logits, [batch, -1]) : mean(logits, 1);
   }
 }

@@ -77,7 +77,9 @@ const fixedNetwork = (network: DigitNetwork, stacks: readonly RoundedStack[]): D
   const [width, inChannels] = first.weight.shape;
   const [classes] = network.head.weight.shape;
   const kernelSize = first.weight.shape[first.weight.shape.length - 1];
-  const options = { width, inChannels, classes, kernelSize, layers: network.blocks.length, pool: network.pool };
+  const head = network.equivariant ? "equivariant" : "invariant";
+  const hidden = network.hidden?.weight.shape[0] ?? 0;
+  const options = { width, inChannels, classes, kernelSize, layers: network.blocks.length, pool: network.pool, hidden, head } as const;
   return new DigitNetwork(initializer(first.weight.device, 0), { kind: "permuted", sets: stacks.map(({ set }) => set) }, options);
 };
 

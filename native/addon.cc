@@ -101,7 +101,7 @@ class Device : public Napi::ObjectWrap<Device> {
     // An idle device does not keep the process alive; a pending answer does.
     channel_.Unref(info.Env());
     try {
-      queue_ = std::make_unique<Queue>(threads, memory_.budget());
+      queue_ = std::make_unique<Queue>(threads, memory_);
     } catch (...) {
       channel_.Release();
       throw;
@@ -227,6 +227,11 @@ class Device : public Napi::ObjectWrap<Device> {
     // 2^53: beyond it a double is no byte count.
     if (!(bytes >= 0 && bytes < 9007199254740992.0)) throw std::invalid_argument("not a size");
     std::shared_ptr<Block> block = memory_.take(static_cast<size_t>(bytes));
+    // What queued calls and work areas still hold comes back when they have run.
+    if (!block && bytes <= static_cast<double>(memory_.budget()->limit())) {
+      queue_->drain();
+      block = memory_.take(static_cast<size_t>(bytes));
+    }
     if (!block) return Napi::Number::New(info.Env(), -1);
     if (unused_.empty()) {
       unused_.push_back(slots_.size());
@@ -341,7 +346,7 @@ class Device : public Napi::ObjectWrap<Device> {
   }
 
   Level level_;
-  MemoryPool memory_;
+  MemoryPool memory_;  // before the queue, which uses it to its end
   Channel channel_;
   std::unique_ptr<Queue> queue_;
   bool open_ = false, closing_ = false;

@@ -46,18 +46,18 @@ std::shared_ptr<Block> MemoryPool::take(size_t bytes) {
   const size_t size = sizeClass(bytes);
   std::shared_ptr<Block> block;
   uses_++;
-  if (auto found = free_.find(size); found != free_.end() && !found->second.blocks.empty()) {
-    Shelf& shelf = found->second;
-    block = std::move(shelf.blocks.back());
-    shelf.blocks.pop_back();
-    shelf.lastUse = uses_;
-    pooledBytes_ -= size;
-  } else {
-    block = Block::allocate(budget_, size);
-    if (!block) {
-      trim();
-      block = Block::allocate(budget_, size);
+  {
+    std::lock_guard lock(mutex_);
+    if (auto found = free_.find(size); found != free_.end() && !found->second.blocks.empty()) {
+      Shelf& shelf = found->second;
+      block = std::move(shelf.blocks.back());
+      shelf.blocks.pop_back();
+      shelf.lastUse = uses_;
+      pooledBytes_ -= size;
     }
+  }
+  if (!block) {
+    block = allocate(size);
     if (!block) return nullptr;
     allocations_++;
   }
@@ -70,6 +70,7 @@ void MemoryPool::put(std::shared_ptr<Block> block) {
   const size_t size = block->bytes();
   liveBytes_ -= size;
   uses_++;
+  std::lock_guard lock(mutex_);
   if (!makeRoom(size)) return;
   pooledBytes_ += size;
   Shelf& shelf = free_[size];
@@ -90,7 +91,17 @@ bool MemoryPool::makeRoom(size_t size) {
   return pooledBytes_ + size <= most;
 }
 
+std::shared_ptr<Block> MemoryPool::allocate(size_t bytes) {
+  std::shared_ptr<Block> block = Block::allocate(budget_, bytes);
+  if (!block) {
+    trim();
+    block = Block::allocate(budget_, bytes);
+  }
+  return block;
+}
+
 void MemoryPool::trim() {
+  std::lock_guard lock(mutex_);
   free_.clear();
   pooledBytes_ = 0;
 }
@@ -100,7 +111,7 @@ void* Scratch::take(size_t bytes) {
       exactSizes ? std::max<size_t>(bytes, 1) : std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
   wanted_ += bytes;
   if (exactSizes || blocks_.empty() || blocks_.back()->bytes() - filled_ < bytes) {
-    std::shared_ptr<Block> block = Block::allocate(budget_, bytes);
+    std::shared_ptr<Block> block = pool_.allocate(bytes);
     if (!block) throw std::bad_alloc();
     blocks_.push_back(std::move(block));
     filled_ = 0;
@@ -115,7 +126,7 @@ void Scratch::reset() {
     blocks_.clear();
   } else if (blocks_.size() > 1) {
     blocks_.clear();
-    if (std::shared_ptr<Block> whole = Block::allocate(budget_, wanted_)) blocks_.push_back(std::move(whole));
+    if (std::shared_ptr<Block> whole = Block::allocate(pool_.budget(), wanted_)) blocks_.push_back(std::move(whole));
   }
   filled_ = wanted_ = 0;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace birkhoff {
@@ -46,7 +47,8 @@ class Block {
 };
 
 // Recycles blocks. Calls run in the order given, so a block may be handed out again while calls on its former contents
-// are still queued: whatever is enqueued on it from now on runs after them. One thread only.
+// are still queued: whatever is enqueued on it from now on runs after them. One thread takes and puts; work areas come
+// from the queue's thread, and what is pooled makes room for them.
 class MemoryPool {
  public:
   explicit MemoryPool(size_t limit) : budget_(std::make_shared<Budget>(limit)) {}
@@ -56,13 +58,18 @@ class MemoryPool {
   // The pool keeps at most as much as was ever in use at once. Beyond that, sizes that nobody has used for a while go
   // back to the system, and if there are none, what comes.
   void put(std::shared_ptr<Block> block);
-  // Gives everything pooled back to the system (as soon as no queued call holds it).
+  // A block that the pool does not keep afterwards, after everything pooled was given back if it must be. Any thread.
+  std::shared_ptr<Block> allocate(size_t bytes);
+  // Gives everything pooled back to the system (as soon as no queued call holds it). Any thread.
   void trim();
 
   const std::shared_ptr<Budget>& budget() const { return budget_; }
   size_t allocations() const { return allocations_; }
   size_t liveBytes() const { return liveBytes_; }
-  size_t pooledBytes() const { return pooledBytes_; }
+  size_t pooledBytes() const {
+    std::lock_guard lock(mutex_);
+    return pooledBytes_;
+  }
 
   // Sizes in between are rounded up: at most a quarter more than asked for.
   static size_t sizeClass(size_t bytes);
@@ -79,24 +86,29 @@ class MemoryPool {
   bool makeRoom(size_t size);
 
   std::shared_ptr<Budget> budget_;
+  mutable std::mutex mutex_;  // for free_ and pooledBytes_
   std::map<size_t, Shelf> free_;
+  size_t pooledBytes_ = 0;
   uint64_t uses_ = 0;
-  size_t allocations_ = 0, liveBytes_ = 0, pooledBytes_ = 0, mostBytes_ = 0;
+  size_t allocations_ = 0, liveBytes_ = 0, mostBytes_ = 0;
 };
 
 // Work areas of the running kernel. They are laid one behind the other in one block, which grows to the most that was
 // ever wanted. One thread only.
 class Scratch {
  public:
-  explicit Scratch(std::shared_ptr<Budget> budget) : budget_(std::move(budget)) {}
+  // The pool must outlive it.
+  explicit Scratch(MemoryPool& pool) : pool_(pool) {}
 
   // Throws std::bad_alloc.
   void* take(size_t bytes);
   // Ends the life of everything taken.
   void reset();
+  // Gives the block back to the system. Between calls only.
+  void release() { blocks_.clear(); }
 
  private:
-  std::shared_ptr<Budget> budget_;
+  MemoryPool& pool_;
   std::vector<std::shared_ptr<Block>> blocks_;  // the last one is being filled
   size_t filled_ = 0, wanted_ = 0;
 };

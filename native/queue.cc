@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <future>
 #include <new>
 #include <utility>
 
@@ -14,7 +15,7 @@ namespace {
 constexpr int spins = 1000;
 }  // namespace
 
-Queue::Queue(int threads, std::shared_ptr<Budget> budget) : threads_(threads), scratch_(std::move(budget)) {
+Queue::Queue(int threads, MemoryPool& memory) : threads_(threads), memory_(memory), scratch_(memory) {
   thread_ = std::thread([this] { loop(threads_); });
 }
 
@@ -35,9 +36,16 @@ void Queue::write(std::shared_ptr<Block> block, const void* data, size_t bytes) 
     std::memcpy(block->data(), data, bytes);
     return;
   }
-  std::shared_ptr<char[]> copy(new char[bytes]);
-  std::memcpy(copy.get(), data, bytes);
-  enqueue({[block = std::move(block), copy = std::move(copy), bytes] { std::memcpy(block->data(), copy.get(), bytes); },
+  std::shared_ptr<Block> copy = memory_.allocate(bytes);
+  if (!copy) {
+    drain();
+    std::memcpy(block->data(), data, bytes);
+    return;
+  }
+  std::memcpy(copy->data(), data, bytes);
+  enqueue({[block = std::move(block), copy = std::move(copy), bytes] {
+             std::memcpy(block->data(), copy->data(), bytes);
+           },
            nullptr});
 }
 
@@ -50,6 +58,16 @@ void Queue::read(std::shared_ptr<Block> block, void* target, size_t bytes, Done 
 
 void Queue::synchronize(Done done) {
   enqueue({[] {}, std::move(done)});
+}
+
+void Queue::drain() {
+  std::promise<void> reached;
+  enqueue({[this, &reached] {
+             scratch_.release();
+             reached.set_value();
+           },
+           nullptr});
+  reached.get_future().wait();
 }
 
 void Queue::enqueue(Command command) {

@@ -41,7 +41,8 @@ class Queue {
   // Called on the queue's thread. Must not touch the queue.
   using Done = std::function<void(Outcome)>;
 
-  Queue(int threads, std::shared_ptr<Budget> budget);
+  // The pool, which must outlive the queue, gives work areas and makes room for them.
+  Queue(int threads, MemoryPool& memory);
   // See stop().
   ~Queue();
   Queue(const Queue&) = delete;
@@ -51,11 +52,14 @@ class Queue {
 
   // One block per operand, inputs first; scalars in the order of `call.scalarNames`.
   void run(std::shared_ptr<Prepared> prepared, std::vector<std::shared_ptr<Block>> blocks, std::vector<double> scalars);
-  // Copies `bytes` bytes before it returns. Throws std::bad_alloc.
+  // Copies `bytes` bytes before it returns; waits for the queue when there is no memory to keep them in meanwhile.
   void write(std::shared_ptr<Block> block, const void* data, size_t bytes);
   // Copies into `target`, which must live until `done` was called.
   void read(std::shared_ptr<Block> block, void* target, size_t bytes, Done done);
   void synchronize(Done done);
+  // Waits until everything enqueued so far has run and let go of its memory, that of work areas too. From the thread
+  // that enqueues, before close().
+  void drain();
 
   // Answers reads that were asked for, drops the rest, and then calls `done` (once); nothing may be enqueued any more.
   void close(std::function<void()> done);
@@ -74,6 +78,7 @@ class Queue {
   void execute(Prepared& prepared, const std::vector<std::shared_ptr<Block>>& blocks, std::vector<double>& scalars);
 
   const int threads_;
+  MemoryPool& memory_;
   Scratch scratch_;
   std::unique_ptr<Pool> pool_;
   Outcome outcome_;  // queue thread only

@@ -59,7 +59,7 @@ export interface Backend {
   readonly limits: Limits;
   /** A snapshot. */
   readonly counters: Counters;
-  /** Contents are undefined. Length 0 is legal. Throws DeviceError when memory runs out; the device stays usable. */
+  /** Contents are undefined. Length 0 is legal. Throws OutOfMemoryError when memory runs out; the device stays usable. */
   alloc(dtype: DType, length: number): Buffer;
   /** Returns the buffer to the pool. Calls already enqueued still see it. */
   free(buffer: Buffer): void;

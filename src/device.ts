@@ -73,7 +73,7 @@ export class Device implements AsyncDisposable {
    * @param data a number, a flat or nested array, or a typed array (copied)
    * @param shape default: the nesting of `data`; one size may be -1 and is then inferred
    * @param dtype default: int32 for Int32Array, uint32 for Uint32Array, else float32; values of float16 are rounded to the nearest, ties to even
-   * @throws ArgumentError when the values do not fill the shape, are no numbers, or are not integers for an integer dtype.
+   * @throws ArgumentError when the values do not fill the shape, are no numbers, or are not integers for an integer dtype; OutOfMemoryError.
    * @example
    * ```ts
    * device.tensor([[1, 2], [3, 4]]).shape; // => [2, 2]
@@ -92,9 +92,14 @@ export class Device implements AsyncDisposable {
     const full = completeShape(nested, values.length);
     if (elements(full) !== values.length)
       throw expected("tensor", `${elements(full)} values to fill shape ${showShape(full)}`, "data", `${values.length} values`);
-    const tensor = this.#empty(full, kind);
-    this.backend.write(tensor.storage.buffer, values);
-    return tensor;
+    const storage = new Storage(this, this.backend.alloc(kind, elements(full)));
+    try {
+      this.backend.write(storage.buffer, values);
+    } catch (error) {
+      storage.release();
+      throw error;
+    }
+    return new Tensor(storage, { shape: full, dtype: kind });
   }
 
   /**
@@ -263,10 +268,6 @@ export class Device implements AsyncDisposable {
     const { gpu } = this.backend;
     if (!gpu) throw new DeviceError(`${where}: expected a webgpu device, whose memory is GPUBuffers, but received ${this.kind}`);
     return gpu;
-  }
-
-  #empty(shape: Shape, dtype: DType): Tensor {
-    return new Tensor(new Storage(this, this.backend.alloc(dtype, elements(shape))), { shape, dtype });
   }
 
   #assertOpen(where: string): void {

@@ -37,7 +37,7 @@ export class ArgumentError extends BirkhoffError {
 }
 
 /**
- * A device cannot be opened, cannot run a call, was lost, or ran out of memory.
+ * A device cannot be opened, cannot run a call, was lost, or ran out of memory (`OutOfMemoryError`).
  *
  * @example
  * ```ts
@@ -47,8 +47,26 @@ export class ArgumentError extends BirkhoffError {
  * ```
  */
 export class DeviceError extends BirkhoffError {
+  constructor(message: string, options?: ErrorOptions, code = "ERR_DEVICE") {
+    super(code, message, options);
+  }
+}
+
+/**
+ * The device has no memory left for a tensor or a temporary buffer, or was told to take no more (`memoryLimit` of `openDevice`).
+ * Nothing is held for the call that failed, and the device stays usable. Where only the device itself notices, the next `read()` throws it.
+ *
+ * @example
+ * ```ts
+ * await using small = await openDevice({ device: "reference", memoryLimit: 1000 });
+ * small.ones([1000]); // throws OutOfMemoryError
+ * small.counters.liveBuffers; // => 0
+ * await small.ones([2]).read(); // => [1, 1]
+ * ```
+ */
+export class OutOfMemoryError extends DeviceError {
   constructor(message: string, options?: ErrorOptions) {
-    super("ERR_DEVICE", message, options);
+    super(message, options, "ERR_OUT_OF_MEMORY");
   }
 }
 
@@ -97,6 +115,14 @@ export class FileError extends BirkhoffError {
 /** Builds the `ArgumentError` in the library's one sentence form. */
 export const expected = (where: string, what: string, argument: string, received: unknown): ArgumentError =>
   new ArgumentError(`${where}: expected ${what} for \`${argument}\`, but received ${describe(received)}`);
+
+/** Builds the `OutOfMemoryError` of a device that holds some bytes and cannot get more. */
+export const outOfMemory = (device: string, wanted: number, held: number, limit = Number.POSITIVE_INFINITY, options?: ErrorOptions): OutOfMemoryError =>
+  new OutOfMemoryError(
+    `alloc: out of memory: expected ${wanted} more bytes, but the ${device} device holds ${held}${limit < Number.POSITIVE_INFINITY ? ` of at most ${limit}` : ""}; ` +
+      "dispose of tensors, or use `scope`",
+    options,
+  );
 
 /** What a value looks like in an error message: short, and never the whole of a large array. */
 export const describe = (value: unknown): string => {

@@ -25,7 +25,7 @@ export {
 } from "./data/safetensors.ts";
 export type { LoadOptions, LoadResult } from "./data/stateDict.ts";
 export type { Device, FromBufferOptions, TensorData } from "./device.ts";
-export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, StateError } from "./errors.ts";
+export { ArgumentError, BirkhoffError, DataError, DeviceError, FileError, OutOfMemoryError, StateError } from "./errors.ts";
 export { encodeOnnx } from "./export/onnx.ts";
 export { loadPaperState } from "./export/paper.ts";
 export { type HostLayer, type PlainNetwork, toPlain } from "./export/plain.ts";

@@ -14,6 +14,13 @@ export interface OpenDeviceOptions {
   readonly subgroupMatrices?: boolean;
   /** Threads of the native device, 1 to 1024. Default: all cores. */
   readonly threads?: number;
+  /**
+   * Bytes that the device holds at most: tensors, temporary and staging buffers, and what it keeps for reuse, which makes room first. Sizes are
+   * rounded up, by a quarter at most; `reference` takes 8 bytes for a float. Beyond it calls throw OutOfMemoryError, hold nothing, and the device
+   * goes on. Copies that `read()` gives, and pipelines, are not counted. Default: four fifths of the machine's or container's memory on `native`,
+   * none elsewhere.
+   */
+  readonly memoryLimit?: number;
 }
 
 /**
@@ -30,16 +37,19 @@ const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
 const hasNodeModules = (): boolean => typeof process === "object" && process.versions?.node !== undefined;
 
 /** Loaded when it is wanted: browsers have nothing of what it is made of, and package.json's `browser` field leaves it out of their bundles. */
-const openNative = async (threads: number | undefined): Promise<Backend> => {
+const openNative = async (options: { readonly threads?: number; readonly memoryLimit?: number }): Promise<Backend> => {
   if (!hasNodeModules()) throw new DeviceError("openDevice: the native device needs Node or Deno; use the webgpu or reference device");
   const native = await import("./backends/native/index.ts");
-  return native.openNative(threads === undefined ? {} : { threads });
+  return native.openNative(options);
 };
 
-const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, subgroupMatrices, threads }: OpenDeviceOptions): Promise<Backend> => {
-  if (kind === "webgpu") return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }), ...(subgroupMatrices && { subgroupMatrices }) });
-  if (kind === "native") return openNative(threads);
-  return openReference();
+const open = async (kind: DeviceKind, allowSoftware: boolean, options: OpenDeviceOptions): Promise<Backend> => {
+  const { gpuDevice, subgroupMatrices, threads, memoryLimit } = options;
+  const memory = memoryLimit === undefined ? {} : { memoryLimit };
+  if (kind === "webgpu")
+    return openWebGPU({ allowSoftware, ...(gpuDevice && { gpuDevice }), ...(subgroupMatrices && { subgroupMatrices }), ...memory });
+  if (kind === "native") return openNative({ ...(threads === undefined ? {} : { threads }), ...memory });
+  return openReference(memory);
 };
 
 /**
@@ -47,7 +57,7 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, subgr
  * not picked stands in `device.rejected`. A software GPU is used only when `webgpu` is asked for by name. Nothing changes device later by itself.
  *
  * @throws DeviceError when the device that was asked for cannot be opened: says what was tried and what to do; ArgumentError for an
- * unknown kind, another kind than webgpu together with `gpuDevice`, or a senseless number of threads.
+ * unknown kind, another kind than webgpu together with `gpuDevice`, or a senseless number of threads or bytes.
  * @example
  * ```ts
  * await using device = await openDevice();
@@ -57,9 +67,11 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, { gpuDevice, subgr
  */
 export const openDevice = async (options: OpenDeviceOptions = {}): Promise<Device> => {
   if (typeof options !== "object" || options === null) throw expected("openDevice", 'an object such as { device: "native" }', "options", options);
-  const { device: asked, gpuDevice } = options;
+  const { device: asked, gpuDevice, memoryLimit } = options;
   if (asked !== undefined && !KINDS.includes(asked)) throw expected("openDevice", "webgpu, native or reference", "device", asked);
   if (gpuDevice && asked !== undefined && asked !== "webgpu") throw expected("openDevice", "webgpu, since `gpuDevice` is given,", "device", asked);
+  if (memoryLimit !== undefined && !(Number.isSafeInteger(memoryLimit) && memoryLimit >= 0))
+    throw expected("openDevice", "a number of bytes", "memoryLimit", memoryLimit);
   const kind = gpuDevice ? "webgpu" : asked;
   if (kind) return deviceOf(await open(kind, true, options));
   const rejected: string[] = [];

@@ -35,7 +35,7 @@ inline Tensor tensor(std::vector<int64_t> shape, DType dtype = DType::float32) {
 
 // One device, as the addon has one: a pool of memory and a queue.
 struct Device {
-  explicit Device(int threads, size_t limit = size_t{1} << 30) : memory(limit), queue(threads, memory.budget()) {}
+  explicit Device(int threads, size_t limit = size_t{1} << 30) : memory(limit), queue(threads, memory) {}
 
   Outcome synchronize() {
     return wait([&](Queue::Done done) { queue.synchronize(std::move(done)); });

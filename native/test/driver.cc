@@ -154,6 +154,32 @@ void testFailures(const Level& level, int threads) {
   for (const float visits : values) check(visits == 1, "loops within loops visit everything once");
 }
 
+// What is pooled, queued or kept for work areas makes room before anything is refused.
+void testRoom(const Level& level, int threads) {
+  constexpr size_t limit = 1 << 20;
+  Device device(threads, limit);
+  std::shared_ptr<Block> y = device.memory.take(64);
+  auto areas = prepare(level, "test.areas", {}, {tensor({3})});
+  areas->call.attrs = {{"floats", 50000.0}};
+  device.memory.put(device.memory.take(limit / 2));
+  device.memory.put(device.memory.take(limit / 4));
+  device.queue.run(areas, {y}, {});
+  check(device.synchronize().kind == Outcome::Kind::ok, "what is pooled makes room for work areas");
+  check(device.memory.take(limit / 2) == nullptr, "work areas are kept");
+  device.queue.drain();
+  std::shared_ptr<Block> x = device.memory.take(limit / 2);
+  check(x != nullptr, "work areas are given back");
+  auto slow = prepare(level, "test.slow", {tensor({16})}, {tensor({16})});
+  slow->call.attrs = {{"milliseconds", 5.0}};
+  device.queue.run(slow, {x, y}, {});
+  const std::vector<char> values(limit / 2, 1);
+  for (int i = 0; i < 3; i++) device.queue.write(x, values.data(), values.size());
+  std::vector<char> got(limit / 2);
+  device.read(x, got.data(), got.size());
+  check(got == values, "writes wait where there is no memory to keep them in");
+  check(device.memory.budget()->used() <= limit, "the limit holds");
+}
+
 // Ends a device in every state that it can be in.
 void testEnd(const Level& level, int threads) {
   for (int way = 0; way < 4; way++) {
@@ -185,6 +211,7 @@ void testDevices(const Level& level) {
   for (int i = 0; i < 4; i++) {
     users.emplace_back([&level, i] {
       testQueue(level, 1 + i % 3);
+      testRoom(level, 1 + i % 3);
       testFailures(level, 1 + i % 3);
       testEnd(level, 1 + i % 3);
     });

@@ -30,7 +30,8 @@ std::vector<float> apply(const Level& level, const std::string& op, std::vector<
   prepared->call.inputs[0].data = x.data();
   prepared->call.outputs[0].data = y.data();
   Pool pool(1);
-  Scratch scratch(std::make_shared<Budget>(1 << 20));
+  MemoryPool memory(1 << 20);
+  Scratch scratch(memory);
   Context context(pool, scratch);
   prepared->kernel(prepared->call, context);
   return y;

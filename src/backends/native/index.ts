@@ -1,7 +1,7 @@
 /** The CPU behind the seam of `backend.ts`: marshals calls to the addon, which runs them on threads of its own. */
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
-import { BirkhoffError, DataError, DeviceError, expected, StateError } from "../../errors.ts";
+import { BirkhoffError, DataError, DeviceError, expected, OutOfMemoryError, outOfMemory, StateError } from "../../errors.ts";
 import { fromHalfBits, toHalfBits } from "../../half.ts";
 import { type Call, type DType, ELEMENT_BYTES, FLOOR_LIMITS, type Limits, type Scalars } from "../../op.ts";
 import { type AddonDevice, type Answer, loadAddon, type Prepared } from "./load.ts";
@@ -14,7 +14,7 @@ export interface NativeOptions {
   /** Instruction set. Default: `BIRKHOFF_SIMD` from the environment, else the best that the processor has. */
   readonly simd?: SimdLevel;
   /** Bytes that the device takes from the system at most. Default: four fifths of the machine's or the container's memory. */
-  readonly memory?: number;
+  readonly memoryLimit?: number;
 }
 
 const LEVEL_NAMES: Readonly<Record<string, string>> = { avx512: "AVX-512", avx2: "AVX2+FMA", neon: "NEON", portable: "portable SIMD" };
@@ -56,11 +56,13 @@ class NativeBackend implements Backend {
   readonly info: BackendInfo;
   readonly limits = LIMITS;
   readonly #device: AddonDevice;
+  readonly #memoryLimit: number;
   readonly #ready = new WeakMap<Call, Ready>();
   #closing: Promise<void> | undefined;
 
-  constructor(device: AddonDevice, info: BackendInfo) {
+  constructor(device: AddonDevice, memoryLimit: number, info: BackendInfo) {
     this.#device = device;
+    this.#memoryLimit = memoryLimit;
     this.info = info;
   }
 
@@ -72,12 +74,7 @@ class NativeBackend implements Backend {
     this.#assertOpen("alloc");
     const bytes = ELEMENT_BYTES[dtype] * length;
     const id = this.#device.alloc(bytes);
-    if (id < 0) {
-      const { liveBytes } = this.counters;
-      throw new DeviceError(
-        `alloc: out of memory: the native device holds ${liveBytes} bytes and cannot get ${bytes} more; dispose of tensors, or use \`scope\``,
-      );
-    }
+    if (id < 0) throw outOfMemory("native", bytes, this.counters.liveBytes, this.#memoryLimit);
     return new NativeBuffer(this.#device, dtype, length, id);
   }
 
@@ -166,7 +163,7 @@ const settle = (where: string, answer: Answer): Answer => {
     case "fault":
       throw new DataError(`${answer.message}, but received ${answer.value}`);
     case "outOfMemory":
-      throw new DeviceError(`${answer.message}: out of memory: the native device could not get its work area`);
+      throw new OutOfMemoryError(`${answer.message}: out of memory: the native device could not get its work area`);
     case "failed":
       throw new DeviceError(answer.message);
     case "dropped":
@@ -187,16 +184,11 @@ const countThreads = (option: number | undefined): number => {
   return option;
 };
 
-const memoryLimit = (option: number | undefined): number => {
-  if (option === undefined) {
-    // Node reports an absurdly large or zero constraint when there is none.
-    const container = process.constrainedMemory?.() ?? 0;
-    const whole = container > 0 && container < totalmem() ? container : totalmem();
-    // The rest is for the copies that `read` makes and for everybody else: past it the system kills instead of refusing.
-    return Math.floor(0.8 * whole);
-  }
-  if (!Number.isSafeInteger(option) || option < 0) throw expected("openDevice", "a number of bytes", "memory", option);
-  return option;
+/** Four fifths of the memory: the rest is for the copies that `read` makes and for everybody else. Past it the system kills instead of refusing. */
+const mostMemory = (): number => {
+  // Node reports an absurdly large or zero constraint when there is none.
+  const container = process.constrainedMemory?.() ?? 0;
+  return Math.floor(0.8 * (container > 0 && container < totalmem() ? container : totalmem()));
 };
 
 const start = (make: () => AddonDevice): AddonDevice => {
@@ -216,15 +208,15 @@ const start = (make: () => AddonDevice): AddonDevice => {
  * @throws ArgumentError for a SIMD level that the processor lacks or a senseless number of threads; DeviceError when the
  * addon is missing, with every place that was tried.
  */
-export const openNative = async ({ threads, simd, memory }: NativeOptions = {}): Promise<Backend> => {
+export const openNative = async ({ threads, simd, memoryLimit = mostMemory() }: NativeOptions = {}): Promise<Backend> => {
   const { addon, path } = loadAddon();
   const levels = addon.levels();
   const level = pickLevel(levels, simd);
   const count = countThreads(threads);
-  const device = start(() => new addon.Device(level, count, memoryLimit(memory)));
+  const device = start(() => new addon.Device(level, count, memoryLimit));
   const processors = cpus();
   const model = processors[0]?.model.trim() || process.arch;
-  return new NativeBackend(device, {
+  return new NativeBackend(device, memoryLimit, {
     kind: "native",
     description: `${LEVEL_NAMES[level] ?? level}, ${count} thread${count === 1 ? "" : "s"}, ${model}`,
     software: false,

@@ -1,6 +1,6 @@
 /** The truth for tests: every op's float64 definition, run at once, in order, on plain arrays. */
 import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../backend.ts";
-import { DataError, DeviceError, StateError } from "../../errors.ts";
+import { DataError, outOfMemory, StateError } from "../../errors.ts";
 import { roundToHalf } from "../../half.ts";
 import { type Call, type DType, elements, FLOOR_LIMITS, type Limits, type Numbers, type Scalars, type Spec } from "../../op.ts";
 
@@ -10,44 +10,48 @@ interface Memory extends Buffer {
 
 const ARRAYS = { float32: Float64Array, float16: Float64Array, int32: Int32Array, uint32: Uint32Array } as const;
 
-const make = (dtype: DType, length: number): Numbers => {
-  try {
-    return new ARRAYS[dtype](length);
-  } catch (error) {
-    throw new DeviceError(`alloc: out of memory: the reference device cannot get ${length} elements; dispose of tensors, or use \`scope\``, {
-      cause: error,
-    });
-  }
-};
-
 /** The elements that the spec speaks of: a guarded buffer is longer. */
 const view = (buffer: Buffer, spec: Spec): Numbers => (buffer as Memory).values.subarray(0, elements(spec.shape));
 
 class ReferenceBackend implements Backend {
   readonly info: BackendInfo = { kind: "reference", description: "plain float64 loops, one thread", software: true, details: {} };
   readonly limits: Limits = FLOOR_LIMITS;
+  readonly #memoryLimit: number;
   readonly #live = new Set<Memory>();
+  #liveBytes = 0;
   #dispatches = 0;
   #allocations = 0;
   #fault: DataError | undefined;
   #closed = false;
 
+  constructor(memoryLimit: number) {
+    this.#memoryLimit = memoryLimit;
+  }
+
   get counters(): Counters {
-    let liveBytes = 0;
-    for (const { values } of this.#live) liveBytes += values.byteLength;
-    return { dispatches: this.#dispatches, submits: 0, allocations: this.#allocations, liveBuffers: this.#live.size, liveBytes, pooledBytes: 0 };
+    return {
+      dispatches: this.#dispatches,
+      submits: 0,
+      allocations: this.#allocations,
+      liveBuffers: this.#live.size,
+      liveBytes: this.#liveBytes,
+      pooledBytes: 0,
+    };
   }
 
   alloc(dtype: DType, length: number): Buffer {
     this.#assertOpen();
-    const memory: Memory = { dtype, length, values: make(dtype, length) };
+    const bytes = ARRAYS[dtype].BYTES_PER_ELEMENT * length;
+    if (this.#liveBytes + bytes > this.#memoryLimit) throw outOfMemory("reference", bytes, this.#liveBytes, this.#memoryLimit);
+    const memory: Memory = { dtype, length, values: this.#take(dtype, length) };
     this.#live.add(memory);
+    this.#liveBytes += bytes;
     this.#allocations++;
     return memory;
   }
 
   free(buffer: Buffer): void {
-    this.#live.delete(buffer as Memory);
+    if (this.#live.delete(buffer as Memory)) this.#liveBytes -= (buffer as Memory).values.byteLength;
   }
 
   write(buffer: Buffer, values: HostArray): void {
@@ -89,6 +93,15 @@ class ReferenceBackend implements Backend {
   async close(): Promise<void> {
     this.#closed = true;
     this.#live.clear();
+    this.#liveBytes = 0;
+  }
+
+  #take(dtype: DType, length: number): Numbers {
+    try {
+      return new ARRAYS[dtype](length);
+    } catch (cause) {
+      throw outOfMemory("reference", ARRAYS[dtype].BYTES_PER_ELEMENT * length, this.#liveBytes, this.#memoryLimit, { cause });
+    }
   }
 
   #assertOpen(): void {
@@ -97,4 +110,5 @@ class ReferenceBackend implements Backend {
 }
 
 /** Opens the float64 device: always there, slow, obviously right. */
-export const openReference = (): Backend => new ReferenceBackend();
+export const openReference = ({ memoryLimit = Number.POSITIVE_INFINITY }: { readonly memoryLimit?: number } = {}): Backend =>
+  new ReferenceBackend(memoryLimit);

@@ -1,6 +1,6 @@
 /** The webgpu device: calls become compute passes that gather in batches; only reads wait. */
 import type { Backend, BackendInfo, Buffer, Counters, GpuMemory, GpuRange, HostArray } from "../../backend.ts";
-import { ArgumentError, type BirkhoffError, DeviceError, StateError } from "../../errors.ts";
+import { ArgumentError, type BirkhoffError, DeviceError, OutOfMemoryError, outOfMemory, StateError } from "../../errors.ts";
 import { fromHalfBits } from "../../half.ts";
 import { type Call, type DType, ELEMENT_BYTES, type Limits, type Scalars } from "../../op.ts";
 import { type Allocation, BufferPool, foreignAllocation } from "./buffers.ts";
@@ -20,7 +20,8 @@ export type { WebGPUOptions } from "./open.ts";
  *
  * @throws DeviceError when there is no adapter, saying what was tried and what to do; ArgumentError for wrong options.
  */
-export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> => new WebGPUBackend(await open(options));
+export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> =>
+  new WebGPUBackend(await open(options), options.memoryLimit);
 
 const MAP_READ = 1; // GPUMapMode.READ, which Node has no global for.
 
@@ -58,11 +59,13 @@ class WebGPUBackend implements Backend, GpuMemory {
   /** Error reports that have not arrived yet, and those that have but nobody was told. */
   readonly #reports = new Set<Promise<void>>();
   readonly #errors: DeviceError[] = [];
+  /** In force once the device has what it needs for itself. */
+  #memoryLimit = Number.POSITIVE_INFINITY;
   #live = 0;
   #lost: DeviceError | undefined;
   #closed = false;
 
-  constructor(opened: Opened) {
+  constructor(opened: Opened, memoryLimit = Number.POSITIVE_INFINITY) {
     const { device, owned, limits } = opened;
     this.#device = device;
     this.#owned = owned;
@@ -73,7 +76,10 @@ class WebGPUBackend implements Backend, GpuMemory {
         device,
         usage,
         device.limits.maxBufferSize,
-        (bytes, create, failed) => this.#watched(bytes, create, failed),
+        (bytes, create, failed) => {
+          this.#makeRoom(bytes);
+          return this.#watched(bytes, create, failed);
+        },
         (allocation) => this.#queue.drop(allocation),
       );
     this.#storage = pool("storage");
@@ -82,6 +88,7 @@ class WebGPUBackend implements Backend, GpuMemory {
     this.#status = this.#storage.take(STATUS_BYTES);
     this.#queue = new Queue(device, this.#uniforms.take(Queue.uniformBytes), (failed) => this.#watch(failed));
     this.#programs = new Programs(device, limits);
+    this.#memoryLimit = memoryLimit;
     void device.lost.then(({ reason, message }) => {
       this.#lost ??= new DeviceError(`webgpu: expected a working device, but it was lost (${reason}): ${message}`);
       this.#queue.clear();
@@ -195,8 +202,9 @@ class WebGPUBackend implements Backend, GpuMemory {
         return { memory: allocation, bytes: wordBytes(length, dtype), room: allocation.bytes };
       });
     const operands = { inputs: extents(inputs), outputs: extents(outputs), status: this.#status };
-    const scratch = program.scratchBytes.map((bytes) => this.#storage.take(bytes));
+    const scratch: Allocation[] = [];
     try {
+      for (const bytes of program.scratchBytes) scratch.push(this.#storage.take(bytes));
       for (const launch of launches(call, program, scalars, { ...operands, scratch })) this.#queue.dispatch(launch);
       if (program.reportsFaults) this.#faultsPossible = true;
     } finally {
@@ -224,9 +232,9 @@ class WebGPUBackend implements Backend, GpuMemory {
 
   /** The bytes as they are after everything enqueued so far; throws what went wrong since the last time. */
   async #fetch(where: string, source: Allocation, bytes: number): Promise<ArrayBuffer> {
+    const staging = this.#staging.take(bytes + STATUS_BYTES);
     const withStatus = this.#faultsPossible;
     this.#faultsPossible = false;
-    const staging = this.#staging.take(bytes + STATUS_BYTES);
     // The copies take their place in the order now: what is freed, reused or written later does not show.
     if (bytes > 0) this.#queue.copy({ from: source, to: staging, offset: 0, bytes, clear: false });
     this.#queue.copy({ from: this.#status, to: staging, offset: bytes, bytes: STATUS_BYTES, clear: withStatus });
@@ -269,6 +277,20 @@ class WebGPUBackend implements Backend, GpuMemory {
     if (this.#lost) throw new DeviceError(`${where}: ${this.#lost.message}`, { cause: this.#lost });
   }
 
+  /** Gives back what is kept for reuse when `bytes` more would not fit the limit. Throws OutOfMemoryError when they do not fit then either. */
+  #makeRoom(bytes: number): void {
+    const fits = (): boolean => {
+      const { liveBytes, pooledBytes } = this.counters;
+      return liveBytes + this.#staging.liveBytes + pooledBytes + bytes <= this.#memoryLimit;
+    };
+    if (this.#memoryLimit === Number.POSITIVE_INFINITY || fits()) return;
+    this.#storage.trim();
+    this.#staging.trim();
+    // What calls still need is destroyed once they are submitted.
+    this.#queue.submitAll();
+    if (!fits()) throw outOfMemory("webgpu", bytes, this.counters.liveBytes, this.#memoryLimit);
+  }
+
   /** Creates a buffer so that running out of memory is told to the next reader. */
   #watched(bytes: number, create: () => GPUBuffer, failed: () => void): GPUBuffer {
     this.#device.pushErrorScope("out-of-memory");
@@ -284,7 +306,7 @@ class WebGPUBackend implements Backend, GpuMemory {
           failed();
           // Room for the next attempt.
           this.#storage.trim();
-          return new DeviceError(`alloc: expected ${bytes} bytes of GPU memory, but received: ${error.message}`);
+          return new OutOfMemoryError(`alloc: expected ${bytes} bytes of GPU memory, but received: ${error.message}`);
         }),
       );
     }

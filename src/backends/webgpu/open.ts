@@ -15,6 +15,8 @@ export interface WebGPUOptions {
    * an order of the GPU's own. Opening fails where the adapter reports none of that kind. In Node it takes Dawn's unsafe APIs. Default false.
    */
   readonly subgroupMatrices?: boolean;
+  /** Bytes of buffers that the device holds at most: see `openDevice`. Default: no limit. */
+  readonly memoryLimit?: number;
 }
 
 export interface Opened {

@@ -118,6 +118,13 @@ export class Queue {
     this.#submitThrough(allocation.usedIn);
   }
 
+  /** Submits everything, at once, as above: what was dropped is destroyed then. */
+  submitAll(): void {
+    const { serial } = this.#open;
+    this.#close();
+    this.#submitThrough(serial);
+  }
+
   /** Destroys a buffer, and the bind groups that hold it, as soon as no batch that refers to it is outstanding. */
   drop(allocation: Allocation): void {
     if (allocation.usedIn <= this.#submitted) this.#destroy(allocation);

@@ -117,7 +117,13 @@ export const expected = (where: string, what: string, argument: string, received
   new ArgumentError(`${where}: expected ${what} for \`${argument}\`, but received ${describe(received)}`);
 
 /** Builds the `OutOfMemoryError` of a device that holds some bytes and cannot get more. */
-export const outOfMemory = (device: string, wanted: number, held: number, limit = Number.POSITIVE_INFINITY, options?: ErrorOptions): OutOfMemoryError =>
+export const outOfMemory = (
+  device: string,
+  wanted: number,
+  held: number,
+  limit = Number.POSITIVE_INFINITY,
+  options?: ErrorOptions,
+): OutOfMemoryError =>
   new OutOfMemoryError(
     `alloc: out of memory: expected ${wanted} more bytes, but the ${device} device holds ${held}${limit < Number.POSITIVE_INFINITY ? ` of at most ${limit}` : ""}; ` +
       "dispose of tensors, or use `scope`",

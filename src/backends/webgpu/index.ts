@@ -20,8 +20,7 @@ export type { WebGPUOptions } from "./open.ts";
  *
  * @throws DeviceError when there is no adapter, saying what was tried and what to do; ArgumentError for wrong options.
  */
-export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> =>
-  new WebGPUBackend(await open(options), options.memoryLimit);
+export const openWebGPU = async (options: WebGPUOptions = {}): Promise<Backend> => new WebGPUBackend(await open(options), options.memoryLimit);
 
 const MAP_READ = 1; // GPUMapMode.READ, which Node has no global for.
 

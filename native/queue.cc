@@ -43,10 +43,9 @@ void Queue::write(std::shared_ptr<Block> block, const void* data, size_t bytes) 
     return;
   }
   std::memcpy(copy->data(), data, bytes);
-  enqueue({[block = std::move(block), copy = std::move(copy), bytes] {
-             std::memcpy(block->data(), copy->data(), bytes);
-           },
-           nullptr});
+  enqueue(
+      {[block = std::move(block), copy = std::move(copy), bytes] { std::memcpy(block->data(), copy->data(), bytes); },
+       nullptr});
 }
 
 void Queue::read(std::shared_ptr<Block> block, void* target, size_t bytes, Done done) {

@@ -63,7 +63,7 @@ export class Batcher<Row, Answer> {
   async close(): Promise<void> {
     this.#closed = true;
     this.#consider();
-    while (this.#running) await this.#running;
+    while (this.#running !== undefined) await this.#running;
   }
 
   /** Starts a call when it is time for one. One runs at a time: what arrives meanwhile is the next batch. */

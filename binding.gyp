@@ -29,12 +29,23 @@
       "MACOSX_DEPLOYMENT_TARGET": "12.0",
       "OTHER_CPLUSPLUSFLAGS": ["<@(common)"],
     },
+    # Vectors are an extension of GCC and Clang, so on Windows it takes Visual Studio's Clang.
+    "msbuild_toolset": "ClangCL",
+    "msvs_settings": {
+      "VCCLCompilerTool": {
+        "ExceptionHandling": 1,
+        "RuntimeTypeInfo": "true",
+        "LanguageStandard": "stdcpp20",
+        "AdditionalOptions": ["<@(common)"],
+      },
+    },
   },
   "targets": [
     {
       "target_name": "birkhoff",
       "sources": ["native/addon.cc", "<@(sources)"],
       "include_dirs": ["<(napi)"],
+      "conditions": [["OS=='linux'", {"ldflags": ["<!@(node native/flags.mjs runtime)"]}]],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
       "dependencies": ["<@(levels)"],
     },
@@ -43,6 +54,7 @@
       "target_name": "birkhoff_test",
       "sources": ["native/addon.cc", "<@(sources)"],
       "include_dirs": ["<(napi)"],
+      "conditions": [["OS=='linux'", {"ldflags": ["<!@(node native/flags.mjs runtime)"]}]],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "BIRKHOFF_TEST"],
       "dependencies": ["<@(levels)"],
     },
@@ -71,6 +83,7 @@
           "defines": ["BIRKHOFF_ISA=avx2"],
           "cflags": ["<!@(node native/flags.mjs level avx2)"],
           "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx2)"]},
+          "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["<!@(node native/flags.mjs level avx2)"]}},
         },
         {
           "target_name": "kernels_avx512",
@@ -79,6 +92,7 @@
           "defines": ["BIRKHOFF_ISA=avx512"],
           "cflags": ["<!@(node native/flags.mjs level avx512)"],
           "xcode_settings": {"OTHER_CPLUSPLUSFLAGS": ["<!@(node native/flags.mjs level avx512)"]},
+          "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["<!@(node native/flags.mjs level avx512)"]}},
         },
       ],
     }],

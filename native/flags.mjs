@@ -1,7 +1,8 @@
 // What the native code is built from and with: the one list that binding.gyp and the check scripts share.
-//   node native/flags.mjs sources | kernels | common | level <name>
+//   node native/flags.mjs sources | kernels | common | runtime | level <name>
+import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -26,10 +27,26 @@ export const kernels = [
   "native/test/kernels.cc",
 ];
 
-export const common = ["-std=gnu++20", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"];
+// What a compiler that nobody tried warns of shall not keep anybody from building: warnings are errors on Linux alone.
+const strict = process.platform === "linux" ? ["-Werror"] : [];
+// Visual Studio's Clang is told the standard in binding.gyp, takes these behind a prefix, and shows no symbol unless asked to.
+const unix = ["-std=gnu++20", "-O3", "-Wall", "-Wextra", ...strict, "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"];
+const windows = ["/clang:-O3", "/W4", "/clang:-fno-math-errno", "/clang:-ffp-contract=fast"];
+
+export const common = process.platform === "win32" ? windows : unix;
+
+/**
+ * C++'s own run-time library, linked into the addon where the compiler has it as an archive, so that an addon that was built with a new compiler runs where
+ * that library is older. What the addon does not use of it is left out: the newest parts ask for a newer glibc. libgcc stays outside for the same reason.
+ */
+const runtime = () => {
+  const archive = (name) =>
+    spawnSync(process.env.CXX?.split(" ")[0] ?? "g++", [`-print-file-name=${name}`], { encoding: "utf8" }).stdout?.trim() ?? "";
+  return isAbsolute(archive("libstdc++.a")) ? ["-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections"] : [];
+};
 
 // GCC 12 warns about variables inside its own AVX-512 headers (PR 105593).
-const gccOnly = process.platform === "darwin" ? [] : ["-Wno-maybe-uninitialized", "-Wno-uninitialized"];
+const gccOnly = process.platform !== "linux" ? [] : ["-Wno-maybe-uninitialized", "-Wno-uninitialized"];
 
 /** From the least to the most demanding: also the order in which they must be linked, see binding.gyp. */
 export const levels = {
@@ -43,6 +60,6 @@ export const levels = {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [what, name] = process.argv.slice(2);
-  const lists = { sources, driver, kernels, common, level: levels.x64[name] ?? levels.arm64[name] };
+  const lists = { sources, driver, kernels, common, runtime: what === "runtime" ? runtime() : [], level: levels.x64[name] ?? levels.arm64[name] };
   console.log(lists[what].join(" "));
 }

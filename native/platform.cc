@@ -1,14 +1,44 @@
 #include "platform.h"
 
+#if defined(_WIN32)
+#include <malloc.h>
+#define NOMINMAX
+#include <windows.h>
+#else
 #include <dlfcn.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
 #include <cstdlib>
 #include <stdexcept>
+#include <string>
 
 namespace birkhoff {
+
+#if defined(_WIN32)
+
+void* alignedAllocate(size_t bytes) noexcept { return _aligned_malloc(bytes, alignment); }
+
+void alignedFree(void* memory) noexcept { _aligned_free(memory); }
+
+void* loadSymbol(const char* library, const char* symbol) {
+  // Paths arrive in UTF-8.
+  const int length = MultiByteToWideChar(CP_UTF8, 0, library, -1, nullptr, 0);
+  std::wstring path(static_cast<size_t>(length > 0 ? length : 1), L'\0');
+  MultiByteToWideChar(CP_UTF8, 0, library, -1, path.data(), length);
+  const HMODULE handle = LoadLibraryW(path.c_str());
+  void* address = handle ? reinterpret_cast<void*>(GetProcAddress(handle, symbol)) : nullptr;
+  if (!address) {
+    const std::string reason = "error " + std::to_string(GetLastError());
+    throw std::runtime_error(std::string(library) +
+                             (handle ? std::string(": no symbol ") + symbol : ": cannot be loaded") + ", " + reason);
+  }
+  return address;
+}
+
+#else
 
 void* alignedAllocate(size_t bytes) noexcept {
   void* memory = nullptr;
@@ -23,6 +53,8 @@ void* loadSymbol(const char* library, const char* symbol) {
   if (!address) throw std::runtime_error(dlerror());
   return address;
 }
+
+#endif
 
 #if defined(__linux__)
 

@@ -5,14 +5,15 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { local, main, root } from "./run.mjs";
+import { main, root } from "./run.mjs";
 
 const folder = join(root, "build");
-const outputs = ["birkhoff.node", "birkhoff_test.node", "driver"].map((file) =>
-  join(folder, "Release", process.platform === "win32" ? `${file}.exe` : file),
+const outputs = ["birkhoff.node", "birkhoff_test.node", `driver${process.platform === "win32" ? ".exe" : ""}`].map((file) =>
+  join(folder, "Release", file),
 );
 const stamp = join(folder, "birkhoff.stamp");
 
@@ -34,16 +35,25 @@ export const headersPrefix = () => {
   return prefixes.find((prefix) => existsSync(join(prefix, "include/node/node_api.h")));
 };
 
+/** The program, installed here or, for an installed package, beside it; undefined where it is not. */
+const nodeGyp = () => {
+  try {
+    return createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
+  } catch {
+    return undefined;
+  }
+};
+
 const works = (program) => spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0;
 
 /** What a build needs and this machine lacks. */
 const missing = () => {
+  if (!nodeGyp()) return "node-gyp is not installed";
   if (process.platform === "win32") return undefined;
   const compilers = process.env.CXX ? [process.env.CXX.split(" ")[0]] : process.platform === "darwin" ? ["c++"] : ["g++"];
   if (!compilers.some(works)) return `no C++ compiler (${compilers.join(" or ")})`;
   if (!works("make")) return "no make";
   if (!works("python3")) return "no python3";
-  if (!existsSync(join(root, "node_modules/node-gyp"))) return "node-gyp is not installed";
   return undefined;
 };
 
@@ -92,8 +102,8 @@ const build = () => {
   const start = performance.now();
   const prefix = headersPrefix();
   const options = ["--jobs", String(availableParallelism()), ...(prefix ? [`--nodedir=${prefix}`] : [])];
-  const [node, ...program] = local("node-gyp/bin/node-gyp.js", "configure", "build", ...options);
-  const { status, error, stdout, stderr } = spawnSync(node, program, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  const program = [nodeGyp(), "configure", "build", ...options];
+  const { status, error, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
   if (error) throw error;
   if (status !== 0) {
     process.stderr.write(stdout + stderr);

@@ -19,6 +19,8 @@ const CHECKS = [
   ["work", tsx("scripts/work.ts"), /[1-9]\d* steps.*/],
   ["rooms", tsx("scripts/rooms.ts"), /[1-9]\d* rooms.*/],
   ["circular imports", node("scripts/check-cycles.mjs"), /[1-9]\d* modules/],
+  // Before `package`, since it puts the addon where that looks for it.
+  ["installs", node("scripts/check-install.mjs"), /(?<=installed: )[1-9].*/],
   ["package", node("scripts/check-package.mjs"), /[1-9]\d* modules.*/],
   // Its suggestion to say by conditions what the `browser` field says would take a second entry.
   ["publishing", local("publint/src/cli.js", "run", "--strict", "--level", "warning"), /All good!/],

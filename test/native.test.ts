@@ -197,7 +197,7 @@ describe("opening", () => {
     const before = process.env.BIRKHOFF_ADDON;
     try {
       process.env.BIRKHOFF_ADDON = "/nowhere/birkhoff.node";
-      await expect(openNative()).rejects.toThrow(/\/nowhere\/birkhoff.node: no such file.*npm run build/);
+      await expect(openNative()).rejects.toThrow(/\/nowhere\/birkhoff.node: no such file.*Built beforehand for .*build-native.mjs/);
       process.env.BIRKHOFF_ADDON = fileURLToPath(import.meta.url);
       await expect(openNative()).rejects.toThrow(DeviceError);
     } finally {

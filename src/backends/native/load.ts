@@ -1,5 +1,5 @@
 /** Finds and loads the addon: every place is tried, and every reason is kept. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -66,13 +66,36 @@ const packageRoot = (): string | undefined => {
   }
 };
 
+/** Whether the C library of a Linux is musl, for which addons are built apart. */
+const onMusl = (): boolean => {
+  if (process.platform !== "linux") return false;
+  // The report looks up the names of everything connected unless it is told not to.
+  const report = process.report as typeof process.report & { excludeNetwork?: boolean };
+  const before = report.excludeNetwork ?? false;
+  report.excludeNetwork = true;
+  try {
+    return (report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime === undefined;
+  } finally {
+    report.excludeNetwork = before;
+  }
+};
+
+/** What this machine's addon is called among those that are built beforehand. */
+const platform = (): string => `${process.platform}-${process.arch}${onMusl() ? "-musl" : ""}`;
+
+/** For what the package holds an addon. */
+const prebuilt = (root: string | undefined): readonly string[] => {
+  const folder = root && join(root, "prebuilds");
+  return folder && existsSync(folder) ? readdirSync(folder).sort() : [];
+};
+
 /** Where the addon may be, in the order to try. `BIRKHOFF_ADDON` names the one file to load instead. */
 const places = (): readonly string[] => {
   const forced = process.env.BIRKHOFF_ADDON;
   if (forced) return [forced];
   const root = packageRoot();
   if (root === undefined) return [];
-  return [join(root, "build/Release/birkhoff.node"), join(root, `prebuilds/${process.platform}-${process.arch}/birkhoff.node`)];
+  return [join(root, "build/Release/birkhoff.node"), join(root, `prebuilds/${platform()}/birkhoff.node`)];
 };
 
 /**
@@ -94,8 +117,10 @@ export const loadAddon = (): LoadedAddon => {
       tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+  const root = packageRoot();
   throw new DeviceError(
     `openDevice: the native addon could not be loaded; tried ${tried.join("; ") || "nothing, because the package's own folder was not found"}. ` +
-      "Build it with `npm run build` in a clone of the repository (needs a C++20 compiler, make and Python 3), or use the webgpu or reference device",
+      `Built beforehand for ${prebuilt(root).join(", ") || "no platform"}. Build it with \`node ${join(root ?? "node_modules/birkhoff", "scripts/build-native.mjs")}\` ` +
+      "(needs a C++20 compiler, make, Python 3 and the npm packages node-gyp and node-addon-api), or use the webgpu or reference device",
   );
 };

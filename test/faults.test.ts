@@ -1,0 +1,62 @@
+/** What breaks from outside: a GPU that is lost at any stage, and an addon for another machine. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { DeviceError } from "../src/errors.ts";
+import { valueAndGrad } from "../src/grad.ts";
+import { openDevice } from "../src/open.ts";
+import { mul } from "../src/ops/elementwise/index.ts";
+import { sum } from "../src/ops/reduce/index.ts";
+import { foreignDevice } from "./support/webgpu.ts";
+
+test.each(["compile", "enqueue", "backward", "read"])("webgpu: a device lost during %s is a DeviceError, and nothing hangs", async (stage) => {
+  const gpuDevice = await foreignDevice();
+  await using device = await openDevice({ gpuDevice });
+  const x = device.tensor([1, 2]);
+  x.requiresGrad = true;
+  const loseAt = (at: string): void => {
+    if (at === stage) gpuDevice.destroy();
+  };
+  const work = async (): Promise<void> => {
+    const { value } = valueAndGrad(() => {
+      const y = mul(x, x);
+      loseAt("compile"); // Its pipeline is not there yet.
+      const z = sum(y);
+      loseAt("enqueue");
+      return z;
+    }, [x]);
+    loseAt("backward");
+    const reading = value.item();
+    loseAt("read");
+    await reading;
+  };
+  await expect(work()).rejects.toThrow(DeviceError);
+  await gpuDevice.lost;
+  expect(() => mul(x, x)).toThrow(/lost \(destroyed\)/);
+  x.dispose();
+});
+
+test("an addon of another architecture: one line says which file and why, and the reference device works", async () => {
+  const before = process.env.BIRKHOFF_ADDON;
+  const folder = mkdtempSync(join(tmpdir(), "birkhoff-addon-"));
+  const file = join(folder, "birkhoff.node");
+  try {
+    const library = readFileSync(new URL("../build/Release/birkhoff.node", import.meta.url));
+    library.writeUInt16LE(0xf3, 18); // The machine in the header of an ELF file: RISC-V.
+    for (const bytes of [library, library.subarray(0, 100), Buffer.alloc(0)]) {
+      writeFileSync(file, bytes);
+      process.env.BIRKHOFF_ADDON = file;
+      const failure = openDevice({ device: "native" });
+      await expect(failure).rejects.toThrow(DeviceError);
+      await expect(failure).rejects.toThrow(`tried ${file}: `);
+      await expect(failure).rejects.toThrow(/^[^\n]*webgpu or reference device$/);
+    }
+    await using reference = await openDevice({ device: "reference" });
+    expect(await reference.tensor([2]).item()).toBe(2);
+  } finally {
+    if (before === undefined) delete process.env.BIRKHOFF_ADDON;
+    else process.env.BIRKHOFF_ADDON = before;
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,7 +1,9 @@
-/** What breaks from outside: a GPU that is lost at any stage, and an addon for another machine. */
+/** What a process may do to devices from outside: workers, a GPU that is lost at any stage, an addon for another machine. */
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import { DeviceError } from "../src/errors.ts";
 import { valueAndGrad } from "../src/grad.ts";
@@ -59,4 +61,13 @@ test("an addon of another architecture: one line says which file and why, and th
     else process.env.BIRKHOFF_ADDON = before;
     rmSync(folder, { recursive: true });
   }
+});
+
+test.each(["native", "webgpu"])("%s: a device per worker, at the same time, each with its own answer and a clean exit", async (kind) => {
+  const answers = [1, 2, 3].map(async (value) => {
+    const worker = new Worker(new URL("./support/worker-device.mjs", import.meta.url), { workerData: { kind, value } });
+    const [[answer], [code]] = await Promise.all([once(worker, "message"), once(worker, "exit")]);
+    return [answer, code];
+  });
+  expect(await Promise.all(answers)).toEqual([1, 2, 3].map((value) => [64 * value, 0]));
 });

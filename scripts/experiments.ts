@@ -1,6 +1,6 @@
 /**
- * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, or `<!-- networks: names -->`,
- * and `<!-- end -->`; names are those of experiments.
+ * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->` or
+ * `<!-- accuracies: names -->` and `<!-- end -->`; names are those of experiments.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -85,7 +85,29 @@ const networks = (names: readonly string[]): string =>
     })
     .join("\n\n");
 
-const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks };
+/** Networks by experiments, in the form of the paper's tables: held-out accuracy, the difference to the first network behind it; a dash where nothing was run. */
+const accuracies = (names: readonly string[]): string => {
+  const done = names.map(load);
+  const summaries = done.map(({ records }) => summarise(records));
+  const rows = done[0].configuration.networks.map(({ name, kind }) => [
+    name ?? kind,
+    ...summaries.map((summary) => {
+      const own = summary.find(({ network }) => network === (name ?? kind));
+      if (!own?.measures.heldOutAccuracy) return "–";
+      const { mean, deviation } = own.measures.heldOutAccuracy;
+      const spread = own.seeds > 1 ? ` ± ${percent(deviation)}` : "";
+      const against = own.differences.heldOutAccuracy;
+      const difference = against
+        ? `; ${against.mean < 0 ? "−" : "+"}${percent(Math.abs(against.mean))}, detectable ${percent(against.detectable)}`
+        : "";
+      return `${percent(mean)}${spread} (${own.seeds}${difference})`;
+    }),
+  ]);
+  const commands = provenance(done.flatMap(({ records }) => records));
+  return `${table([["network", ...names.map((name) => `\`${name}\``)], ...rows])}${commands === "" ? "" : `\n\n${commands}`}`;
+};
+
+const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies };
 
 /** The page with its tables as the results have them. */
 export const withTables = (page: string): string =>

@@ -11,6 +11,22 @@ const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
 
 const targets = (entry) => (typeof entry === "string" ? [entry] : Object.values(entry).flatMap(targets));
 
+/** Entries of `exports`; one with a `*` once for every file that it stands for. */
+const entriesOf = (exports) =>
+  Object.entries(exports)
+    .filter(([, entry]) => entry !== null)
+    .flatMap(([name, entry]) => {
+      if (!name.includes("*")) return [[name, entry]];
+      const [before, after] = targets(entry)
+        .at(-1)
+        .split("*")
+        .map((part) => part.replace(/^\.\//, ""));
+      return readdirSync(join(root, before), { recursive: true, encoding: "utf8" })
+        .map((file) => `${before}${file.replaceAll("\\", "/")}`)
+        .filter((file) => file.endsWith(after) && exports[name.replace("*", file.slice(before.length, -after.length))] !== null)
+        .map((file) => JSON.parse(JSON.stringify([name, entry]).replaceAll("*", file.slice(before.length, -after.length))));
+    });
+
 const packageName = (specifier) => specifier.match(/^(@[^/]+\/)?[^/]+/)[0];
 
 /** What is wrong with a module's imports. Dynamic imports of computed names are the module's own business. */
@@ -70,7 +86,8 @@ await main(import.meta, async () => {
   await init;
   const manifest = json("package.json");
   const problems = [];
-  const entries = [...targets(manifest.exports), ...targets(manifest.bin)];
+  const exported = entriesOf(manifest.exports);
+  const entries = [...exported.flatMap(([, entry]) => targets(entry)), ...targets(manifest.bin)];
   for (const entry of entries) if (!existsSync(join(root, entry))) problems.push(`package.json names ${entry}, which the build did not make`);
   for (const path of manifest.files)
     if (!path.startsWith("!") && !existsSync(join(root, path))) problems.push(`package.json packs ${path}, which is not there`);
@@ -81,15 +98,15 @@ await main(import.meta, async () => {
   const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }));
   problems.push(...modules.flatMap((file) => importProblems(file, declared)));
 
-  for (const [name, entry] of Object.entries(manifest.exports)) {
+  for (const [name, entry] of exported) {
     if (typeof entry === "string") continue;
-    const exported = await import(pathToFileURL(join(root, entry.default)).href);
-    if (Object.keys(exported).length === 0) problems.push(`${name} exports nothing`);
-    if ("default" in exported) problems.push(`${name} has a default export`);
+    const module = await import(pathToFileURL(join(root, entry.default)).href);
+    if (Object.keys(module).length === 0) problems.push(`${name} exports nothing`);
+    if ("default" in module) problems.push(`${name} has a default export`);
   }
   if (process.platform !== "win32" && (statSync(join(root, manifest.bin.birkhoff)).mode & 0o111) === 0)
     problems.push("the command line tool is not executable");
-  const names = Object.keys(manifest.exports).filter((name) => typeof manifest.exports[name] !== "string");
+  const names = exported.flatMap(([name, entry]) => (typeof entry === "string" ? [] : [name]));
   problems.push(...consumerProblems(names.map((name) => join(manifest.name, name))));
   problems.push(...lockProblems(json("package-lock.json").packages));
 

@@ -1,9 +1,9 @@
 /**
- * Reads every shaders/<room>/<file>.wgsl and writes src/generated/<room>.ts, one export per file and variant.
- * `--check` writes nothing and fails when a generated module is missing, stale or orphaned.
+ * Reads every shaders/<room>/<file>.wgsl and writes src/generated/<room>.ts, one export per file and variant, and dist/shaders/<room>/<file>.wgsl, the text with its
+ * comments and all that it includes, for other programs. `--check` writes nothing and fails when a generated module is missing, stale or orphaned.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Shader } from "../src/op.ts";
 import { reflect } from "../src/reflect.ts";
@@ -11,8 +11,10 @@ import { reflect } from "../src/reflect.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const shaders = join(root, "shaders");
 const generated = join(root, "src", "generated");
+const published = join(root, "dist", "shaders");
 const LIBRARY = "lib";
 const ENABLE = /^enable\s[^;]*;/gm;
+const DIRECTIVE = /\/\/#(include|variant) (.*)$/gm;
 const VARIANT = /^\/\/#variant\s+(\S+)\s+"([^"]+)"\s+"([^"]+)"\s*$/gm;
 
 const wgslIn = (folder: string): string[] =>
@@ -57,6 +59,8 @@ const declaration = (exported: string, { name, source, ...facts }: Shader, piece
 const header = (room: string): string => `/** Written by scripts/shaders.ts from shaders/${room}/; change those files instead. */\n`;
 
 const problems: string[] = [];
+/** What other programs get, by path: pieces as they are, shaders whole. */
+const texts = new Map<string, string>();
 const libs = Object.fromEntries(wgslIn(LIBRARY).map((file) => [`${LIBRARY}/${file}`, readFileSync(join(shaders, LIBRARY, file), "utf8")]));
 const libraryPieces: Pieces = new Map(Object.entries(libs).map(([file, text]) => [pieceText(text), pieceName(file)]));
 
@@ -80,15 +84,20 @@ const moduleOf = (room: string): string | undefined => {
   const before = problems.length;
   for (const file of wgslIn(room)) {
     try {
-      const texts = textsOf(file, readFileSync(join(shaders, room, file), "utf8"));
+      const variants = textsOf(file, readFileSync(join(shaders, room, file), "utf8"));
       const pieces = new Map(libraryPieces);
-      if (texts.length > 1) {
-        const [[name, text]] = texts;
+      if (variants.length > 1) {
+        const [[name, text]] = variants;
         const own = compact(text).trim();
         parts.push(`const ${pieceName(name)} = \`${escaped(own)}\`;\n`);
         pieces.set(own, pieceName(name));
       }
-      for (const [name, text] of texts) parts.push(declaration(name, reflect(`${room}/${name}`, text, libs), pieces));
+      for (const [name, own] of variants) {
+        const shader = reflect(`${room}/${name}`, own, libs);
+        parts.push(declaration(name, shader, pieces));
+        // Nobody resolves them a second time.
+        texts.set(`${shader.name}.wgsl`, shader.source.replace(DIRECTIVE, "// $1 $2"));
+      }
     } catch (error) {
       problems.push((error as Error).message);
     }
@@ -104,28 +113,35 @@ const rooms = readdirSync(shaders, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && entry.name !== LIBRARY)
   .map((entry) => entry.name)
   .sort();
+for (const [file, text] of Object.entries(libs)) texts.set(file, text);
 const modules = new Map(rooms.map((room) => [`${room}.ts`, moduleOf(room)]));
 modules.set(`${LIBRARY}.ts`, header(LIBRARY) + [...libraryPieces].map(([text, name]) => `\nexport const ${name} = \`${escaped(text)}\`;\n`).join(""));
 
 const check = process.argv.includes("--check");
-mkdirSync(generated, { recursive: true });
 let written = 0;
-for (const [file, text] of modules) {
-  const path = join(generated, file);
-  if (text === undefined || (existsSync(path) && readFileSync(path, "utf8") === text)) continue;
-  if (check) {
-    problems.push(`src/generated/${file} is missing or stale: run \`npx tsx scripts/shaders.ts\``);
-    continue;
-  }
-  // Renamed into place: whoever imports it meanwhile sees the old module or the new one, never half.
+/** Whether the file is stale. Renamed into place: whoever reads it meanwhile sees the old text or the new one, never half. */
+const put = (path: string, text: string): boolean => {
+  if (existsSync(path) && readFileSync(path, "utf8") === text) return false;
+  if (check) return true;
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(`${path}.${process.pid}`, text);
   renameSync(`${path}.${process.pid}`, path);
   written++;
-}
+  return true;
+};
+mkdirSync(generated, { recursive: true });
+for (const [file, text] of modules)
+  if (text !== undefined && put(join(generated, file), text) && check)
+    problems.push(`src/generated/${file} is missing or stale: run \`npx tsx scripts/shaders.ts\``);
 for (const file of readdirSync(generated).filter((name) => name.endsWith(".ts") && !modules.has(name))) {
   if (check) problems.push(`src/generated/${file} has no folder under shaders/`);
   else rmSync(join(generated, file));
 }
-console.log(`shaders: ${rooms.length} rooms, ${written} modules written, ${problems.length} problems`);
+if (!check) {
+  for (const [file, text] of texts) put(join(published, file), text);
+  for (const file of readdirSync(published, { recursive: true, encoding: "utf8" }))
+    if (file.endsWith(".wgsl") && !texts.has(file.replaceAll("\\", "/"))) rmSync(join(published, file));
+}
+console.log(`shaders: ${rooms.length} rooms, ${written} files written, ${problems.length} problems`);
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;

@@ -42,3 +42,11 @@ test("what a program does not use is shaken out", async () => {
   for (const entry of entryPoints(conv)) expect(code).not.toContain(`fn ${entry}(`);
   for (const unused of ["WgslParser", "zeroPersistence", "AdamW", "conv2d"]) expect(code).not.toContain(unused);
 });
+
+test("a page gets one shader and its layout alone", async () => {
+  const code = await bundle(
+    'import { affine } from "birkhoff/shaders/elementwise"; import text from "birkhoff/shaders/elementwise/affine.wgsl?raw"; console.log(affine.params, text);',
+  );
+  expect(code).toContain("y = scale · x + shift");
+  expect(code.length).toBeLessThan(5000);
+});

@@ -22,6 +22,7 @@ const CHECKS = [
   // Before `package`, since it puts the addon where that looks for it.
   ["installs", node("scripts/check-install.mjs"), /(?<=installed: )[1-9].*/],
   ["package", node("scripts/check-package.mjs"), /[1-9]\d* modules.*/],
+  ["documentation", node("scripts/docs.mjs"), /[1-9]\d* symbols/],
   // Its suggestion to say by conditions what the `browser` field says would take a second entry.
   ["publishing", local("publint/src/cli.js", "run", "--strict", "--level", "warning"), /All good!/],
 ];

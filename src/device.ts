@@ -160,10 +160,10 @@ export class Device implements AsyncDisposable {
    * used. Reading takes the usage COPY_SRC, `device.write` COPY_DST.
    *
    * @param buffer with usage STORAGE, unmapped; at least as many bytes as the shape takes, in whole words
-   * @param dtype default float32
-   * @param offset bytes to the first element, a multiple of the device's `minStorageBufferOffsetAlignment`; default 0
-   * @param byteLength bytes that may be used from there on; default up to the buffer's end
-   * @param ownership borrowed (default): the program destroys the buffer, after the tensor is disposed of and what used it is flushed. owned: it is destroyed with the last tensor of it
+   * @param options.dtype default float32
+   * @param options.offset bytes to the first element, a multiple of the device's `minStorageBufferOffsetAlignment`; default 0
+   * @param options.byteLength bytes that may be used from there on; default up to the buffer's end
+   * @param options.ownership borrowed (default): the program destroys the buffer, after the tensor is disposed of and what used it is flushed. owned: it is destroyed with the last tensor of it
    * @throws DeviceError on another kind of device; ArgumentError for a shape, dtype, usage, offset or size that does not fit.
    * @example
    * ```ts

@@ -31,7 +31,8 @@ const checkRange = (where: string, argument: string, values: Int32Array, classes
 /**
  * Accuracy, precision, recall and F1 weighted by support (scikit-learn's `average="weighted"`), the mean absolute error of the class numbers and the confusion matrix.
  *
- * @param labels, @param predictions whole numbers from 0, as many of both
+ * @param labels whole numbers from 0
+ * @param predictions as many of the same kind
  * @throws ArgumentError for no or different numbers of entries, and classes out of range.
  * @example
  * ```ts

@@ -10,7 +10,10 @@ import { tuple } from "./prebuild.mjs";
 import { local, main, root, run, tsc } from "./run.mjs";
 
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const entries = Object.keys(manifest.exports).filter((name) => typeof manifest.exports[name] !== "string" && !name.includes("*"));
+/** Entries with types; of those with a `*`, the rooms' shaders, one. */
+const entries = Object.entries(manifest.exports)
+  .filter(([, target]) => target?.types)
+  .map(([name]) => name.replace("*", "cumsum"));
 const imports = entries.map((name, i) => `import * as entry${i} from ${JSON.stringify(join("birkhoff", name).replaceAll("\\", "/"))};\n`).join("");
 
 const npm = (folder, ...args) => {

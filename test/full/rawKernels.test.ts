@@ -1,7 +1,9 @@
 /** The programs of examples/raw-kernels as they are, on a GPU that they brought along. */
+import { Tensor } from "onnxruntime-common";
 import { beforeAll, expect, test } from "vitest";
 import { create, globals } from "webgpu";
 import { match } from "../../examples/raw-kernels/hand-written.ts";
+import { assign } from "../../examples/raw-kernels/onnxruntime.ts";
 import { runningSquares } from "../../examples/raw-kernels/tfjs.ts";
 
 /** As a browser has it; held for as long as its devices live. */
@@ -42,4 +44,14 @@ test("TensorFlow.js: its tensor's buffer in, ours back", async () => {
     [4, 5, 6],
   ]);
   expect([...sums]).toEqual([2, 6, 15, 17, 42, 78]);
+});
+
+test("onnxruntime: a tensor of its in, one of its out", async () => {
+  const adapter = await gpu.requestAdapter();
+  const device = await adapter?.requestDevice();
+  if (!device) throw new Error("expected a GPU; run with scripts/software-gpu.mjs");
+  const P = await assign(device, new Tensor("float32", Float32Array.of(0, 9, 0, 0, 0, 9, 9, 0, 0), [3, 3]));
+  expect([P.type, P.dims]).toEqual(["float32", [3, 3]]);
+  expect([...(P.data as Float32Array)].map(Math.round)).toEqual([0, 1, 0, 0, 0, 1, 1, 0, 0]);
+  device.destroy();
 });

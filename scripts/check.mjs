@@ -17,6 +17,7 @@ const CHECKS = [
   ["C++ layout", node("scripts/cpp-format.mjs"), /[1-9]\d* files.*/],
   ["shaders compile", tsx("scripts/compile-shaders.ts"), /[1-9]\d* pipelines.*/],
   ["work", tsx("scripts/work.ts"), /[1-9]\d* steps.*/],
+  ["speeds", tsx("scripts/speed.ts"), /[1-9]\d* rows.*/],
   ["rooms", tsx("scripts/rooms.ts"), /[1-9]\d* rooms.*/],
   ["circular imports", node("scripts/check-cycles.mjs"), /[1-9]\d* modules/],
   // Before `package`, since it puts the addon where that looks for it.

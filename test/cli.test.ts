@@ -1,7 +1,7 @@
 /** The built command line, as a user runs it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -144,6 +144,8 @@ describe("discover", () => {
       "--json",
       "--seed",
       "3",
+      "--svg",
+      "pictures",
     );
     expect(stderr).toContain("cyclic on native");
     expect(code).toBe(0);
@@ -153,8 +155,11 @@ describe("discover", () => {
       agreement: number;
       losses: number[];
       networks: { name: string }[];
-      layers: { group: object }[];
+      layers: { group: object; match: object; coefficients: { values: number[] } }[];
     };
+    expect(result.layers[0].match).toMatchObject({ group: "C4", relation: expect.any(String) });
+    expect(result.layers[0].coefficients.values).toHaveLength(16);
+    expect(readdirSync(join(folder, "pictures"))).toContain("loss-by-training-step.svg");
     expect(result.layers[0].group).toMatchObject({ description: expect.any(String), order: expect.stringMatching(/^\d+$/), exact: true });
     expect(result.heldOutAccuracy).toBeGreaterThan(0);
     expect(result.agreement).toBeGreaterThanOrEqual(0);
@@ -185,11 +190,22 @@ describe("discover", () => {
           "--batch-size",
           "4",
         ],
-        ...["--steps", "4", "--warmup", "1", "--held-out", "20", "--no-compare", "--device", device, "--json", "--report", join(data, "r.html")],
+        ...["--steps", "4", "--warmup", "1", "--held-out", "6", "--no-compare", "--device", device, "--json", "--report", join(data, "r.html")],
       );
       expect(stderr).toContain(`rot90 images on ${device}`);
       expect(code).toBe(0);
-      return (lastLine(stdout) as { losses: number[] }).losses;
+      const {
+        losses: all,
+        layers,
+        equivariance,
+      } = lastLine(stdout) as {
+        losses: number[];
+        layers: { consistency?: { labels: number[] } }[];
+        equivariance: { degrees: number; layers: number[] }[];
+      };
+      expect(layers[1].consistency?.labels).toHaveLength(4);
+      expect(equivariance.map(({ degrees, layers: errors }) => [degrees, errors.length])).toEqual([45, 90, 135, 180].map((degrees) => [degrees, 2]));
+      return all;
     };
     const [want, ...others] = [await losses("reference"), await losses("native"), await losses("webgpu")];
     expect(want).toHaveLength(4);

@@ -4,17 +4,24 @@ import { join } from "node:path";
 import { Script } from "node:vm";
 import { inflateSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type PermutationSet, permutationMatrices, permute, rotationGroup } from "../src/data/permutations.ts";
+import { dihedralGroup, type Permutation, type PermutationSet, permutationMatrices, permute, rotationGroup } from "../src/data/permutations.ts";
 import { createRandom } from "../src/data/random.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
+import { shiftTwist } from "../src/nn/group.ts";
+import { relationText } from "../src/report/analysis.ts";
 import { CLIENT } from "../src/report/client.ts";
 import { encodeKernels, encodeSnapshots, thin } from "../src/report/encode.ts";
 import { cycleType, number, percent } from "../src/report/format.ts";
 import { html, jsonScript } from "../src/report/html.ts";
 import { renderReport, writeReport } from "../src/report/page.ts";
+import { writePictures } from "../src/report/svg.ts";
 import type { DiscoverReport, KernelImages, LayerReport, Snapshot } from "../src/report/types.ts";
 import { closure } from "../src/symmetry/closure.ts";
+import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import { compareElements } from "../src/symmetry/elements.ts";
+import { identifyGroup } from "../src/symmetry/identify.ts";
+import { layerConsistency } from "../src/symmetry/layers.ts";
+import { matchGroup } from "../src/symmetry/relabelling.ts";
 
 /** A stack that goes from near-uniform to sharp: rows and columns of exp(noise + t·P), normalised in turn. */
 const sharpening = (group: PermutationSet, d: number, count: number, last = 14): Snapshot[] => {
@@ -139,13 +146,13 @@ const embedded = (
   return JSON.parse(json);
 };
 
-describe("report", () => {
-  let folder = "";
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "birkhoff-report-"));
-  });
-  afterEach(() => rmSync(folder, { recursive: true }));
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "birkhoff-report-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
 
+describe("report", () => {
   it("says at a glance what was found", () => {
     const page = visible(renderReport(sample([lifting()])));
     expect(page).toContain("C4 recovered");
@@ -304,6 +311,76 @@ describe("report", () => {
     expect(() => writeReport(folder, sample([]))).toThrow(/writeReport: expected a place that can be written/);
     expect(existsSync(blocked)).toBe(true);
     expect(readdirSync(join(folder, ".")).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  });
+});
+
+describe("what is known of the group", () => {
+  const analysed = (): LayerReport => {
+    const layer = lifting();
+    const { matrices } = layer.snapshots[layer.snapshots.length - 1];
+    const nearest = layer.result.elements.map((element) => element.nearest);
+    const square = dihedralGroup(5);
+    return {
+      ...layer,
+      group: identifyGroup(nearest),
+      match: { group, symmetries: square, ...matchGroup(nearest, group.elements, square.elements) },
+      coefficients: { name: group.name, labels: group.labels, fit: fitCoefficients(matrices, 25, group.elements) },
+      consistency: layerConsistency(matrices, 25, [permutationMatrices(shiftTwist(nearest))])[0],
+    };
+  };
+  const equivariance = [
+    { degrees: 45, onGroup: false, layers: [0.2, 0.1], network: 0.012 },
+    { degrees: 90, onGroup: true, layers: [1e-7, 2e-7], network: 0 },
+  ];
+
+  it("is told in words and pictures", () => {
+    const page = visible(renderReport({ ...sample([analysed()]), equivariance }));
+    const told = "all elements of C4, each at its place|1, 2, 4 (2×)|4, abelian|4 (6×), 1|consistent: every element acts as there";
+    const drawn = "Cayley table of the nearest permutations|Coefficients on the elements of C4|90° on the group|1.0e−7";
+    for (const words of `${told}|${drawn}`.split("|")) expect(page).toContain(words);
+    expect(page).not.toMatch(/NaN|undefined/);
+  });
+
+  it("knows every relation to a group", () => {
+    const [r0, r1, r2, r3] = group.elements;
+    const square = dihedralGroup(5);
+    const text = (learned: readonly Permutation[]): string =>
+      relationText({ group, symmetries: square, ...matchGroup(learned, group.elements, square.elements) });
+    expect(text([r0, r3, r2, r1])).toMatch(/^all elements of C4, each at its place, as seen from /);
+    expect(text([r0, r2, r1, r3])).toBe("all elements of C4, in another order");
+    expect(text([r0, r2])).toBe("2 of the 4 elements of C4, and nothing else");
+    expect(text([r0, square.elements[5]])).toBe("1 of 2 are elements of C4");
+    expect(relationText({ group, symmetries: undefined, ...matchGroup([r0, r3, r2, r1], group.elements) })).toBe(
+      "all elements of C4, the other way round",
+    );
+  });
+
+  it("is drawn in files that need nothing else, one for each picture of the page", () => {
+    const names = writePictures(folder, { ...sample([analysed()]), equivariance });
+    expect(names).toEqual([
+      "lifting-layer-matrices-over-training.svg",
+      "lifting-layer-kernels.svg",
+      "lifting-layer-agreement-with-the-planted-permutation-by-training-step.svg",
+      "lifting-layer-certainty-by-training-step.svg",
+      "lifting-layer-cayley-table-of-the-nearest-permutations.svg",
+      "lifting-layer-relative-distance-of-products-from-the-nearest-matrix.svg",
+      "lifting-layer-coefficients-on-the-elements-of-c4.svg",
+      "loss-by-training-step.svg",
+      "held-out-accuracy-by-training-step.svg",
+      "equivariance-errors.svg",
+    ]);
+    expect(readdirSync(folder).sort()).toEqual([...names].sort());
+    for (const name of names) {
+      const text = readFileSync(join(folder, name), "utf8");
+      expect(text.replace('xmlns="http://www.w3.org/2000/svg"', "")).not.toMatch(/https?:|href|@import|url\(|var\(|NaN|undefined|Infinity|<script/);
+      // Every element that is opened is closed: XML, not HTML.
+      const open: string[] = [];
+      for (const [, closing, element, rest] of text.matchAll(/<(\/?)([a-z]+)([^>]*)>/g)) {
+        if (closing) expect(open.pop()).toBe(element);
+        else if (!rest.endsWith("/")) open.push(element);
+      }
+      expect(open).toEqual([]);
+    }
   });
 });
 

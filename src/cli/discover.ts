@@ -7,7 +7,10 @@ import { type Configuration, checkConfiguration, type DataSettings, type Network
 import { type DiscoverResult, discover, type Progress } from "../discover/index.ts";
 import type { RunResult } from "../discover/run.ts";
 import { ArgumentError, expected } from "../errors.ts";
+import { relationText } from "../report/analysis.ts";
 import { writeReport } from "../report/page.ts";
+import { writePictures } from "../report/svg.ts";
+import type { LayerReport } from "../report/types.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
 import { comparisonTable, networkTable } from "./discoverTable.ts";
 import { runJob } from "./job.ts";
@@ -61,6 +64,7 @@ const FLAGS: readonly Flag[] = [
   { name: "no-compare", type: "switch", help: "train the learned network only" },
   ...DEVICE_FLAGS,
   { name: "report", type: "text", value: "file", help: "where the page is written; default report/index.html" },
+  { name: "svg", type: "text", value: "folder", help: "where its pictures are written as SVG files too; default nowhere" },
   { name: "json", type: "switch", help: "end with one line of JSON on standard output, and nothing else there" },
   { name: "help", type: "switch", help: "this text" },
 ];
@@ -162,15 +166,22 @@ const facts = ({ network, seed, loss, accuracy, agreement }: Progress, several: 
   `${several ? `seed ${seed} · ` : ""}${network} · loss ${loss.toPrecision(3)} · accuracy ${percent(accuracy)}${agreement === undefined ? "" : ` · agreement ${percent(agreement)}`}`;
 
 /** What became of each matrix of the learned network that the report shows. */
-const matrices = ({ layers }: RunResult): string[] =>
-  layers.flatMap(({ name, planted, result, closure, group }) => [
+const matrices = ({ layers, equivariance }: RunResult): string[] => [
+  ...layers.flatMap(({ name, planted, result, closure, group, match, consistency }) => [
     "",
     `${name}: closure error ${closure.mean.toFixed(3)}${group === undefined ? "" : `, nearest permutations generate ${group.description}`}`,
+    ...(match ? [`  ${relationText(match)}`] : []),
+    ...(consistency ? [`  ${consistency.consistent ? "" : "not "}consistent with the lifting layer`] : []),
     ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
       const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
       return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
     }),
-  ]);
+  ]),
+  ...(equivariance?.length ? ["", "Equivariance errors behind each layer, and of the answers:"] : []),
+  ...(equivariance ?? []).map(
+    (row) => `  ${`${row.degrees}°`.padStart(4)}  ${[...row.layers, row.network].map((error) => error.toExponential(1).padStart(8)).join("")}`,
+  ),
+];
 
 /** What a person reads at the end. */
 const summary = ({ report, shown, records, runs, summary: networks }: DiscoverResult): string => {
@@ -188,6 +199,30 @@ const summary = ({ report, shown, records, runs, summary: networks }: DiscoverRe
   return `${lines.join("\n")}\n`;
 };
 
+/** Beside known groups and other layers, in plain lists. */
+const knownJson = ({ match, coefficients, consistency }: Pick<LayerReport, "match" | "coefficients" | "consistency">): object => ({
+  ...(match && {
+    match: {
+      group: match.group.name,
+      relation: match.relation,
+      labels: match.labels.map((label) => (label === undefined ? null : match.group.labels[label])),
+      missing: match.missing.map((label) => match.group.labels[label]),
+      seenFrom: match.symmetries?.labels[match.symmetry],
+    },
+  }),
+  ...(coefficients && {
+    coefficients: {
+      of: coefficients.name,
+      labels: coefficients.labels,
+      // [g, labels]
+      values: Array.from(coefficients.fit.coefficients, (value) => Number(value.toPrecision(6))),
+      distances: Array.from(coefficients.fit.distances),
+      unique: coefficients.fit.unique,
+    },
+  }),
+  ...(consistency && { consistency }),
+});
+
 const jsonOf = (
   device: Device,
   configuration: Configuration,
@@ -201,7 +236,7 @@ const jsonOf = (
   interrupted,
   networks: report.comparison,
   ...(shown && {
-    layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure, group }) => ({
+    layers: shown.layers.map(({ name, result: { elements, meanAgreement, recovered: all }, closure, group, ...known }) => ({
       name,
       agreement: meanAgreement,
       recovered: all,
@@ -215,7 +250,9 @@ const jsonOf = (
         abelian: group.abelian,
       },
       elements: elements.map(({ nearest: _, ...facts }) => facts),
+      ...knownJson(known),
     })),
+    equivariance: shown.equivariance,
   }),
   losses: shown?.losses ?? [],
   summary: networks,
@@ -254,6 +291,7 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
     return 0;
   }
   const path = flags.text("report") ?? "report/index.html";
+  const pictures = flags.text("svg");
   const configuration = makeConfiguration(flags);
   const results = resultsPath(flags, configuration);
   const command = [WHERE, ...args].join(" ");
@@ -272,14 +310,17 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
       }),
     summary,
     json: (result, { device }) => jsonOf(device, configuration, result, path),
-    writePage: ({ report }, { machine, date }) =>
-      writeReport(path, {
+    writePage: ({ report }, { machine, date, say }) => {
+      const page = {
         ...report,
         title: `What the network found: ${report.task.name}`,
         command,
         device: machine,
         date,
         settings: shownSettings(configuration),
-      }),
+      };
+      writeReport(path, page);
+      if (pictures !== undefined) say(`Pictures: ${writePictures(pictures, page).length} in ${pictures}\n`);
+    },
   });
 };

@@ -3,6 +3,8 @@ import type { MatrixSet } from "../data/interpolated.ts";
 import type { PermutationSet } from "../data/permutations.ts";
 import type { LearnedStack } from "../nn/matrices.ts";
 import type { Module } from "../nn/module.ts";
+import type { LayerReport } from "../report/types.ts";
+import type { EquivarianceRow } from "../symmetry/equivariance.ts";
 import type { Tensor } from "../tensor.ts";
 import type { NetworkKind, NetworkSettings } from "./configuration.ts";
 
@@ -54,5 +56,7 @@ export interface Experiment {
   heldOutAccuracy(contender: Contender, limit?: number): Promise<number>;
   /** Relative change of the output when the input is transformed as planted and the output transformed back; undefined when nothing is planted. */
   equivarianceError(contender: Contender): Promise<number | undefined>;
+  /** Of images: equivariance errors behind each layer under rotations; `layers` are what the contender's learned layers became. */
+  layerEquivariance?(contender: Contender, layers: readonly LayerReport[]): Promise<EquivarianceRow[]>;
   dispose(): void;
 }

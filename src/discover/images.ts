@@ -12,6 +12,7 @@ import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
 import { DigitNetwork } from "../nn/networks.ts";
 import { softmaxCrossEntropy } from "../ops/crossEntropy/index.ts";
+import { networkEquivariance } from "../symmetry/equivariance.ts";
 import { type ImageSettings, type KERNEL_GROUPS, matrixOptions, type NetworkSettings } from "./configuration.ts";
 import { respond } from "./evaluate.ts";
 import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
@@ -25,6 +26,9 @@ const TURNS = 4;
 
 /** First stream of the transformations that are drawn step by step. */
 const REDRAWN = 1 << 24;
+
+/** Images that are turned to see whether layers turn with them. */
+const TURNED_IMAGES = 8;
 
 /** Examples per forward pass of an evaluation. */
 const EVALUATION_BATCH = 200;
@@ -196,6 +200,22 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
         }
       }
       return Math.sqrt(difference / total);
+    },
+    async layerEquivariance({ network }, [lifting, ...others]) {
+      // Answers that tell turns are to move.
+      if (!(network instanceof DigitNetwork) || height !== columns || turned) return [];
+      const rows = Math.min(TURNED_IMAGES, heldOut);
+      const seen = new Float32Array(rows * size);
+      for (let i = 0; i < rows; i++) seen.set(normalised.subarray(split.heldOut[i] * size, (split.heldOut[i] + 1) * size), i * size);
+      const images = device.tensor(seen, [rows, 1, height, columns]);
+      try {
+        // Group axes can be followed where all layers have their elements in the same order.
+        const ordered = others.every(({ consistency }) => consistency?.labels.every((label, i) => label === i));
+        const group = lifting.result.elements.map((element) => element.nearest);
+        return await networkEquivariance(network, images, { degrees: [45, 90, 135, 180], ...(ordered && { group }) });
+      } finally {
+        images.dispose();
+      }
     },
     dispose() {
       x.dispose();

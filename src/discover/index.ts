@@ -147,6 +147,7 @@ export const discover = async (device: Device, configuration: Configuration, opt
         task: { name: opened?.experiment.name ?? configuration.name, description: opened?.experiment.description ?? configuration.about ?? "" },
         curves: curves.filter(({ values }) => values.length > 0),
         layers: shown?.layers ?? [],
+        ...(shown?.equivariance?.length && { equivariance: shown.equivariance }),
         comparison: [...summary.map(reportRow), ...summarise(partial).map((row) => ({ ...reportRow(row), name: `${row.network}, unfinished` }))],
         notes,
       },

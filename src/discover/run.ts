@@ -1,7 +1,7 @@
 /** One network on one seed: trained, from where it was left off if it was, and measured. */
 import { FileError } from "../errors.ts";
 import type { Curve, LayerReport } from "../report/types.ts";
-import { fitCoefficients } from "../symmetry/coefficients.ts";
+import type { EquivarianceRow } from "../symmetry/equivariance.ts";
 import { nameOf } from "../symmetry/names.ts";
 import { GroupTable, isGroupTable } from "../symmetry/table.ts";
 import type { Run } from "./configuration.ts";
@@ -39,6 +39,8 @@ export interface RunResult {
   readonly losses: readonly number[];
   readonly curves: readonly Curve[];
   readonly layers: readonly LayerReport[];
+  /** Of each layer, of networks with learned matrices on images. */
+  readonly equivariance?: readonly EquivarianceRow[];
   readonly finished: boolean;
   /** Steps that the run has when it is finished. */
   readonly steps: number;
@@ -79,10 +81,9 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
     ...(equivarianceError !== undefined && { equivarianceError }),
     ...(first?.planted && { agreement: first.result.meanAgreement, recovered: first.result.recovered, history: historyOf(seen) }),
     ...(layers.length > 0 && {
-      layers: layers.map(({ name, result, closure, group, snapshots }, i) => {
+      layers: layers.map(({ name, result, closure, group, coefficients }, i) => {
         const learned = result.elements.slice(1);
-        const base = contender.layers[i].base;
-        const stack = snapshots[snapshots.length - 1].matrices;
+        const weights = contender.layers[i].base?.weights;
         return {
           name,
           agreement: result.meanAgreement,
@@ -93,13 +94,7 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
           entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
           distance: mean(learned.map(({ distance }) => distance)),
           agreements: learned.map(({ agreement }) => agreement),
-          ...(base && {
-            coefficients: compareCoefficients(
-              fitCoefficients(stack, base.set.d, base.set.matrices).coefficients,
-              base.weights,
-              base.set.labels.length,
-            ),
-          }),
+          ...(weights && coefficients && { coefficients: compareCoefficients(coefficients.fit.coefficients, weights, coefficients.labels.length) }),
         };
       }),
     }),
@@ -124,7 +119,7 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
       seen.steps.push(step);
       seen.accuracy.push(accuracy);
       for (const [i, matrices] of stacks.entries()) seen.snapshots[i].push({ step, matrices });
-      for (const [i, result] of compareLayers(layers, stacks).entries()) seen.agreement[i].push(result.meanAgreement);
+      for (const [i, { result }] of compareLayers(layers, stacks).entries()) seen.agreement[i].push(result.meanAgreement);
     };
     await measure(0);
     let since = performance.now();
@@ -164,11 +159,13 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
     if (seen.steps.at(-1) !== done) await measure(done);
     if (!Number.isFinite(seen.losses.at(-1) ?? 0)) options.note(`${contender.name}: the loss is no longer finite; try a smaller learning rate.`);
     const reports = await layerReports(layers, seen.snapshots);
+    const equivariance = layers.length > 0 ? await experiment.layerEquivariance?.(contender, reports) : undefined;
     return {
       finding: await findingOf(experiment, contender, seen, reports),
       losses: seen.losses,
       curves: curvesOf(contender, seen),
       layers: reports,
+      ...(equivariance && { equivariance }),
       finished,
       steps: settings.steps,
     };

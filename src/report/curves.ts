@@ -3,6 +3,7 @@ import { scaleLinear, scaleLog } from "d3-scale";
 import { line } from "d3-shape";
 import { integer } from "./format.ts";
 import { type Html, html } from "./html.ts";
+import type { Picture } from "./pictures.ts";
 import type { Curve } from "./types.ts";
 
 const WIDTH = 460;
@@ -52,8 +53,24 @@ const verticalDomain = (kind: "linear" | "log" | "share", values: readonly numbe
   return [low - room, high + room];
 };
 
+/** Curves as a file has them: with the names that the page writes above. */
+const legended = (title: string, curves: readonly Curve[], body: Html): Picture => {
+  // Two names to a line.
+  const lines = Math.ceil(curves.length / 2);
+  const top = 8 + 18 * lines;
+  const names = curves.map(({ name }, i) => {
+    const [left, y] = [MARGIN.left + (i % 2) * 200, 10 + 18 * Math.floor(i / 2)];
+    return html`<path class="line s${i % MAX_SERIES}" d="M${left} ${y - 4}h14"/><text x="${left + 20}" y="${y}">${name}</text>`;
+  });
+  return { title, width: WIDTH, height: HEIGHT + top, body: html`${names}<g transform="translate(0 ${top})">${body}</g>` };
+};
+
 /** One panel with all its curves; `id` ties it to its data in the page's script. */
-export const renderPanel = (id: string, title: string, curves: readonly Curve[]): { readonly view: Html; readonly data: PanelData } => {
+export const renderPanel = (
+  id: string,
+  title: string,
+  curves: readonly Curve[],
+): { readonly view: Html; readonly data: PanelData; readonly picture: Picture } => {
   const kind = curves[0].scale ?? "linear";
   const visible = (value: number): boolean => Number.isFinite(value) && (kind !== "log" || value > 0);
   const series = curves.map(({ steps, values }) => thinPoints(Array.from(steps, (step, i): Point => [step, values[i]])));
@@ -74,22 +91,24 @@ export const renderPanel = (id: string, title: string, curves: readonly Curve[])
     .x(([step]) => x(step))
     .y(([, value]) => y(value))
     .digits(1);
-  const view = html`<figure class="panel" data-panel="${id}">
-<figcaption><h3>${title}${kind === "log" ? html` <small>log scale</small>` : undefined}</h3>
-<ul class="legend">${curves.map(({ name }, i) => html`<li><i class="s${i % MAX_SERIES}"></i>${name} <output></output></li>`)}</ul></figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title} over training steps">
-<g class="grid">${yTicks.map((tick) => html`<path d="M${MARGIN.left} ${y(tick).toFixed(1)}H${WIDTH - MARGIN.right}"/>`)}</g>
+  const body = html`<g class="grid">${yTicks.map((tick) => html`<path d="M${MARGIN.left} ${y(tick).toFixed(1)}H${WIDTH - MARGIN.right}"/>`)}</g>
 <g class="ticks end">${yTicks.map((tick) => html`<text x="${MARGIN.left - 8}" y="${(y(tick) + 4).toFixed(1)}">${yFormat(tick)}</text>`)}</g>
 <g class="ticks mid">${x
     .ticks(5)
     .filter(Number.isInteger)
     .map((tick) => html`<text x="${x(tick).toFixed(1)}" y="${HEIGHT - 10}">${integer(tick)}</text>`)}</g>
-${series.map((points, i) => html`<path class="line s${i % MAX_SERIES}" d="${path([...points]) ?? ""}"/>`)}
+${series.map((points, i) => html`<path class="line s${i % MAX_SERIES}" d="${path([...points]) ?? ""}"/>`)}`;
+  const view = html`<figure class="panel" data-panel="${id}">
+<figcaption><h3>${title}${kind === "log" ? html` <small>log scale</small>` : undefined}</h3>
+<ul class="legend">${curves.map(({ name }, i) => html`<li><i class="s${i % MAX_SERIES}"></i>${name} <output></output></li>`)}</ul></figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title} over training steps">
+${body}
 <path class="cursor" d="M0 ${MARGIN.top}V${HEIGHT - MARGIN.bottom}"/>
 </svg></figure>`;
   const [first, last] = x.domain();
   return {
     view,
+    picture: legended(title, curves, body),
     data: {
       domain: [first, last],
       range: [MARGIN.left / WIDTH, (WIDTH - MARGIN.right) / WIDTH],

@@ -4,10 +4,10 @@ import type { KernelImages, Snapshot } from "./types.ts";
 
 const MAX_SNAPSHOTS = 25;
 
-/** At most 25 snapshots, evenly chosen, the first and the last among them. */
-export const thin = (snapshots: readonly Snapshot[]): readonly Snapshot[] => {
-  if (snapshots.length <= MAX_SNAPSHOTS) return snapshots;
-  return Array.from({ length: MAX_SNAPSHOTS }, (_, i) => snapshots[Math.round((i * (snapshots.length - 1)) / (MAX_SNAPSHOTS - 1))]);
+/** At most so many snapshots, evenly chosen, the first and the last among them. */
+export const thin = (snapshots: readonly Snapshot[], most = MAX_SNAPSHOTS): readonly Snapshot[] => {
+  if (snapshots.length <= most) return snapshots;
+  return Array.from({ length: most }, (_, i) => snapshots[Math.round((i * (snapshots.length - 1)) / (most - 1))]);
 };
 
 const base64 = (bytes: Uint8Array): string => deflateSync(bytes, { level: 9 }).toString("base64");

@@ -3,6 +3,7 @@
 import { equalPermutations } from "../data/permutations.ts";
 import { type ElementResult, splitStack } from "../symmetry/elements.ts";
 import { relativeRowEntropy, rowAgreement } from "../symmetry/matrices.ts";
+import { analysisView } from "./analysis.ts";
 import { MAX_SERIES, renderPanel } from "./curves.ts";
 import { encodeKernels, encodeSnapshots, thin } from "./encode.ts";
 import { cycleType, number, percent } from "./format.ts";
@@ -61,6 +62,16 @@ const elementCurves = (layer: LayerReport, panel: string, steps: readonly number
   return learned.map((element, i) => curve(elementLabel(layer, element), (row) => row[i]));
 };
 
+/** Agreement and certainty over training, a panel each; none where nothing was learned. */
+export const layerCurves = (layer: LayerReport): readonly (readonly Curve[])[] => {
+  const snapshots = thin(layer.snapshots);
+  if (snapshots.length < 2 || layer.result.elements.every(({ index }) => isFixed(layer, index))) return [];
+  const steps = snapshots.map(({ step }) => step);
+  const { agreement, certainty } = history(layer, snapshots);
+  const title = layer.planted ? "Agreement with the planted permutation" : "Agreement with the final permutation";
+  return [elementCurves(layer, title, steps, agreement), elementCurves(layer, "Certainty", steps, certainty)];
+};
+
 const bar = (name: string, key: string, hint: string): Html =>
   html`<div class="bar" data-bar="${key}" title="${hint}"><span>${name}</span><b><i></i></b><output></output></div>`;
 
@@ -89,23 +100,6 @@ const resultsTable = (layer: LayerReport): Html => html`<div class="scroll"><tab
 <td>${element.planted === undefined ? "–" : element.correct ? html`<span class="good">✓</span> ${elementLabel(layer, element)}` : html`<span class="bad">✗</span> ${elementLabel(layer, element)}`}</td>
 <td class="n">${percent(element.agreement)}</td><td class="n">${number(element.entropy)}</td><td class="n">${percent(element.relativeEntropy)}</td><td class="n">${number(element.distance)}</td></tr>`,
 )}</tbody></table></div>`;
-
-const closureTable = (layer: LayerReport): Html => {
-  const { g, errors, products, mean, max, table } = layer.closure;
-  const labels = layer.result.elements.map((element) => elementLabel(layer, element));
-  const rows = Array.from({ length: g }, (_, i) => i);
-  return html`<div class="scroll"><table class="closure">
-<caption>Products: row times column, and how far the result is from the nearest matrix of the set</caption>
-<thead><tr><td></td>${labels.map((label) => html`<th>${label}</th>`)}</tr></thead>
-<tbody>${rows.map(
-    (i) =>
-      html`<tr><th>${labels[i]}</th>${rows.map((j) => {
-        const error = errors[i * g + j];
-        return html`<td style="--miss:${Math.min(1, error).toFixed(3)}">${labels[products[i * g + j]]}<small>${number(Number(error.toFixed(3)))}</small></td>`;
-      })}</tr>`,
-  )}</tbody></table></div>
-<p class="small">Relative error: mean ${number(mean)}, largest ${number(max)}. ${table === undefined ? "The nearest permutations are not closed under multiplication." : "The nearest permutations are closed under multiplication: they form a group."} ${layer.group === undefined ? undefined : html`The group that they generate: <b>${layer.group.description}</b>.`}</p>`;
-};
 
 const kernelsView = (layer: LayerReport): Html | undefined => {
   if (layer.kernels === undefined) return undefined;
@@ -141,19 +135,10 @@ export const renderLayer = (
 ): { readonly view: Html; readonly data: unknown; readonly panels: Readonly<Record<string, unknown>> } => {
   const snapshots = thin(layer.snapshots);
   const shares = history(layer, snapshots);
-  const steps = snapshots.map(({ step }) => step);
-  const hasLearned = layer.result.elements.some(({ index }) => !isFixed(layer, index));
-  const panels =
-    snapshots.length < 2 || !hasLearned
-      ? []
-      : [
-          [
-            `layer${position}a`,
-            layer.planted ? "Agreement with the planted permutation" : "Agreement with the final permutation",
-            shares.agreement,
-          ] as const,
-          [`layer${position}c`, "Certainty", shares.certainty] as const,
-        ].map(([id, title, values]) => ({ id, ...renderPanel(id, title, elementCurves(layer, title, steps, values)) }));
+  const panels = layerCurves(layer).map((curves, i) => ({
+    id: `layer${position}.${i}`,
+    ...renderPanel(`layer${position}.${i}`, curves[0].panel, curves),
+  }));
   const view = html`<section class="layer" data-layer="${position}">
 <h2>${layer.name}</h2>
 <p class="lead">${layer.description ?? `${layer.result.elements.length} matrices of ${layer.d} × ${layer.d}.`}</p>
@@ -161,7 +146,10 @@ export const renderLayer = (
 <p class="small">Row n shows from which input position output position n takes its value. <span class="scale"></span> 0 to 1, on a square-root scale.</p>
 <div class="panels">${panels.map((panel) => panel.view)}</div>
 <div class="block">${resultsTable(layer)}</div>
-<div class="block">${closureTable(layer)}</div>
+${analysisView(
+  layer,
+  layer.result.elements.map((element) => elementLabel(layer, element)),
+)}
 ${kernelsView(layer)}
 </section>`;
   return { view, data: layerData(layer, snapshots, shares), panels: Object.fromEntries(panels.map(({ id, data }) => [id, data])) };

@@ -1,10 +1,12 @@
 /** The report of `birkhoff discover`: one HTML file that needs nothing else. */
 import { expected } from "../errors.ts";
+import { equivariancePicture } from "./analysis.ts";
 import { CLIENT } from "./client.ts";
 import { groupCurves, renderPanel } from "./curves.ts";
 import { integer, number, percent } from "./format.ts";
 import { type Html, html, jsonScript, trusted } from "./html.ts";
 import { elementLabel, isFixed, renderLayer } from "./layer.ts";
+import { figure } from "./pictures.ts";
 import { STYLE } from "./style.ts";
 import type { DiscoverReport, LayerReport, NetworkReport } from "./types.ts";
 import { writePage } from "./write.ts";
@@ -48,6 +50,8 @@ const hero = (report: DiscoverReport): Html => {
         percent(layer.result.meanAgreement),
         "Share of rows whose largest entry is where the planted permutation has its 1, over the learned matrices",
       ),
+    layer?.group &&
+      tile("generated group", layer.group.name ?? `order ${number(Number(layer.group.order))}`, "By the nearest permutations of the matrices"),
     layer &&
       tile("closure error", number(layer.closure.mean), "Mean relative distance of the product of two matrices to the nearest matrix of the set"),
     own?.heldOutAccuracy !== undefined ? tile("held-out accuracy", percent(own.heldOutAccuracy), "Of the network with learned matrices") : undefined,
@@ -66,6 +70,12 @@ const setup = (
 <pre><code>${report.command}</code></pre>
 <p class="small">${report.device} · ${report.date}</p>
 <details><summary>Settings</summary><dl>${Object.entries(report.settings).map(([name, value]) => html`<div><dt>${name}</dt><dd>${String(value)}</dd></div>`)}</dl></details></section>`;
+
+const equivariance = ({ equivariance: rows = [], layers }: DiscoverReport): Html | undefined =>
+  rows.length === 0
+    ? undefined
+    : html`<section><h2>Turning with the input</h2><p class="lead">‖f(ρx) − ρf(x)‖ / ‖f(x)‖ behind each layer and of the answers, for images turned by ρ. Angles off the grid have interpolation's own error in them.</p>
+<div class="block">${figure(equivariancePicture(rows, layers))}</div></section>`;
 
 const comparison = (networks: readonly NetworkReport[]): Html | undefined => {
   if (networks.length === 0) return undefined;
@@ -105,6 +115,7 @@ ${hero(report)}
 <noscript><p class="lead">The matrices are drawn by a script in this page; the tables and curves need none.</p></noscript>
 ${layers.map((layer) => layer.view)}
 ${curves.length > 0 ? html`<section><h2>Training</h2><div class="panels">${curves.map((panel) => panel.view)}</div></section>` : undefined}
+${equivariance(report)}
 ${comparison(report.comparison)}
 ${setup(report)}
 ${notes(report.notes)}

@@ -1,13 +1,52 @@
 /** The page's style sheet. Colours are variables, so that light and dark differ in one place and canvases can read them. */
+import { scaleLinear } from "d3-scale";
+
+/** Steps between the ends of a colour scale in a picture. */
+export const LEVELS = 24;
+
+const palette = (colours: string): ReadonlyMap<string, string> => {
+  const named = new Map(colours.split(";").map((pair) => pair.trim().split(":") as [string, string]));
+  const of = (name: string): string => named.get(name) ?? "";
+  const heat = scaleLinear([0, 0.3, 0.65, 1], ["heat0", "heat1", "heat2", "heat3"].map(of));
+  const diverging = scaleLinear([0, 0.5, 1], ["neg", "heat0", "pos"].map(of));
+  for (let level = 0; level <= LEVELS; level++) {
+    named.set(`q${level}`, heat(level / LEVELS));
+    named.set(`r${level}`, diverging(level / LEVELS));
+  }
+  return named;
+};
+
+const LIGHT =
+  palette(`paper:#faf9f6;card:#fff;ink:#1d2127;soft:#5d646e;line:#e4e1da;accent:#235b8c;good:#1a7f5a;good-bg:#e3f3ec;bad:#b3402f;bad-bg:#fae8e4;
+heat0:#f4f2ec;heat1:#a9cbe0;heat2:#3d7fb3;heat3:#0f2f57;neg:#b5532f;pos:#20618f;
+s0:#2a78d6;s1:#e0692c;s2:#1a9e70;s3:#8250c4;s4:#c99400;s5:#d2486f;s6:#3a8f9c;s7:#7a8028`);
+
+const DARK =
+  palette(`paper:#14171b;card:#1b1f25;ink:#e6e8eb;soft:#98a1ad;line:#2d333c;accent:#7fb8e6;good:#57c79a;good-bg:#17362b;bad:#ef8a76;bad-bg:#402119;
+heat0:#20252d;heat1:#2b567c;heat2:#58a3d6;heat3:#eaf6ff;neg:#e08a5f;pos:#6db3e6;
+s0:#5598e8;s1:#ea8450;s2:#38b98a;s3:#a884e0;s4:#d3a93a;s5:#e7779a;s6:#5cb3c0;s7:#a5ab4e`);
+
+const variables = (colours: ReadonlyMap<string, string>): string => Array.from(colours, ([name, colour]) => `--${name}:${colour}`).join(";");
+
+/** What pictures are drawn with, in the page and as files. */
+const PICTURES = `
+svg .grid path{stroke:var(--line);fill:none}
+svg text{fill:var(--soft);font-size:12px;font-variant-numeric:tabular-nums}
+svg .end{text-anchor:end}svg .mid{text-anchor:middle}
+svg .name{fill:var(--ink)}svg .title{fill:var(--ink);font-size:15px;font-weight:600}svg .dark{fill:var(--card)}svg .none{fill:none;stroke:var(--line)}
+.line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+.cursor{stroke:var(--ink);stroke-opacity:.35;fill:none;visibility:hidden}
+${Array.from({ length: 8 }, (_, i) => `path.s${i}{stroke:var(--s${i})}`).join("")}
+${Array.from({ length: LEVELS + 1 }, (_, level) => `.q${level}{fill:var(--q${level})}.r${level}{fill:var(--r${level})}`).join("")}
+`;
+
+/** The same with the light colours in place: not every program that shows SVG knows variables. */
+export const PICTURE_STYLE = `svg{background:${LIGHT.get("card")};font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
+${PICTURES.replace(/var\(--([a-z0-9-]+)\)/g, (_, name: string) => LIGHT.get(name) ?? "")}`;
+
 export const STYLE = `
-:root{color-scheme:light dark;--paper:#faf9f6;--card:#fff;--ink:#1d2127;--soft:#5d646e;--line:#e4e1da;--accent:#235b8c;
---good:#1a7f5a;--good-bg:#e3f3ec;--bad:#b3402f;--bad-bg:#fae8e4;--miss:0;
---heat0:#f4f2ec;--heat1:#a9cbe0;--heat2:#3d7fb3;--heat3:#0f2f57;--neg:#b5532f;--pos:#20618f;
---s0:#2a78d6;--s1:#e0692c;--s2:#1a9e70;--s3:#8250c4;--s4:#c99400;--s5:#d2486f;--s6:#3a8f9c;--s7:#7a8028}
-@media (prefers-color-scheme:dark){:root{--paper:#14171b;--card:#1b1f25;--ink:#e6e8eb;--soft:#98a1ad;--line:#2d333c;--accent:#7fb8e6;
---good:#57c79a;--good-bg:#17362b;--bad:#ef8a76;--bad-bg:#402119;
---heat0:#20252d;--heat1:#2b567c;--heat2:#58a3d6;--heat3:#eaf6ff;--neg:#e08a5f;--pos:#6db3e6;
---s0:#5598e8;--s1:#ea8450;--s2:#38b98a;--s3:#a884e0;--s4:#d3a93a;--s5:#e7779a;--s6:#5cb3c0;--s7:#a5ab4e}}
+:root{color-scheme:light dark;${variables(LIGHT)}}
+@media (prefers-color-scheme:dark){:root{${variables(DARK)}}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;-webkit-text-size-adjust:100%}
 main{max-width:1080px;margin:0 auto;padding:40px 20px 96px}
@@ -55,13 +94,7 @@ canvas{display:block;image-rendering:pixelated;background:var(--heat0);border-ra
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 14px;margin:4px 0 6px;padding:0;font-size:.82rem;color:var(--soft)}
 .legend i{display:inline-block;width:12px;height:3px;border-radius:2px;margin-right:6px;vertical-align:middle}
 .legend output{color:var(--ink);font-variant-numeric:tabular-nums}
-svg .grid path{stroke:var(--line);fill:none}
-svg text{fill:var(--soft);font-size:12px;font-variant-numeric:tabular-nums}
-svg .end{text-anchor:end}svg .mid{text-anchor:middle}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
-.cursor{stroke:var(--ink);stroke-opacity:.35;fill:none;visibility:hidden}
-i.s0{background:var(--s0)}i.s1{background:var(--s1)}i.s2{background:var(--s2)}i.s3{background:var(--s3)}i.s4{background:var(--s4)}i.s5{background:var(--s5)}i.s6{background:var(--s6)}i.s7{background:var(--s7)}
-path.s0{stroke:var(--s0)}path.s1{stroke:var(--s1)}path.s2{stroke:var(--s2)}path.s3{stroke:var(--s3)}path.s4{stroke:var(--s4)}path.s5{stroke:var(--s5)}path.s6{stroke:var(--s6)}path.s7{stroke:var(--s7)}
+${PICTURES}i.s0{background:var(--s0)}i.s1{background:var(--s1)}i.s2{background:var(--s2)}i.s3{background:var(--s3)}i.s4{background:var(--s4)}i.s5{background:var(--s5)}i.s6{background:var(--s6)}i.s7{background:var(--s7)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 caption{text-align:left;font-weight:600;font-size:.95rem;padding-bottom:8px}
@@ -70,9 +103,9 @@ thead th,thead td{border-top:0;color:var(--soft);font-size:.82rem}
 th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}
 th.n:last-child,td.n:last-child{padding-right:0}
 tbody th{font-weight:600}th small,td small{color:var(--soft);font-weight:400}
-.closure td,.closure thead th{text-align:center;padding:6px 8px}
-.closure tbody td{background:color-mix(in srgb,var(--bad) calc(var(--miss)*60%),transparent)}
-.closure td small{display:block;font-size:.75rem;line-height:1.2;font-variant-numeric:tabular-nums}
+.pictures{display:flex;flex-wrap:wrap;gap:28px 40px}
+.picture{max-width:100%;overflow-x:auto}.picture svg{display:block}.picture figcaption{font-weight:600;font-size:.95rem;margin-bottom:8px}
+.facts dt{white-space:nowrap}.facts{margin:12px 0 0;display:block}.facts div{justify-content:start;gap:20px}.facts dt{min-width:12em}.facts dd{text-align:left}
 .comparison{margin-top:20px}
 .own th,.own td{background:color-mix(in srgb,var(--accent) 9%,transparent)}
 .comparison th:first-child{padding-left:10px}

@@ -9,6 +9,18 @@ import { Tensor } from "./tensor.ts";
 const INTERNED_PER_OP = 1024;
 const interned = new WeakMap<Op, Map<string, Call>>();
 
+const isAttribute = (value: unknown): boolean =>
+  Array.isArray(value) ? value.every(isAttribute) : typeof value === "boolean" || typeof value === "string" || Number.isFinite(value);
+
+/** What JSON cannot tell apart is no attribute and never has an entry. */
+const keyOf = (where: string, attrs: Attrs): string => {
+  try {
+    return JSON.stringify(attrs);
+  } catch {
+    throw expected(where, "numbers, booleans, strings and lists", "attributes", Object.values(attrs));
+  }
+};
+
 /** The same call object for the same op, specs and attributes, so that devices can cache by identity. Bounded. */
 export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Call<A> => {
   let calls = interned.get(op as Op);
@@ -16,10 +28,12 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
     calls = new Map();
     interned.set(op as Op, calls);
   }
-  let key = JSON.stringify(attrs);
+  let key = keyOf(op.name, attrs);
   for (const { shape, dtype } of inputs) key += `|${dtype}:${shape.join()}`;
   const known = calls.get(key);
   if (known) return known as Call<A>;
+  for (const [name, value] of Object.entries(attrs))
+    if (!isAttribute(value)) throw expected(op.name, "a finite number, true or false, a string or a list of these", name, value);
   const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
   const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
   for (const [i, { dtype }] of specs.entries()) {

@@ -116,6 +116,30 @@ export class FileError extends BirkhoffError {
 export const expected = (where: string, what: string, argument: string, received: unknown): ArgumentError =>
   new ArgumentError(`${where}: expected ${what} for \`${argument}\`, but received ${describe(received)}`);
 
+/** Options as they came, when they are an object: JavaScript may pass anything in their place. */
+export const checkObject = <T extends object>(where: string, options: T, argument = "options"): T => {
+  if (typeof options !== "object" || options === null || Array.isArray(options) || ArrayBuffer.isView(options))
+    throw expected(where, "an object", argument, options);
+  return options;
+};
+
+/** A number from `low` to `high`, both included; nothing that JavaScript would turn into one. */
+export const checkRange = (
+  where: string,
+  argument: string,
+  value: unknown,
+  low: number,
+  high: number,
+  what = `a number from ${low} to ${high}`,
+): void => {
+  if (!(typeof value === "number" && value >= low && value <= high)) throw expected(where, what, argument, value);
+};
+
+/** Nothing but true or false: what JavaScript takes for either is more often a mistake. */
+export const checkFlags = (where: string, flags: Readonly<Record<string, unknown>>): void => {
+  for (const [name, flag] of Object.entries(flags)) if (typeof flag !== "boolean") throw expected(where, "true or false", name, flag);
+};
+
 /** Builds the `OutOfMemoryError` of a device that holds some bytes and cannot get more. */
 export const outOfMemory = (
   device: string,
@@ -134,6 +158,7 @@ export const outOfMemory = (
 export const describe = (value: unknown): string => {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
   if (Array.isArray(value)) {
     const shown = value.slice(0, 8).map(describe).join(", ");
     return `[${shown}${value.length > 8 ? `, … ${value.length} entries` : ""}]`;

@@ -1,5 +1,6 @@
 import { apply } from "../../apply.ts";
 import type { Op } from "../../op.ts";
+import { scope } from "../../scope.ts";
 import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/index.ts";
 import type { ConvAttrs } from "./geometry.ts";
@@ -10,10 +11,11 @@ export type { ConvOptions, ConvTransposeOptions, Padding, PerAxis } from "./opti
 export type Conv2dOptions = ConvOptions;
 
 /** An input without batch is a batch of one. */
-const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, bias: Tensor | undefined, { batched, attrs }: Normalised): Tensor => {
-  const [y] = apply(op, [batched ? x : reshape(x, [1, ...x.shape]), w, ...(bias ? [bias] : [])], attrs);
-  return batched ? y : reshape(y, y.shape.slice(1));
-};
+const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, { batched, attrs }: Normalised, { bias }: { readonly bias?: Tensor }): Tensor =>
+  scope(() => {
+    const [y] = apply(op, [batched ? x : reshape(x, [1, ...x.shape]), w, ...(bias ? [bias] : [])], attrs);
+    return batched ? y : reshape(y, y.shape.slice(1));
+  });
 
 /**
  * One-dimensional cross-correlation: `conv2d` with one axis.
@@ -32,8 +34,7 @@ const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, bias: Tensor | undefined, 
  * conv1d(x, w, { stride: [1, 1] }); // throws ArgumentError
  * ```
  */
-export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  run(conv, x, w, options.bias, convolution("conv1d", 1, x, w, options));
+export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv1d", 1, x, w, options), options);
 
 /**
  * Two-dimensional cross-correlation with PyTorch's semantics, differentiable in x, w and bias.
@@ -59,8 +60,7 @@ export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * conv2d(x, w, { groups: 2 }); // throws ArgumentError
  * ```
  */
-export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  run(conv, x, w, options.bias, convolution("conv2d", 2, x, w, options));
+export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv2d", 2, x, w, options), options);
 
 /**
  * Three-dimensional cross-correlation: `conv2d` with three axes.
@@ -79,8 +79,7 @@ export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * conv3d(x, device.ones([3, 2, 5, 3, 3])); // throws ArgumentError
  * ```
  */
-export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  run(conv, x, w, options.bias, convolution("conv3d", 3, x, w, options));
+export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv3d", 3, x, w, options), options);
 
 /**
  * Transposed one-dimensional convolution: `convTranspose2d` with one axis.
@@ -99,7 +98,7 @@ export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * ```
  */
 export const convTranspose1d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, options.bias, transposed("convTranspose1d", 1, x, w, options));
+  run(data, x, w, transposed("convTranspose1d", 1, x, w, options), options);
 
 /**
  * Transposed two-dimensional convolution with PyTorch's semantics, differentiable in x, w and bias: the gradient of `conv2d` to its input, as a layer.
@@ -123,7 +122,7 @@ export const convTranspose1d = (x: Tensor, w: Tensor, options: ConvTransposeOpti
  * ```
  */
 export const convTranspose2d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, options.bias, transposed("convTranspose2d", 2, x, w, options));
+  run(data, x, w, transposed("convTranspose2d", 2, x, w, options), options);
 
 /**
  * Transposed three-dimensional convolution: `convTranspose2d` with three axes.
@@ -141,4 +140,4 @@ export const convTranspose2d = (x: Tensor, w: Tensor, options: ConvTransposeOpti
  * ```
  */
 export const convTranspose3d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, options.bias, transposed("convTranspose3d", 3, x, w, options));
+  run(data, x, w, transposed("convTranspose3d", 3, x, w, options), options);

@@ -1,5 +1,5 @@
 /** What users pass to a convolution of one, two or three axes, checked and written in one way. */
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { elements, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import { Tensor } from "../../tensor.ts";
@@ -72,7 +72,7 @@ interface Checked {
 
 /** @param layout what the first two axes of w are */
 const check = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions, layout: string): Checked => {
-  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = checkObject(where, options);
   if (!whole(groups, 1)) throw expected(where, "a whole number of at least 1", "groups", groups);
   for (const [argument, value] of Object.entries({ x, w, ...(bias !== undefined && { bias }) })) {
     if (!(value instanceof Tensor)) throw expected(where, "a tensor", argument, value);
@@ -123,13 +123,8 @@ export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, o
   return { batched, attrs: { ...attrs, size: out } };
 };
 
-export const transposed = (
-  where: string,
-  axes: number,
-  x: Tensor,
-  w: Tensor,
-  { outputPadding = 0, ...options }: ConvTransposeOptions,
-): Normalised => {
+export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, given: ConvTransposeOptions): Normalised => {
+  const { outputPadding = 0, ...options } = checkObject(where, given);
   if (typeof options.padding === "string") sides(where, axes, options.padding);
   const { batched, size, kernel, attrs, pairs } = check(where, axes, x, w, options, "channels, features / groups");
   if (elements(size) === 0) throw expected(where, "spatial axes without zeros", "x", x.shape);

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, checkRange, expected } from "../../errors.ts";
 import { Tensor } from "../../tensor.ts";
 import { forward } from "./op.ts";
 import { REDUCTIONS, type Reduction } from "./reference.ts";
@@ -45,10 +45,10 @@ const hostLabels = (labels: readonly number[] | Int32Array, logits: Tensor): Ten
  * ```
  */
 export const softmaxCrossEntropy = (logits: Tensor, labels: Tensor | readonly number[] | Int32Array, options: CrossEntropyOptions = {}): Tensor => {
-  const { reduction = "mean", labelSmoothing = 0 } = options;
+  const { reduction = "mean", labelSmoothing = 0 } = checkObject(where, options);
   if (!(logits instanceof Tensor)) throw expected(where, "a tensor", "logits", logits);
   if (!REDUCTIONS.includes(reduction)) throw expected(where, '"mean", "sum" or "none"', "reduction", reduction);
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw expected(where, "a number in [0, 1]", "labelSmoothing", labelSmoothing);
+  checkRange(where, "labelSmoothing", labelSmoothing, 0, 1, "a number in [0, 1]");
   if (!(labels instanceof Tensor || labels instanceof Int32Array || Array.isArray(labels)))
     throw expected(where, "an int32 tensor, an Int32Array or an array", "labels", labels);
   const attrs = { reduction, smooth: labelSmoothing !== 0 };

@@ -1,5 +1,6 @@
 import { apply } from "../../apply.ts";
 import { expected } from "../../errors.ts";
+import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { affine, binary, unary } from "./op.ts";
 import type { BinaryKind, UnaryKind } from "./reference.ts";
@@ -21,15 +22,8 @@ const applyBinary = (kind: BinaryKind, a: Operand, b: Operand): Tensor => {
   if (typeof b !== "number") checkTensor(kind, "b", b);
   if (typeof a !== "number" && typeof b !== "number") return apply(binary(kind), [a, b], { kind })[0];
   const device = (typeof a === "number" ? (b as Tensor) : a).device;
-  const constants: Tensor[] = [];
-  const lift = (operand: Operand): Tensor => {
-    if (typeof operand !== "number") return operand;
-    constants.push(device.full([], operand));
-    return constants[constants.length - 1];
-  };
-  const [result] = apply(binary(kind), [lift(a), lift(b)], { kind });
-  for (const constant of constants) constant.dispose();
-  return result;
+  const lift = (operand: Operand): Tensor => (typeof operand === "number" ? device.full([], operand) : operand);
+  return scope(() => apply(binary(kind), [lift(a), lift(b)], { kind })[0]);
 };
 
 /**

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkFlags, checkObject, expected } from "../../errors.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { expand, factorised, gather } from "./op.ts";
 
@@ -52,7 +52,9 @@ export interface ExpandKernelOptions {
  * expandKernel({ group, space }, device.ones([8, 8, 4, 5, 5])).shape; // => [32, 32, 5, 5]
  * ```
  */
-export const expandKernel = (R: Tensor | FactorisedMatrices, w: Tensor, { identity = true }: ExpandKernelOptions = {}): Tensor => {
+export const expandKernel = (R: Tensor | FactorisedMatrices, w: Tensor, options: ExpandKernelOptions = {}): Tensor => {
+  const { identity = true } = checkObject("expandKernel", options);
+  checkFlags("expandKernel", { identity });
   checkTensor("expandKernel", "w", w);
   if (typeof identity !== "boolean") throw expected("expandKernel", "true or false", "identity", identity);
   if (R instanceof Tensor) return apply(R.dtype === "float32" ? expand : gather, [R, w], { identity })[0];

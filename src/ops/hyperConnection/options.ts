@@ -1,4 +1,4 @@
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 export interface HyperConnectionOptions {
@@ -28,7 +28,7 @@ const within = (where: string, argument: string, value: number, least: number, m
 
 /** Defaults filled in, numbers checked; what depends on shapes is checked by the op. */
 export const checkOptions = (where: string, options: HyperConnectionOptions) => {
-  const { iterations = 20, eps = 1e-6, temperature = 1, scale, bias, streams } = options;
+  const { iterations = 20, eps = 1e-6, temperature = 1, scale, bias, streams } = checkObject(where, options);
   for (const [name, tensor] of Object.entries({ scale, bias, streams })) if (tensor !== undefined) checkTensor(where, name, tensor);
   within(where, "eps", eps, SMALLEST_EPS, LARGEST_EPS);
   within(where, "temperature", temperature, COLDEST, HOTTEST);

@@ -1,7 +1,8 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkFlags, checkObject, expected } from "../../errors.ts";
 import { isGradEnabled } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
+import { scope } from "../../scope.ts";
 import { broadcastShapes } from "../../shapes.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { ACTIVATIONS, type Activation } from "../elementwise/reference.ts";
@@ -26,7 +27,9 @@ export interface MatmulOptions extends LinearOptions {
 
 const view = (x: Tensor, shape: readonly number[]): Tensor => apply(reshape, [x], { shape })[0];
 
-const product = (where: string, a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias, activation }: MatmulOptions): Tensor => {
+const product = (where: string, a: Tensor, b: Tensor, options: MatmulOptions): Tensor => {
+  const { transposeA = false, transposeB = false, bias, activation } = checkObject(where, options);
+  checkFlags(where, { transposeA, transposeB });
   for (const [name, tensor] of [["a", a] as const, ["b", b] as const]) {
     checkTensor(where, name, tensor);
     if (tensor.shape.length === 0) throw expected(where, "at least one axis", name, showShape(tensor.shape));
@@ -34,24 +37,18 @@ const product = (where: string, a: Tensor, b: Tensor, { transposeA = false, tran
   if (bias !== undefined) checkTensor(where, "bias", bias);
   if (activation !== undefined && !ACTIVATIONS.includes(activation))
     throw expected(where, `one of ${ACTIVATIONS.join(", ")}`, "activation", activation);
-  const made: Tensor[] = [];
-  const matrix = (x: Tensor, shape: readonly number[]): Tensor => {
-    if (x.shape.length > 1) return x;
-    made.push(view(x, shape));
-    return made[made.length - 1];
-  };
+  const matrix = (x: Tensor, shape: readonly number[]): Tensor => (x.shape.length > 1 ? x : view(x, shape));
   // A vector is a row of a, or a column of b, whatever the transposes say.
   const [rowOnly, columnOnly] = [a.shape.length === 1, b.shape.length === 1];
-  const operands = [matrix(a, [1, a.size]), matrix(b, [b.size, 1]), ...(bias ? [bias] : [])];
-  const batch = broadcastShapes(where, operands[0].shape.slice(0, -2), operands[1].shape.slice(0, -2));
-  const { op, attrs } = matmulWith(activation ?? "none", isGradEnabled() && operands.some((tensor) => tensor.requiresGrad));
-  const [full, ...kept] = apply(op, operands, { transposeA: transposeA && !rowOnly, transposeB: transposeB && !columnOnly, batch, ...attrs });
-  for (const tensor of [...made, ...kept]) tensor.dispose();
-  if (!rowOnly && !columnOnly) return full;
-  const [m, n] = full.shape.slice(-2);
-  const result = view(full, [...batch, ...(rowOnly ? [] : [m]), ...(columnOnly ? [] : [n])]);
-  full.dispose();
-  return result;
+  return scope(() => {
+    const operands = [matrix(a, [1, a.size]), matrix(b, [b.size, 1]), ...(bias ? [bias] : [])];
+    const batch = broadcastShapes(where, operands[0].shape.slice(0, -2), operands[1].shape.slice(0, -2));
+    const { op, attrs } = matmulWith(activation ?? "none", isGradEnabled() && operands.some((tensor) => tensor.requiresGrad));
+    const [full] = apply(op, operands, { transposeA: transposeA && !rowOnly, transposeB: transposeB && !columnOnly, batch, ...attrs });
+    if (!rowOnly && !columnOnly) return full;
+    const [m, n] = full.shape.slice(-2);
+    return view(full, [...batch, ...(rowOnly ? [] : [m]), ...(columnOnly ? [] : [n])]);
+  });
 };
 
 /**
@@ -92,7 +89,8 @@ export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
  * await linear(x, weight, undefined, { activation: "tanh" }).read(); // => [0.76159, 0.96403, 0.99505]
  * ```
  */
-export const linear = (x: Tensor, weight: Tensor, bias?: Tensor, { activation }: LinearOptions = {}): Tensor => {
+export const linear = (x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor => {
+  const { activation } = checkObject("linear", options);
   checkTensor("linear", "x", x);
   checkTensor("linear", "weight", weight);
   if (bias !== undefined) checkTensor("linear", "bias", bias);

@@ -1,7 +1,8 @@
 import { apply } from "../../apply.ts";
-import { ArgumentError, expected } from "../../errors.ts";
+import { ArgumentError, checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { elements, type Shape, showShape } from "../../op.ts";
+import { scope } from "../../scope.ts";
 import type { Tensor } from "../../tensor.ts";
 import { fixed, forward, track } from "./op.ts";
 import { type NormAttrs, termsOf, type View } from "./reference.ts";
@@ -10,7 +11,7 @@ import { type NormAttrs, termsOf, type View } from "./reference.ts";
 const LEAST_EPS = 1.2e-38;
 
 const checkEps = (where: string, eps: number): void => {
-  if (!(eps >= LEAST_EPS && eps < Number.POSITIVE_INFINITY)) throw expected(where, "a positive float32 number", "eps", eps);
+  checkRange(where, "eps", eps, LEAST_EPS, Number.MAX_VALUE, "a positive float32 number");
 };
 
 const checkFloat = (where: string, argument: string, tensor: Tensor): void => {
@@ -75,7 +76,7 @@ export interface LayerNormOptions {
  */
 export const layerNorm = (x: Tensor, normalizedShape: number | Shape, options: LayerNormOptions = {}): Tensor => {
   const where = "layerNorm";
-  const { eps = 1e-5 } = options;
+  const { eps = 1e-5 } = checkObject(where, options);
   checkRank(where, x, 1, "a tensor of at least one axis");
   const shape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
   const tail = x.shape.slice(Math.max(0, x.shape.length - (shape?.length ?? 0)));
@@ -116,7 +117,7 @@ export interface InstanceNormOptions {
  */
 export const instanceNorm = (x: Tensor, options: InstanceNormOptions = {}): Tensor => {
   const where = "instanceNorm";
-  const { eps = 1e-5 } = options;
+  const { eps = 1e-5 } = checkObject(where, options);
   checkRank(where, x, 3, "shape [N, C, ...] with at least three axes");
   const [samples, channels, ...places] = x.shape;
   if (elements(places) === 1) throw expected(where, "more than one value per channel and sample", "x", x.shape);
@@ -159,7 +160,8 @@ export interface BatchNormOptions {
  */
 export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => {
   const where = "batchNorm";
-  const { runningMean, runningVar, training = false, momentum = 0.1, eps = 1e-5 } = options;
+  const { runningMean, runningVar, training = false, momentum = 0.1, eps = 1e-5 } = checkObject(where, options);
+  checkFlags(where, { training });
   checkRank(where, x, 2, "shape [N, C, ...] with at least two axes");
   const [samples, channels, ...places] = x.shape;
   checkAffine(where, options, [channels]);
@@ -169,7 +171,7 @@ export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => 
       throw new ArgumentError(`${where}: expected a tensor without requiresGrad for \`${argument}\`, but received one with it`);
   }
   checkEps(where, eps);
-  if (!(momentum >= 0 && momentum <= 1)) throw expected(where, "a number in [0, 1]", "momentum", momentum);
+  checkRange(where, "momentum", momentum, 0, 1, "a number in [0, 1]");
   if ((runningMean === undefined) !== (runningVar === undefined)) {
     throw new ArgumentError(`${where}: expected \`runningMean\` and \`runningVar\` together, but received one of them`);
   }
@@ -183,9 +185,9 @@ export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => 
   if (!runningMean || !runningVar || terms === 0) return normalize(x, view, options, eps);
   if (runningMean.storage === runningVar.storage)
     throw new ArgumentError(`${where}: expected memory of its own for \`runningVar\`, but received that of \`runningMean\``);
-  const [y, mean, variance] = apply(forward, [x, ...given(options)], attrsOf(view, options), { eps });
-  noGrad(() => apply(track, [runningMean, runningVar, mean, variance], { terms }, { momentum }));
-  mean.dispose();
-  variance.dispose();
-  return y;
+  return scope(() => {
+    const [y, mean, variance] = apply(forward, [x, ...given(options)], attrsOf(view, options), { eps });
+    noGrad(() => apply(track, [runningMean, runningVar, mean, variance], { terms }, { momentum }));
+    return y;
+  });
 };

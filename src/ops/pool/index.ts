@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { average, globalAverage, max } from "./op.ts";
 import type { PoolAttrs } from "./reference.ts";
@@ -19,11 +19,14 @@ const pair = (where: string, value: number | readonly [number, number], least: n
   return [list[0], list[1]];
 };
 
-const attrsOf = (where: string, kernel: number | readonly [number, number], { stride = kernel, padding = 0 }: Pool2dOptions): PoolAttrs => ({
-  kernel: pair(where, kernel, 1, "kernel"),
-  stride: pair(where, stride, 1, "stride"),
-  padding: pair(where, padding, 0, "padding"),
-});
+const attrsOf = (where: string, kernel: number | readonly [number, number], options: Pool2dOptions): PoolAttrs => {
+  const { stride = kernel, padding = 0 } = checkObject(where, options);
+  return {
+    kernel: pair(where, kernel, 1, "kernel"),
+    stride: pair(where, stride, 1, "stride"),
+    padding: pair(where, padding, 0, "padding"),
+  };
+};
 
 /**
  * The maximum of every window. Padding never wins, NaN does. As in PyTorch the gradient goes to the first maximum in scan order, or to the last NaN.

@@ -1,6 +1,6 @@
 import { generate } from "../../apply.ts";
 import { checkShape, type Device } from "../../device.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import type { Shape } from "../../op.ts";
 import type { Tensor } from "../../tensor.ts";
 import { random } from "./op.ts";
@@ -35,7 +35,7 @@ const words = (where: string, argument: string, value: number): readonly [number
 const numbers = (where: string, kind: RandomKind, device: Device, shape: Shape, options: RandomOptions, shift: number, scale: number): Tensor => {
   if (typeof device?.run !== "function") throw expected(where, "a device", "device", device);
   checkShape(where, shape);
-  if (typeof options !== "object" || options === null) throw expected(where, "{ seed }", "options", options);
+  checkObject(where, options);
   const [seed_low, seed_high] = words(where, "seed", options.seed);
   const [stream_low, stream_high] = words(where, "stream", options.stream ?? 0);
   return generate(device, random, { kind, shape: [...shape] }, { seed_low, seed_high, stream_low, stream_high, shift, scale })[0];
@@ -61,7 +61,7 @@ const checkFinite = (where: string, argument: string, value: number): void => {
  */
 export const uniform = (device: Device, shape: Shape, options: UniformOptions): Tensor => {
   const where = "uniform";
-  const { low = 0, high = 1 } = options ?? {};
+  const { low = 0, high = 1 } = checkObject(where, options);
   checkFinite(where, "low", low);
   checkFinite(where, "high", high);
   if (high < low) throw expected(where, `a number of at least low (${low})`, "high", high);
@@ -80,7 +80,7 @@ export const uniform = (device: Device, shape: Shape, options: UniformOptions): 
  */
 export const normal = (device: Device, shape: Shape, options: NormalOptions): Tensor => {
   const where = "normal";
-  const { mean = 0, std = 1 } = options ?? {};
+  const { mean = 0, std = 1 } = checkObject(where, options);
   checkFinite(where, "mean", mean);
   checkFinite(where, "std", std);
   if (std < 0) throw expected(where, "a number of at least 0", "std", std);

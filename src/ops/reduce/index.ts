@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { normalizeAxes } from "../../shapes.ts";
 import { Tensor } from "../../tensor.ts";
@@ -14,13 +14,8 @@ export interface ReduceOptions {
 /** One axis, several, or all (undefined); negative ones count from the last. An empty list reduces nothing. */
 export type Axes = number | readonly number[] | undefined;
 
-const structure = (
-  where: string,
-  x: Tensor,
-  axes: Axes,
-  argument: string,
-  { keepDims = false }: ReduceOptions,
-): { axes: number[]; keepDims: boolean } => {
+const structure = (where: string, x: Tensor, axes: Axes, argument: string, options: ReduceOptions): { axes: number[]; keepDims: boolean } => {
+  const { keepDims = false } = checkObject(where, options);
   if (!(x instanceof Tensor)) throw expected(where, "a tensor", "x", x);
   if (axes !== undefined && typeof axes !== "number" && !Array.isArray(axes))
     throw expected(where, "a number or an array of numbers", argument, axes);

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
@@ -37,7 +37,8 @@ export interface FeatureStatisticsOptions {
  * featureStatistics(device.ones([2, 2]), { normalise: "whiten" }); // throws ArgumentError
  * ```
  */
-export const featureStatistics = (rows: Tensor, { normalise = "standardise", shrinkage = 0 }: FeatureStatisticsOptions = {}): GivenStatistics => {
+export const featureStatistics = (rows: Tensor, options: FeatureStatisticsOptions = {}): GivenStatistics => {
+  const { normalise = "standardise", shrinkage = 0 } = checkObject("featureStatistics", options);
   const where = "featureStatistics";
   checkTensor(where, "rows", rows);
   if (!["centre", "standardise", "whiten"].includes(normalise)) throw expected(where, "one of centre, standardise, whiten", "normalise", normalise);

@@ -1,5 +1,5 @@
 /** What users pass to relativeProjection, checked. */
-import { expected } from "../../errors.ts";
+import { checkFlags, checkObject, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { DISTANCES, type Kind, PRODUCTS } from "./reference.ts";
@@ -90,8 +90,9 @@ const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalis
 };
 
 export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
-  if (typeof options !== "object" || options === null) throw expected(where, "an object", "options", options);
+  checkObject(where, options);
   const { similarity = "cosine", p, statistics = "anchors", shrinkage = 0, detachAnchors = true, detachStatistics = true } = options;
+  checkFlags(where, { detachAnchors, detachStatistics });
   const mahalanobis = similarity === "mahalanobis";
   const { normalise = mahalanobis ? "whiten" : "none" } = options;
   for (const [name, tensor] of [["x", x] as const, ["anchors", anchors] as const]) {

@@ -1,6 +1,6 @@
 /** Statistics of features, as relativeProjection reads them: of given rows, given as they are, or running. */
 import { apply } from "../../apply.ts";
-import { ArgumentError, expected } from "../../errors.ts";
+import { ArgumentError, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
 import { keep, scope } from "../../scope.ts";
@@ -80,7 +80,7 @@ export class RunningStatistics implements Disposable {
 
   /** @throws ArgumentError for a momentum outside of (0, 1]. */
   constructor({ momentum = 0.1 }: RunningStatisticsOptions = {}) {
-    if (!(momentum > 0 && momentum <= 1)) throw expected("RunningStatistics", "a number in (0, 1]", "momentum", momentum);
+    checkRange("RunningStatistics", "momentum", momentum, Number.MIN_VALUE, 1, "a number in (0, 1]");
     this.momentum = momentum;
   }
 

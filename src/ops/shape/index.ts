@@ -1,7 +1,8 @@
 import { apply } from "../../apply.ts";
 import { checkShape, completeShape } from "../../device.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { elements, type Shape, showShape } from "../../op.ts";
+import { scope } from "../../scope.ts";
 import { normalizeAxes } from "../../shapes.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import * as op from "./op.ts";
@@ -27,6 +28,7 @@ const oneAxis = (where: string, axis: number, rank: number, argument = "axis"): 
  * ```
  */
 export const reshape = (x: Tensor, shape: Shape): Tensor => {
+  checkTensor("reshape", "x", x);
   if (!Array.isArray(shape)) throw expected("reshape", "an array of integers", "shape", shape);
   return apply(op.reshape, [x], { shape: completeShape(shape, x.size, "reshape") })[0];
 };
@@ -101,6 +103,7 @@ export const unsqueeze = (x: Tensor, axis: number): Tensor => {
  * ```
  */
 export const permute = (x: Tensor, axes: readonly number[]): Tensor => {
+  checkTensor("permute", "x", x);
   if (!Array.isArray(axes)) throw expected("permute", "an array of axes", "axes", axes);
   return apply(op.permute, [x], { axes: axes.map((axis: number) => (axis < 0 ? axis + x.shape.length : axis)) })[0];
 };
@@ -129,6 +132,7 @@ export const transpose = (x: Tensor, axis0: number, axis1: number): Tensor => {
  * @example await expand(device.tensor([[1], [2]]), [-1, 3]).read(); // => [1, 1, 1, 2, 2, 2]
  */
 export const expand = (x: Tensor, shape: Shape): Tensor => {
+  checkTensor("expand", "x", x);
   if (!Array.isArray(shape)) throw expected("expand", "an array of integers", "shape", shape);
   const full = shape.map((size: number, axis: number) => (size === -1 ? (x.shape[axis - shape.length + x.shape.length] ?? size) : size));
   checkShape("expand", full);
@@ -166,15 +170,16 @@ export const stack = (tensors: readonly Tensor[], axis = 0): Tensor => {
   if (!Array.isArray(tensors) || tensors.length === 0) throw expected("stack", "at least one tensor", "tensors", tensors);
   for (const [i, tensor] of tensors.entries()) checkTensor("stack", `tensors[${i}]`, tensor);
   const at = oneAxis("stack", axis, tensors[0].shape.length + 1);
-  const views: Tensor[] = [];
   for (const [i, tensor] of (tensors as readonly Tensor[]).entries()) {
     if (showShape(tensor.shape) !== showShape(tensors[0].shape))
       throw expected("stack", `shape ${showShape(tensors[0].shape)}`, `tensors[${i}]`, showShape(tensor.shape));
-    views.push(unsqueeze(tensor, at));
   }
-  const result = concat(views, at);
-  for (const view of views) view.dispose();
-  return result;
+  return scope(() =>
+    concat(
+      tensors.map((tensor) => unsqueeze(tensor, at)),
+      at,
+    ),
+  );
 };
 
 export interface SliceOptions {
@@ -201,11 +206,12 @@ export interface SliceOptions {
  * ```
  */
 export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
+  checkObject("slice", options);
   checkTensor("slice", "x", x);
   const axis = oneAxis("slice", options.axis ?? 0, x.shape.length);
   const size = x.shape[axis];
   const bound = (argument: "start" | "end", low: number, value: number): number => {
-    const full = value < 0 ? value + size : value;
+    const full = Number.isInteger(value) && value < 0 ? value + size : value;
     if (!Number.isInteger(full) || full < low || full > size)
       throw expected("slice", `an integer in [${low}, ${size}], or negative to count from the end,`, argument, value);
     return full;
@@ -217,15 +223,9 @@ export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
   return apply(op.slice, [x], { axis, start, end, step })[0];
 };
 
-/** A tensor of the indices, checked here when they are plain numbers; tells whether it was made here. */
-const indexTensor = (
-  where: string,
-  argument: string,
-  x: Tensor,
-  indices: Indices,
-  axis: number,
-): { readonly index: Tensor; readonly made: boolean } => {
-  if (typeof indices === "object" && indices !== null && "storage" in indices) return { index: indices, made: false };
+/** A tensor of the indices, checked here when they are plain numbers. */
+const indexTensor = (where: string, argument: string, x: Tensor, indices: Indices, axis: number): Tensor => {
+  if (typeof indices === "object" && indices !== null && "storage" in indices) return indices;
   if (typeof indices !== "object" || indices === null || typeof indices.length !== "number")
     throw expected(where, "an integer tensor or an array of integers", argument, indices);
   const size = x.shape[axis];
@@ -233,7 +233,7 @@ const indexTensor = (
     const value = indices[i];
     if (!Number.isInteger(value) || value < 0 || value >= size) throw expected(where, `an integer in [0, ${size})`, `${argument}[${i}]`, value);
   }
-  return { index: x.device.tensor(Int32Array.from(indices)), made: true };
+  return x.device.tensor(Int32Array.from(indices));
 };
 
 /**
@@ -253,19 +253,18 @@ const indexTensor = (
 export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
   checkTensor("gather", "x", x);
   const at = oneAxis("gather", axis, x.shape.length);
-  const { index: flat, made } = indexTensor("gather", "index", x, index, at);
-  if (!made) return apply(op.gather, [x, flat], { axis: at, rows: false })[0];
-  const lines = elements(x.shape.filter((_, k) => k !== at));
-  const terms = lines === 0 ? 0 : flat.size / lines;
-  if (!Number.isInteger(terms) || terms * lines !== flat.size) throw expected("gather", `a multiple of ${lines} indices`, "index", `${flat.size}`);
-  const full = reshape(
-    flat,
-    x.shape.map((size, k) => (k === at ? terms : size)),
-  );
-  const [result] = apply(op.gather, [x, full], { axis: at, rows: false });
-  full.dispose();
-  flat.dispose();
-  return result;
+  return scope(() => {
+    const flat = indexTensor("gather", "index", x, index, at);
+    if (flat === index) return apply(op.gather, [x, flat], { axis: at, rows: false })[0];
+    const lines = elements(x.shape.filter((_, k) => k !== at));
+    const terms = lines === 0 ? 0 : flat.size / lines;
+    if (!Number.isInteger(terms) || terms * lines !== flat.size) throw expected("gather", `a multiple of ${lines} indices`, "index", `${flat.size}`);
+    const full = reshape(
+      flat,
+      x.shape.map((size, k) => (k === at ? terms : size)),
+    );
+    return apply(op.gather, [x, full], { axis: at, rows: false })[0];
+  });
 };
 
 /**
@@ -285,8 +284,5 @@ export const gather = (x: Tensor, index: Indices, axis: number): Tensor => {
 export const take = (x: Tensor, indices: Indices, axis = 0): Tensor => {
   checkTensor("take", "x", x);
   const at = oneAxis("take", axis, x.shape.length);
-  const { index, made } = indexTensor("take", "indices", x, indices, at);
-  const [result] = apply(op.gather, [x, index], { axis: at, rows: true });
-  if (made) index.dispose();
-  return result;
+  return scope(() => apply(op.gather, [x, indexTensor("take", "indices", x, indices, at)], { axis: at, rows: true })[0]);
 };

@@ -1,5 +1,5 @@
 /** What `sinkhorn` takes, and the checks that do not depend on a device. */
-import { expected } from "../../errors.ts";
+import { checkObject, checkRange, expected } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 /** What `sinkhorn` can return; see `SinkhornOptions.outputs`. */
@@ -112,13 +112,11 @@ export const HOTTEST = 1e30;
 const oneOf = <T extends string>(argument: string, value: T, choices: readonly T[]): void => {
   if (!choices.includes(value)) throw expected(where, `one of ${choices.join(", ")}`, argument, value);
 };
-const inRange = (argument: string, value: unknown, low: number, high: number): void => {
-  if (!(typeof value === "number" && value >= low && value <= high)) throw expected(where, `a number from ${low} to ${high}`, argument, value);
-};
+const inRange = (argument: string, value: unknown, low: number, high: number): void => checkRange(where, argument, value, low, high);
 
 /** Throws ArgumentError for what no device would need to see. */
 export const checkOptions = (options: SinkhornOptions): void => {
-  if (typeof options !== "object" || options === null) throw expected(where, "an object", "options", options);
+  checkObject(where, options);
   for (const name of Object.keys(options)) {
     if (!(NAMES as readonly string[]).includes(name)) throw expected(where, `only ${NAMES.join(", ")}`, "options", name);
   }
@@ -155,7 +153,7 @@ export const checkOptions = (options: SinkhornOptions): void => {
     throw expected(where, "a positive integer", "checkEvery", checkEvery);
   if (checkEvery !== undefined && tolerance === undefined) throw expected(where, "a tolerance beside checkEvery", "tolerance", tolerance);
   for (const value of [options.rho ?? []].flat()) {
-    if (!(value > 0)) throw expected(where, "positive numbers", "rho", value);
+    checkRange(where, "rho", value, Number.MIN_VALUE, Number.POSITIVE_INFINITY, "positive numbers");
     if (typeof temperature === "object") throw expected(where, "a number where rho is given", "temperature", temperature);
   }
   if (annealing !== undefined) {

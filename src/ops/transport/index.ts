@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { concat } from "../shape/index.ts";
@@ -35,8 +35,9 @@ export interface ApplyPlanOptions {
  */
 export const applyPlan = (logits: Tensor, f: Tensor, g: Tensor, x: Tensor, options: ApplyPlanOptions = {}): Tensor => {
   for (const [name, value] of Object.entries({ logits, f, g, x })) checkTensor("applyPlan", name, value);
-  const { transpose = false, temperature = 1, mask } = options;
-  if (!(temperature > 0 && temperature < Number.POSITIVE_INFINITY)) throw expected("applyPlan", "a positive number", "temperature", temperature);
+  const { transpose = false, temperature = 1, mask } = checkObject("applyPlan", options);
+  checkFlags("applyPlan", { transpose });
+  checkRange("applyPlan", "temperature", temperature, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
   const [n, m] = logits.shape.slice(-2);
   if (logits.shape.length < 2) throw expected("applyPlan", "shape [..., n, m]", "logits", logits.shape);
   const batch = logits.shape.slice(0, -2);

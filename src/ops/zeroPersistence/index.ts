@@ -1,6 +1,7 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { checkObject, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
+import { scope } from "../../scope.ts";
 import { Tensor } from "../../tensor.ts";
 import { add, mul } from "../elementwise/index.ts";
 import { forward, loss } from "./op.ts";
@@ -65,7 +66,8 @@ const withLabels = (where: string, points: Tensor, labels: NonNullable<CloudLabe
   return [points.device.tensor(labels, [labels.length], "int32"), known];
 };
 
-const persistence = (where: string, points: Tensor, labels: CloudLabels, { metric = "l2", classes }: ZeroPersistenceOptions): ZeroPersistence => {
+const persistence = (where: string, points: Tensor, labels: CloudLabels, options: ZeroPersistenceOptions): ZeroPersistence => {
+  const { metric = "l2", classes } = checkObject(where, options);
   if (!(points instanceof Tensor)) throw expected(where, "a tensor", "points", points);
   if (!METRICS.includes(metric)) throw expected(where, '"l1", "l2" or "linf"', "metric", metric);
   points.assertLive(where);
@@ -109,7 +111,7 @@ export const zeroPersistence = (points: Tensor, labels?: CloudLabels, options: Z
   persistence("zeroPersistence", points, labels, options);
 
 const densification = (where: string, points: Tensor, labels: CloudLabels, options: DensificationOptions): Tensor => {
-  const { beta, form = "absolute", reduction = "sum" } = options;
+  const { beta, form = "absolute", reduction = "sum" } = checkObject(where, options);
   if (!Number.isFinite(beta)) throw expected(where, "a finite number", "beta", beta);
   if (!FORMS.includes(form)) throw expected(where, '"absolute", "squared" or "hinge"', "form", form);
   if (!LOSS_REDUCTIONS.includes(reduction)) throw expected(where, '"sum" or "mean"', "reduction", reduction);
@@ -168,19 +170,16 @@ export const densificationLoss = (points: Tensor, labels: CloudLabels, options: 
  */
 export const prePostDensificationLoss = (pre: Tensor, post: Tensor, labels: CloudLabels, options: PrePostOptions): Tensor => {
   const where = "prePostDensificationLoss";
-  const { weights = [0.1, 0.9], beta, preBeta = beta } = options;
+  const { weights = [0.1, 0.9], beta, preBeta = beta } = checkObject(where, options);
   const valid = Array.isArray(weights) && weights.length === 2 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
   if (!valid || weights[0] + weights[1] === 0) throw expected(where, "two non-negative numbers, one of them positive", "weights", weights);
   const term = (weight: number, points: Tensor, more: DensificationOptions): Tensor | undefined => {
     if (weight === 0) return undefined;
-    using own = densification(where, points, labels, more);
-    return mul(own, weight);
+    return mul(densification(where, points, labels, more), weight);
   };
-  const before = term(weights[0], pre, { ...options, beta: preBeta, metric: "l2" });
-  const after = term(weights[1], post, options);
-  if (before === undefined || after === undefined) return (before ?? after) as Tensor;
-  const total = add(before, after);
-  before.dispose();
-  after.dispose();
-  return total;
+  return scope(() => {
+    const before = term(weights[0], pre, { ...options, beta: preBeta, metric: "l2" });
+    const after = term(weights[1], post, options);
+    return before && after ? add(before, after) : ((before ?? after) as Tensor);
+  });
 };

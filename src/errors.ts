@@ -123,7 +123,7 @@ export const checkObject = <T extends object>(where: string, options: T, argumen
   return options;
 };
 
-/** A number from `low` to `high`, both included; nothing that JavaScript would turn into one. */
+/** Gives back a number from `low` to `high`, both included; throws for others and for what JavaScript would turn into one. */
 export const checkRange = (
   where: string,
   argument: string,
@@ -131,8 +131,9 @@ export const checkRange = (
   low: number,
   high: number,
   what = `a number from ${low} to ${high}`,
-): void => {
+): number => {
   if (!(typeof value === "number" && value >= low && value <= high)) throw expected(where, what, argument, value);
+  return value;
 };
 
 /** Nothing but true or false: what JavaScript takes for either is more often a mistake. */

@@ -1,5 +1,5 @@
 /** Stacks of matrices that say how the elements of a group act: learned ones, and ones that follow from others. */
-import { ArgumentError, expected } from "../errors.ts";
+import { ArgumentError, checkFlags, expected } from "../errors.ts";
 import { exp, mul, sub } from "../ops/elementwise/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
@@ -90,7 +90,7 @@ export const checkMatrices = (where: string, options: MatrixOptions & MatrixSize
   const { elements, side, start = UNIFORM, frozen = false } = options;
   checkCount(where, "elements", elements);
   checkCount(where, "side", side);
-  if (typeof frozen !== "boolean") throw expected(where, "true or false", "frozen", frozen);
+  checkFlags(where, { frozen });
   matrixSettings(where, options);
   checkStart(where, start, elements - 1, side);
 };

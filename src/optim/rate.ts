@@ -1,7 +1,5 @@
-import { expected } from "../errors.ts";
+import { checkRange } from "../errors.ts";
 
 /** Throws unless the number is finite and not negative. */
-export const checkRate = (where: string, argument: string, value: number): number => {
-  if (!(typeof value === "number" && value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
-  return value;
-};
+export const checkRate = (where: string, argument: string, value: number): number =>
+  checkRange(where, argument, value, 0, Number.MAX_VALUE, "a non-negative number");

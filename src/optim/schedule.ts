@@ -1,16 +1,13 @@
 /** Learning rates over time: plain functions from the step (0 for the first) to a factor of the initial learning rate. */
-import { expected } from "../errors.ts";
+import { checkRange, expected } from "../errors.ts";
 import type { Optimizer } from "./optimizer.ts";
+import { checkRate } from "./rate.ts";
 
 /** From the step, 0 for the first, to the factor of the initial learning rate. */
 export type Schedule = (step: number) => number;
 
 const checkSteps = (where: string, argument: string, value: number): void => {
   if (!Number.isInteger(value) || value < 1) throw expected(where, "a positive integer", argument, value);
-};
-
-const checkFactor = (where: string, argument: string, value: number): void => {
-  if (!(typeof value === "number" && value >= 0 && value < Number.POSITIVE_INFINITY)) throw expected(where, "a non-negative number", argument, value);
 };
 
 /**
@@ -20,7 +17,7 @@ const checkFactor = (where: string, argument: string, value: number): void => {
  * @example constant(0.5)(100); // => 0.5
  */
 export const constant = (factor = 1): Schedule => {
-  checkFactor("constant", "factor", factor);
+  checkRate("constant", "factor", factor);
   return () => factor;
 };
 
@@ -32,7 +29,7 @@ export const constant = (factor = 1): Schedule => {
  */
 export const stepDecay = (every: number, factor = 0.1): Schedule => {
   checkSteps("stepDecay", "every", every);
-  checkFactor("stepDecay", "factor", factor);
+  checkRate("stepDecay", "factor", factor);
   return (step) => factor ** Math.floor(step / every);
 };
 
@@ -45,7 +42,7 @@ export const stepDecay = (every: number, factor = 0.1): Schedule => {
  */
 export const cosine = (steps: number, floor = 0): Schedule => {
   checkSteps("cosine", "steps", steps);
-  checkFactor("cosine", "floor", floor);
+  checkRate("cosine", "floor", floor);
   return (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * Math.min(step, steps)) / steps))) / 2;
 };
 
@@ -71,7 +68,7 @@ export const exponential = (steps: number, floor: number): Schedule => {
  */
 export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
   checkSteps("linearWarmup", "steps", steps);
-  checkFactor("linearWarmup", "from", from);
+  checkRate("linearWarmup", "from", from);
   return (step) => from + ((1 - from) * Math.min(step, steps)) / steps;
 };
 
@@ -90,7 +87,7 @@ export const cyclicLinear = (steps: number, cycles = 4, ratio = 0.75): Schedule 
   const where = "cyclicLinear";
   checkSteps(where, "steps", steps);
   checkSteps(where, "cycles", cycles);
-  if (!(typeof ratio === "number" && ratio > 0 && ratio <= 1)) throw expected(where, "a number in (0, 1]", "ratio", ratio);
+  checkRange(where, "ratio", ratio, Number.MIN_VALUE, 1, "a number in (0, 1]");
   const period = steps / cycles;
   return (step) => (step >= steps ? 1 : Math.min(1, (step % period) / (period * ratio)));
 };

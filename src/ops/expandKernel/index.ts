@@ -54,9 +54,8 @@ export interface ExpandKernelOptions {
  */
 export const expandKernel = (R: Tensor | FactorisedMatrices, w: Tensor, options: ExpandKernelOptions = {}): Tensor => {
   const { identity = true } = checkObject("expandKernel", options);
-  checkFlags("expandKernel", { identity });
   checkTensor("expandKernel", "w", w);
-  if (typeof identity !== "boolean") throw expected("expandKernel", "true or false", "identity", identity);
+  checkFlags("expandKernel", { identity });
   if (R instanceof Tensor) return apply(R.dtype === "float32" ? expand : gather, [R, w], { identity })[0];
   if (typeof R !== "object" || R === null) throw expected("expandKernel", "a tensor, or an object with `group` and `space`,", "R", R);
   checkTensor("expandKernel", "R.group", R.group);

@@ -1,4 +1,4 @@
-import { checkObject, expected } from "../../errors.ts";
+import { checkObject, checkRange } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 export interface HyperConnectionOptions {
@@ -21,16 +21,11 @@ const LARGEST_EPS = 1;
 const COLDEST = 1e-30;
 const HOTTEST = 1e30;
 
-const within = (where: string, argument: string, value: number, least: number, most: number): number => {
-  if (!(typeof value === "number" && value >= least && value <= most)) throw expected(where, `a number from ${least} to ${most}`, argument, value);
-  return value;
-};
-
 /** Defaults filled in, numbers checked; what depends on shapes is checked by the op. */
 export const checkOptions = (where: string, options: HyperConnectionOptions) => {
   const { iterations = 20, eps = 1e-6, temperature = 1, scale, bias, streams } = checkObject(where, options);
   for (const [name, tensor] of Object.entries({ scale, bias, streams })) if (tensor !== undefined) checkTensor(where, name, tensor);
-  within(where, "eps", eps, SMALLEST_EPS, LARGEST_EPS);
-  within(where, "temperature", temperature, COLDEST, HOTTEST);
+  checkRange(where, "eps", eps, SMALLEST_EPS, LARGEST_EPS);
+  checkRange(where, "temperature", temperature, COLDEST, HOTTEST);
   return { iterations, eps, temperature, scale, bias, streams };
 };

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkObject, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import type { Tensor } from "../../tensor.ts";
 import { clip, norm } from "./op.ts";
@@ -34,8 +34,7 @@ export interface ClippedGradients {
 
 /** Throws unless the number can limit a norm. */
 export const checkMaxNorm = (where: string, argument: string, maxNorm: number): void => {
-  if (!(typeof maxNorm === "number" && maxNorm >= 0 && maxNorm < Number.POSITIVE_INFINITY))
-    throw expected(where, "a non-negative number", argument, maxNorm);
+  checkRange(where, argument, maxNorm, 0, Number.MAX_VALUE, "a non-negative number");
 };
 
 /**

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkFlags, checkObject, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { normalizeAxes } from "../../shapes.ts";
 import { Tensor } from "../../tensor.ts";
@@ -19,7 +19,7 @@ const structure = (where: string, x: Tensor, axes: Axes, argument: string, optio
   if (!(x instanceof Tensor)) throw expected(where, "a tensor", "x", x);
   if (axes !== undefined && typeof axes !== "number" && !Array.isArray(axes))
     throw expected(where, "a number or an array of numbers", argument, axes);
-  if (typeof keepDims !== "boolean") throw expected(where, "true or false", "keepDims", keepDims);
+  checkFlags(where, { keepDims });
   return { axes: normalizeAxes(where, axes, x.shape.length, argument), keepDims };
 };
 

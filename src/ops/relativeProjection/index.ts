@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkObject, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
@@ -38,11 +38,11 @@ export interface FeatureStatisticsOptions {
  * ```
  */
 export const featureStatistics = (rows: Tensor, options: FeatureStatisticsOptions = {}): GivenStatistics => {
-  const { normalise = "standardise", shrinkage = 0 } = checkObject("featureStatistics", options);
   const where = "featureStatistics";
+  const { normalise = "standardise", shrinkage = 0 } = checkObject(where, options);
   checkTensor(where, "rows", rows);
   if (!["centre", "standardise", "whiten"].includes(normalise)) throw expected(where, "one of centre, standardise, whiten", "normalise", normalise);
-  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(where, "a number in [0, 1]", "shrinkage", shrinkage);
+  checkRange(where, "shrinkage", shrinkage, 0, 1, "a number in [0, 1]");
   if (shrinkage > 0 && normalise !== "whiten") throw expected(where, "0 where nothing is inverted", "shrinkage", shrinkage);
   return scope((): GivenStatistics => {
     const statistics = measure(where, rows, normalise === "whiten" ? "centre" : normalise);

@@ -1,5 +1,5 @@
 /** What users pass to relativeProjection, checked. */
-import { checkFlags, checkObject, expected } from "../../errors.ts";
+import { checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { DISTANCES, type Kind, PRODUCTS } from "./reference.ts";
@@ -71,9 +71,6 @@ export const WHERE = "relativeProjection";
 const SIMILARITIES: readonly string[] = [...PRODUCTS, ...DISTANCES, "mahalanobis", "changeOfBasis"];
 const NORMALISERS: readonly string[] = ["none", "centre", "standardise", "whiten"];
 
-const checkFlag = (where: string, name: string, value: unknown): void => {
-  if (typeof value !== "boolean") throw expected(where, "true or false", name, value);
-};
 export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
   typeof statistics === "object" &&
   statistics !== null &&
@@ -92,7 +89,6 @@ const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalis
 export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
   checkObject(where, options);
   const { similarity = "cosine", p, statistics = "anchors", shrinkage = 0, detachAnchors = true, detachStatistics = true } = options;
-  checkFlags(where, { detachAnchors, detachStatistics });
   const mahalanobis = similarity === "mahalanobis";
   const { normalise = mahalanobis ? "whiten" : "none" } = options;
   for (const [name, tensor] of [["x", x] as const, ["anchors", anchors] as const]) {
@@ -109,12 +105,11 @@ export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options:
   if (similarity === "lp" && !(typeof p === "number" && p >= 1 && p < Number.POSITIVE_INFINITY))
     throw expected(where, "a number of at least 1", "p", p);
   if (similarity !== "lp" && p !== undefined) throw expected(where, `nothing with similarity ${similarity}`, "p", p);
-  if (!(typeof shrinkage === "number" && shrinkage >= 0 && shrinkage <= 1)) throw expected(where, "a number in [0, 1]", "shrinkage", shrinkage);
+  checkRange(where, "shrinkage", shrinkage, 0, 1, "a number in [0, 1]");
   if (shrinkage > 0 && normalise !== "whiten" && similarity !== "changeOfBasis")
     throw expected(where, "0 where nothing is inverted", "shrinkage", shrinkage);
   checkStatistics(where, x, statistics, normalise);
-  checkFlag(where, "detachAnchors", detachAnchors);
-  checkFlag(where, "detachStatistics", detachStatistics);
+  checkFlags(where, { detachAnchors, detachStatistics });
   const kind = mahalanobis ? "l2" : similarity === "changeOfBasis" ? undefined : similarity;
   return { where, kind, p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
 };

@@ -112,7 +112,7 @@ export const HOTTEST = 1e30;
 const oneOf = <T extends string>(argument: string, value: T, choices: readonly T[]): void => {
   if (!choices.includes(value)) throw expected(where, `one of ${choices.join(", ")}`, argument, value);
 };
-const inRange = (argument: string, value: unknown, low: number, high: number): void => checkRange(where, argument, value, low, high);
+const inRange = (argument: string, value: unknown, low: number, high: number): number => checkRange(where, argument, value, low, high);
 
 /** Throws ArgumentError for what no device would need to see. */
 export const checkOptions = (options: SinkhornOptions): void => {

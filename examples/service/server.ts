@@ -61,8 +61,11 @@ export const createServer = (engine: Engine, { bodyLimit, ...options }: ServerOp
   app.addHook("onResponse", async ({ routeOptions }, { statusCode, elapsedTime }) => {
     metrics.duration.observe({ route: routeOptions.url ?? "none", status: statusCode }, elapsedTime / 1000);
   });
-  app.addHook("onClose", async () => {
+  // Before the connections end: they end when their requests are answered, and those that wait for a fuller batch are answered now.
+  app.addHook("preClose", async () => {
     await Promise.all([batchers.project.close(), batchers.classify.close()]);
+  });
+  app.addHook("onClose", async () => {
     metrics.stop();
     await engine.close();
   });

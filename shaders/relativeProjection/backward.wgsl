@@ -3,7 +3,8 @@
 
 // The gradient of one side, `own`, from the other's rows, in tiles as project.wgsl has them: out = 1/deviation · r · (Σ w f − r t u), where w = g · slope, f is the
 // other row over its norm or what a distance makes of both, r = 1 / norm of the own row u and t = Σ w · cosine.
-//   g, y: [rows of x, anchors]   own, out: [rows, d]   other: [others, d]   own_norms: [rows]   other_norms: [others]
+// Onto what stands in `out` where others came before; these anchors are columns of g and y from `first` on.
+//   g, y: [rows of x, all anchors]   own, out: [rows, d]   other: [others, d]   own_norms: [rows]   other_norms: [others]
 override SIDE: u32 = 16u; // 8 or 16
 
 struct Params {
@@ -14,6 +15,8 @@ struct Params {
   // Of g and y, from own row to row and from other row to row.
   own_step: u32,
   other_step: u32,
+  first: u32,
+  onto: u32,
   factor: f32,
   p: f32,
 }
@@ -87,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var i = 0u; i < 4u; i++) {
         let at = first_row + quad + i * SIDE;
         if (at < params.rows) {
-          let place = at * params.own_step + (first + step) * params.other_step;
+          let place = params.first + at * params.own_step + (first + step) * params.other_step;
           var result = 0.0;
           if (KIND != INNER && KIND != SCALED_INNER) { result = y[place]; }
           weights[i] = g[place] * slope(result);
@@ -138,6 +141,7 @@ fn put_row(row: u32, column: u32, scales: vec4f, sum: vec4f, along: f32, u: vec4
     values = scales * size * (sum - along * size * u);
   }
   for (var i = 0u; i < 4u; i++) {
-    if (column + i * SIDE < params.d) { out[row * params.d + column + i * SIDE] = values[i]; }
+    let at = row * params.d + column + i * SIDE;
+    if (column + i * SIDE < params.d) { out[at] = select(values[i], out[at] + values[i], params.onto == 1u); }
   }
 }

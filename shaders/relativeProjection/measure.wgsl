@@ -1,9 +1,12 @@
 //#include "lib/grid.wgsl"
 //#include "lib/fault.wgsl"
 
-// Means and deviations of columns. One workgroup takes 16 columns, 16 threads a column.   x: [rows, d]   result: [2, d]
+// Means and deviations of columns. One workgroup takes 16 columns, 16 threads a column. Rows may come in several dispatches: until the last,
+// the result holds sums of squares in place of deviations.   x: [rows, d]   result: [2, d]
 struct Params {
   rows: u32,
+  before: u32, // rows that came first
+  all: u32,
   d: u32,
   scale: u32, // whether deviations are taken, or are 1
   fault: u32,
@@ -17,6 +20,17 @@ struct Params {
 var<workgroup> firsts: array<f32, 256>;
 var<workgroup> seconds: array<f32, 256>;
 var<workgroup> counts: array<f32, 256>;
+
+// Adds others' mean and sum of squares to those of a lane.
+fn join(lane: u32, mean: f32, square: f32, count: f32) {
+  if (count == 0.0) { return; }
+  let total = counts[lane] + count;
+  let distance = mean - firsts[lane];
+  let share = count / total;
+  firsts[lane] += distance * share;
+  seconds[lane] += square + distance * distance * counts[lane] * share;
+  counts[lane] = total;
+}
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -45,19 +59,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     workgroupBarrier();
     if (local.y < half) {
       let other = lane + half * 16u;
-      let total = counts[lane] + counts[other];
-      if (counts[other] > 0.0) {
-        let distance = firsts[other] - firsts[lane];
-        let share = counts[other] / total;
-        firsts[lane] += distance * share;
-        seconds[lane] += seconds[other] + distance * distance * counts[lane] * share;
-        counts[lane] = total;
-      }
+      join(lane, firsts[other], seconds[other], counts[other]);
     }
   }
   if (inside && local.y == 0u) {
+    if (params.before > 0u) { join(lane, result[column] - shift, result[params.d + column], f32(params.before)); }
     if ((bitcast<u32>(seconds[lane]) & 0x7f800000u) == 0x7f800000u) { report_fault_f32(params.fault, seconds[lane]); }
     result[column] = shift + firsts[lane];
-    result[params.d + column] = select(1.0, sqrt(max(seconds[lane], 0.0) / counts[lane]), params.scale == 1u);
+    let last = params.before + params.rows == params.all;
+    let deviation = select(1.0, sqrt(max(seconds[lane], 0.0) / counts[lane]), params.scale == 1u);
+    result[params.d + column] = select(seconds[lane], deviation, last);
   }
 }

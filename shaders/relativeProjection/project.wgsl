@@ -4,7 +4,8 @@
 //#include "lib/similarity-tile.wgsl"
 
 // y[b, k] = similarity of row b of x and row k of the anchors, in standard units. A workgroup computes one tile.
-//   x: [rows, d]   anchors: [anchors, d]   y: [rows, anchors]   norms_of_x: [rows], norms_of_anchors: [anchors], 1 / norm
+// y has `step` columns, of which these anchors are those from `first` on.
+//   x: [rows, d]   anchors: [anchors, d]   y: [rows, step]   norms_of_x: [rows], norms_of_anchors: [anchors], 1 / norm
 override SIDE: u32 = 16u; // 8 or 16
 
 struct Params {
@@ -14,6 +15,8 @@ struct Params {
   standardised: u32,
   factor: f32,
   p: f32,
+  step: u32,
+  first: u32,
   fault: u32,
 }
 
@@ -59,6 +62,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 fn put_row(row: u32, anchor: u32, sums: vec4f, norm: f32) {
   if (row >= params.rows) { return; }
   for (var i = 0u; i < 4u; i++) {
-    if (anchor + i * SIDE < params.anchors) { y[row * params.anchors + anchor + i * SIDE] = similarity(sums[i], norm, anchor_norms[i]); }
+    if (anchor + i * SIDE < params.anchors) { y[row * params.step + params.first + anchor + i * SIDE] = similarity(sums[i], norm, anchor_norms[i]); }
   }
 }

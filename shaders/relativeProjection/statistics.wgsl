@@ -7,9 +7,10 @@
 struct Params {
   rows: u32,
   anchors: u32,
+  all: u32, // rows of x in all parts
   d: u32,
   scale: u32, // whether deviations are taken
-  onto: u32,
+  onto: u32, // whether the result is added to: what parts before have brought, or dx
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -63,8 +64,10 @@ fn collect(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
   }
   if (inside && local.y == 0u) {
-    result[column] = -firsts[lane];
-    result[params.d + column] = -seconds[lane];
+    var before = vec2f();
+    if (params.onto == 1u) { before = vec2f(result[column], result[params.d + column]); }
+    result[column] = before.x - firsts[lane];
+    result[params.d + column] = before.y - seconds[lane];
   }
 }
 
@@ -77,7 +80,7 @@ fn spread(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
   let column = i % params.d;
   var value = g[column];
   if (params.scale == 1u) { value += g[params.d + column] * standard(x[i], column); }
-  value /= f32(params.rows);
+  value /= f32(params.all);
   if (params.onto == 1u) { value += dx[i]; }
   result[i] = value;
 }

@@ -4,7 +4,7 @@
 //#include "lib/similarity-tile.wgsl"
 
 // The `most` largest similarities of every row of x, in falling order, and their anchors; of equal ones the first. A workgroup has 4·SIDE rows and goes over all anchors,
-// tile by tile; one thread a row keeps the list, in the result itself.
+// tile by tile; one thread a row keeps the list, in the result itself, where it may stand from `before` anchors that came first.
 //   x: [rows, d]   anchors: [anchors, d]   values, places: [rows, most]
 override SIDE: u32 = 8u;
 
@@ -16,6 +16,7 @@ struct Params {
   factor: f32,
   p: f32,
   most: u32,
+  before: u32,
   fault: u32,
 }
 
@@ -42,8 +43,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let high = lane / SIDE;
   let start = (first_row + lane) * params.most;
   let keeps = lane < 4u * SIDE && first_row + lane < params.rows;
-  var count = 0u;
+  var count = min(params.before, params.most);
   var least = 0.0;
+  if (keeps && count == params.most) { least = values[start + params.most - 1u]; }
   for (var first_anchor = 0u; first_anchor < params.anchors; first_anchor += 4u * SIDE) {
     sum_tile(first_row, first_anchor, lane);
     for (var i = 0u; i < 4u; i++) {
@@ -66,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           at--;
         }
         values[start + at] = value;
-        places[start + at] = i32(first_anchor + i);
+        places[start + at] = i32(params.before + first_anchor + i);
         count = min(count + 1u, params.most);
         least = values[start + params.most - 1u];
       }

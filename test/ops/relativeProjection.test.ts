@@ -1,8 +1,9 @@
 /** Gradients through the public function, dispatches, plans in slices and wrong calls. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { intern } from "../../src/apply.ts";
+import { apply, intern } from "../../src/apply.ts";
+import { refusal } from "../../src/backends/webgpu/prepare.ts";
 import type { Device } from "../../src/device.ts";
-import { FLOOR_LIMITS, input, output, type Plan, type Shape, type Spec } from "../../src/op.ts";
+import { type Attrs, type BufferRef, type Call, elements, FLOOR_LIMITS, type Limits, type Op, type Shape, type Spec } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
 import { sum } from "../../src/ops/reduce/index.ts";
 import {
@@ -12,10 +13,11 @@ import {
   relativeProjection,
   relativeTopK,
 } from "../../src/ops/relativeProjection/index.ts";
-import { backward, project, top } from "../../src/ops/relativeProjection/op.ts";
+import { backward, columns, project, statisticsBackward, statistics as statisticsOp, top } from "../../src/ops/relativeProjection/op.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { gradcheck } from "../../src/testing/gradcheck.ts";
 import { testRandom } from "../../src/testing/random.ts";
+import { take } from "../support/devices.ts";
 
 const random = testRandom(5);
 
@@ -123,69 +125,107 @@ test("dispatches", async () => {
   expect(count({ normalise: "standardise", detachStatistics: false, statistics: "batch" })).toEqual([2, 4]);
 });
 
-describe("plans of rows that exceed one binding", () => {
+describe("operands that exceed one binding", () => {
   const float32 = (shape: Shape): Spec => ({ shape, dtype: "float32" });
-  const rows = 3 * 43690; // of 768 features; 128 MiB hold 43,690 of them
-  const covered = (plan: Plan, name: string): number => {
-    let next = 0;
-    for (const { bind } of plan.passes) {
-      const window = (bind[name] as { window?: { from: number; length: number } }).window;
-      expect(window?.from).toBe(next);
-      expect(4 * (window?.length ?? 0)).toBeLessThanOrEqual(FLOOR_LIMITS.bindingBytes);
-      next += window?.length ?? 0;
-    }
-    return next;
-  };
+  const windowOf = (ref: BufferRef, whole: number): { from: number; length: number } => ref.window ?? { from: 0, length: whole };
 
-  test("go over the rows once, and leave anchors and statistics alone", () => {
-    const op = project("cosine");
-    const attrs = { similarity: "cosine", standardised: true, through: "given", scale: true } as const;
-    const plan = op.plan(
-      intern(
-        op,
-        [
-          [rows, 768],
-          [512, 768],
-          [2, 768],
-        ].map(float32),
-        attrs,
-      ),
-      FLOOR_LIMITS,
-    );
-    expect(plan.passes.length).toBeGreaterThan(3);
-    expect([covered(plan, "x"), covered(plan, "y"), covered(plan, "norms_of_x")]).toEqual([rows * 768, rows * 512, rows]);
-    for (const { bind } of plan.passes) expect([bind.anchors, bind.statistics, bind.norms_of_anchors]).toEqual([input(1), input(2), output(2)]);
+  test("10⁶ rows on 10⁵ anchors are planned in blocks that fit, each once", () => {
+    const [B, K, d] = [1_000_000, 100_000, 768];
+    const attrs = { similarity: "cosine", standardised: true } as const;
+    const [x, anchors, statistics, y] = [
+      [B, d],
+      [K, d],
+      [2, d],
+      [B, K],
+    ].map(float32);
+    const [ofRows, ofAnchors] = [float32([B]), float32([K])];
+    const calls = [
+      intern(project("cosine"), [x, anchors, statistics], { ...attrs, through: "given", scale: true }),
+      ...(["x", "anchors"] as const).map((side) => intern(backward, [y, x, anchors, statistics, y, ofRows, ofAnchors], { ...attrs, side })),
+      intern(top, [x, anchors, statistics], { ...attrs, most: 10 }),
+      intern(statisticsOp, [x], { scale: true }),
+      intern(columns, [x, x, anchors, anchors, statistics], {}),
+      intern(statisticsBackward, [statistics, x, statistics, x], { scale: true, onto: true }),
+    ];
+    for (const call of calls) expect(refusal(call as Call, call.op.plan(call as never, FLOOR_LIMITS), FLOOR_LIMITS)).toBeUndefined();
+    const { passes } = calls[0].op.plan(calls[0] as never, FLOOR_LIMITS);
+    const blocks = new Set<string>();
+    let area = 0;
+    for (const { bind, params } of passes) {
+      const [rows, own] = [windowOf(bind.x, B * d), windowOf(bind.anchors, K * d)];
+      expect(windowOf(bind.y, B * K)).toEqual({ from: (rows.from / d) * K, length: (rows.length / d) * K });
+      expect(params).toMatchObject({ rows: rows.length / d, anchors: own.length / d, first: own.from / d, step: K });
+      blocks.add(`${rows.from} ${own.from}`);
+      area += (rows.length / d) * (own.length / d);
+    }
+    expect([blocks.size, area]).toEqual([passes.length, B * K]);
   });
 
-  test("the gradient of x, and the largest similarities", () => {
-    const attrs = { similarity: "cosine", standardised: false, side: "x" } as const;
-    const specs = [[rows, 512], [rows, 768], [512, 768], [rows, 512], [rows], [512]].map(float32);
-    const plan = backward.plan(intern(backward, specs, attrs), FLOOR_LIMITS);
-    for (const [name, size] of [
-      ["g", 512],
-      ["own", 768],
-      ["y", 512],
-      ["own_norms", 1],
-      ["out", 768],
-    ] as const)
-      expect(covered(plan, name)).toBe(rows * size);
-    const largest = top.plan(
-      intern(
-        top,
-        [
-          [rows, 768],
-          [512, 768],
-        ].map(float32),
-        { similarity: "l1", standardised: false, most: 5 },
-      ),
-      FLOOR_LIMITS,
-    );
-    for (const [name, size] of [
-      ["x", 768],
-      ["values", 5],
-      ["places", 5],
-    ] as const)
-      expect(covered(largest, name)).toBe(rows * size);
+  test("blocks give the same bits, and sums over blocks the same numbers", async () => {
+    await using device = await openDevice({ device: "webgpu" });
+    const [B, K, d] = [150, 140, 9];
+    // Holds 64 rows of x, of the anchors and of the result.
+    const limits = { bindingBytes: 4 * 64 * 140 };
+    const narrow = { bindingBytes: 4 * 64 * 9 };
+    const frugal = <A extends Attrs>(op: Op<A>, less: Partial<Limits>): Op<A> => ({ ...op, plan: (call, all) => op.plan(call, { ...all, ...less }) });
+    const tensor = (shape: Shape): Tensor =>
+      device.tensor(
+        Float32Array.from({ length: elements(shape) }, () => random.normal() + 1),
+        shape,
+      );
+    const [x, anchors, dx, danchors, g, wide] = [
+      [B, d],
+      [K, d],
+      [B, d],
+      [K, d],
+      [B, K],
+      [K, 140],
+    ].map(tensor);
+    const [statistics] = apply(statisticsOp, [x], { scale: true });
+    const both = async <A extends Attrs>(
+      op: Op<A>,
+      less: Partial<Limits>,
+      inputs: readonly Tensor[],
+      attrs: A,
+      dispatches: number,
+    ): Promise<number[][][]> => {
+      const scalars = op.scalars ? { p: 3 } : undefined;
+      const whole = apply(op, inputs, attrs, scalars);
+      const before = device.counters.dispatches;
+      const parts = apply(frugal(op, less), inputs, attrs, scalars);
+      expect(device.counters.dispatches - before).toBe(dispatches);
+      return Promise.all([whole, parts].map((outputs) => Promise.all(outputs.map(take))));
+    };
+    const near = ([want, got]: number[][][]): void => {
+      for (const [i, numbers] of want.entries()) {
+        const most = Math.max(...numbers.map(Math.abs));
+        for (const [j, value] of numbers.entries()) expect(Math.abs(got[i][j] - value)).toBeLessThan(3e-6 * most + 1e-6);
+      }
+    };
+    const attrs = { similarity: "cosine", standardised: true } as const;
+    const ofProjection = { ...attrs, through: "given", scale: true } as const;
+    const inputs = [x, anchors, statistics];
+    const [want, got] = await both(project("cosine"), limits, inputs, ofProjection, 3);
+    expect(got).toEqual(want);
+    const outputs = apply(project("cosine"), inputs, ofProjection, { p: 3 });
+    for (const side of ["x", "anchors"] as const) near(await both(backward, limits, [g, ...inputs, ...outputs], { ...attrs, side }, 3));
+    const [all, listed] = await both(top, narrow, inputs, { ...attrs, most: 7 }, 9);
+    expect(listed).toEqual(all);
+    // Anchors that take several bindings: 64 rows of 140 features, of 64 anchors each.
+    const [much, own] = [tensor([70, 140]), wide];
+    const plain = { ...ofProjection, standardised: false } as const;
+    const [whole, parts] = await both(project("cosine"), limits, [much, own], plain, 6);
+    expect(parts).toEqual(whole);
+    const results = apply(project("cosine"), [much, own], plain, { p: 2 });
+    const cotangent = tensor([70, K]);
+    for (const side of ["x", "anchors"] as const)
+      near(await both(backward, limits, [cotangent, much, own, ...results], { similarity: "cosine", standardised: false, side }, 6));
+    near(await both(statisticsOp, narrow, [x], { scale: true }, 3));
+    near(await both(statisticsOp, narrow, [anchors], { scale: false }, 3));
+    near(await both(columns, narrow, [dx, x, danchors, anchors, statistics], {}, 3));
+    const [exact, spread] = await both(statisticsBackward, narrow, [statistics, x, statistics, dx], { scale: true, onto: true }, 3);
+    expect(spread).toEqual(exact);
+    for (const each of [x, anchors, dx, danchors, g, wide, statistics, much, cotangent, ...outputs, ...results]) each.dispose();
   });
 });
 

@@ -335,7 +335,8 @@ describe("what is known of the group", () => {
 
   it("is told in words and pictures", () => {
     const page = visible(renderReport({ ...sample([analysed()]), equivariance }));
-    const told = "all elements of C4, each at its place|1, 2, 4 (2×)|4, abelian|4 (6×), 1|consistent: every element acts as there";
+    const told =
+      "all elements of C4, each at its place|1, 2, 4 (2×)|4, abelian|4 (6×), 1|they form a group, C4|decided by|it is abelian, and of abelian groups|1 fixed, 6 cycles of 4|consistent: every element acts as there";
     const drawn = "Cayley table of the nearest permutations|Coefficients on the elements of C4|90° on the group|1.0e−7";
     for (const words of `${told}|${drawn}`.split("|")) expect(page).toContain(words);
     expect(page).not.toMatch(/NaN|undefined/);

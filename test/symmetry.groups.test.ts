@@ -1,4 +1,4 @@
-/** Orders, names, coefficients and matching: exact groups, perturbed ones, and brute force. */
+/** Orders, coefficients and matching: exact groups, perturbed ones, and brute force. */
 import { describe, expect, it } from "vitest";
 import {
   compose,
@@ -14,103 +14,13 @@ import {
 } from "../src/data/permutations.ts";
 import { createRandom, range, shuffle } from "../src/data/random.ts";
 import { ArgumentError, DataError } from "../src/errors.ts";
-import { shiftTwist } from "../src/nn/group.ts";
 import { analyzeStack } from "../src/symmetry/analysis.ts";
 import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import { identifyGroup } from "../src/symmetry/identify.ts";
 import { matchGroup } from "../src/symmetry/relabelling.ts";
+import { cube, symmetric } from "./support/groups.ts";
 
-const polygon = (n: number): Permutation[] => [
-  Int32Array.from({ length: n }, (_, i) => (i + 1) % n),
-  Int32Array.from({ length: n }, (_, i) => (n - i) % n),
-];
-const shift = (n: number): Permutation[] => polygon(n).slice(0, 1);
-const symmetric = (n: number): Permutation[] => [...shift(n), Int32Array.from({ length: n }, (_, i) => (i < 2 ? 1 - i : i))];
-const alternating = (n: number): Permutation[] =>
-  Array.from({ length: n - 2 }, (_, i) => Int32Array.from({ length: n }, (_, j) => (j === 0 ? 1 : j === 1 ? i + 2 : j === i + 2 ? 0 : j)));
-/** Side by side on a + b points. */
-const times = (a: readonly Permutation[], b: readonly Permutation[]): Permutation[] => {
-  const [m, n] = [a[0].length, b[0].length];
-  return [
-    ...a.map((p) => Int32Array.from({ length: m + n }, (_, i) => (i < m ? p[i] : i))),
-    ...b.map((p) => Int32Array.from({ length: m + n }, (_, i) => (i < m ? i : m + p[i - m]))),
-  ];
-};
-/** The group acting on itself. */
-const regular = (generators: readonly Permutation[]): Permutation[] => {
-  const elements = generateGroup(generators);
-  const position = new Map(elements.map((element, i) => [element.join(), i]));
-  return generators.map((s) => Int32Array.from(elements, (element) => position.get(compose(element, s).join()) ?? -1));
-};
-/** r^i s^j of the dicyclic group of order 4m, multiplied by r and by s. */
-const dicyclic = (m: number): Permutation[] => {
-  const n = 2 * m;
-  const at = (i: number, j: number): number => j * n + (((i % n) + n) % n);
-  return [
-    Int32Array.from({ length: 2 * n }, (_, k) => (k < n ? at(k + 1, 0) : at(k - n - 1, 1))),
-    Int32Array.from({ length: 2 * n }, (_, k) => (k < n ? at(k, 1) : at(k - n + m, 0))),
-  ];
-};
-const voxels = (move: (z: number, y: number, x: number) => readonly number[]): Permutation =>
-  Int32Array.from({ length: 27 }, (_, n) => {
-    const [z, y, x] = move(Math.floor(n / 9), Math.floor(n / 3) % 3, n % 3);
-    return 9 * z + 3 * y + x;
-  });
-const cube = [voxels((z, y, x) => [z, x, 2 - y]), voxels((z, y, x) => [x, y, 2 - z])];
 const soften = (stack: Float32Array, d: number, t: number): Float32Array => stack.map((value) => (1 - t) * value + t / d);
-
-describe("names", () => {
-  it.each([
-    ["C1", 1, [identityPermutation(4)]],
-    ["C2", 2, shift(2)],
-    ["C12", 12, shift(12)],
-    ["C4", 4, shiftTwist(rotationGroup(5).elements)],
-    ["C2×C2", 4, times(shift(2), shift(2))],
-    ["C2×C4", 8, times(shift(4), shift(2))],
-    ["C2×C12", 24, times(shift(6), shift(4))],
-    ["C4×C4×C4", 64, times(times(shift(4), shift(4)), shift(4))],
-    ["S3", 6, polygon(3)],
-    ["D4", 8, dihedralGroup(5).elements],
-    ["D6", 12, times(symmetric(3), shift(2))],
-    ["D7", 14, polygon(7)],
-    ["Q8", 8, dicyclic(2)],
-    ["Dic3", 12, dicyclic(3)],
-    ["Q16", 16, dicyclic(4)],
-    ["A4", 12, alternating(4)],
-    ["S4", 24, symmetric(4)],
-    ["S4", 24, cube],
-    ["S4×C2", 48, [...cube, voxels((z, y, x) => [2 - z, 2 - y, 2 - x])]],
-    ["A5", 60, regular(alternating(5))],
-    ["S5", 120, regular(symmetric(5))],
-    ["A6", 360, alternating(6)],
-    ["A7", 2520, alternating(7)],
-    ["S8", 40320, symmetric(8)],
-    ["S3×S3", 36, times(symmetric(3), symmetric(3))],
-    ["D4×C3", 24, times(polygon(4), shift(3))],
-  ] as const)("%s of order %i", (name, order, generators) => {
-    const found = identifyGroup(generators);
-    expect([found.name, Number(found.order), found.exact]).toEqual([name, order, true]);
-    if (found.elements) {
-      expect(found.elements.length).toBe(order);
-      expect(found.elementOrders?.reduce((sum, { count }) => sum + count, 0)).toBe(order);
-    }
-  });
-
-  it("are honest where nothing decides them", () => {
-    const affine = identifyGroup([...shift(5), Int32Array.of(0, 2, 4, 1, 3)]);
-    expect([affine.name, affine.description]).toEqual([undefined, "order 20, not abelian"]);
-    const modular = identifyGroup([...shift(8), Int32Array.from({ length: 8 }, (_, i) => (5 * i) % 8)]);
-    expect(modular.description).toBe("order 16, not abelian");
-    expect(identifyGroup(cube).description).toBe("S4 (rotations of a cube)");
-  });
-
-  it("say orders of elements, orbits, and that part of a group generates all of it", () => {
-    const half = identifyGroup(firstElements(cyclicGroup(8)).elements);
-    expect([half.name, half.abelian, half.generatorOrders, half.orbits, half.invariantFactors]).toEqual(["C8", true, [1, 8, 4, 8], [8], [8]]);
-    expect(half.elementOrders).toEqual([1, 2, 4, 8].map((order) => ({ order, count: order === 1 ? 1 : order / 2 })));
-    expect(identifyGroup(rotationGroup(5).elements).orbits).toEqual([4, 4, 4, 4, 4, 4, 1]);
-  });
-});
 
 describe("orders", () => {
   it("are those of brute force for random generators, transitive or not", () => {

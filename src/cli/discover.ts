@@ -7,7 +7,7 @@ import { type Configuration, checkConfiguration, type DataSettings, type Network
 import { type DiscoverResult, discover, type Progress } from "../discover/index.ts";
 import type { RunResult } from "../discover/run.ts";
 import { ArgumentError, expected } from "../errors.ts";
-import { relationText } from "../report/analysis.ts";
+import { groupFacts, groupText, relationText } from "../report/analysis.ts";
 import { writeReport } from "../report/page.ts";
 import { writePictures } from "../report/svg.ts";
 import type { LayerReport } from "../report/types.ts";
@@ -167,16 +167,21 @@ const facts = ({ network, seed, loss, accuracy, agreement }: Progress, several: 
 
 /** What became of each matrix of the learned network that the report shows. */
 const matrices = ({ layers, equivariance }: RunResult): string[] => [
-  ...layers.flatMap(({ name, planted, result, closure, group, match, consistency }) => [
-    "",
-    `${name}: closure error ${closure.mean.toFixed(3)}${group === undefined ? "" : `, nearest permutations generate ${group.description}`}`,
-    ...(match ? [`  ${relationText(match)}`] : []),
-    ...(consistency ? [`  ${consistency.consistent ? "" : "not "}consistent with the lifting layer`] : []),
-    ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
-      const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
-      return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
-    }),
-  ]),
+  ...layers.flatMap((layer) => {
+    const { name, planted, result, closure, group, match, consistency } = layer;
+    const known = (group ? groupFacts(group) : []).map(([fact, value]) => `${fact}: ${value}`);
+    return [
+      "",
+      `${name}: closure error ${closure.mean.toFixed(3)}; nearest permutations ${groupText(layer)}`,
+      ...known.map((line) => `  ${line}`),
+      ...(match ? [`  ${relationText(match)}`] : []),
+      ...(consistency ? [`  ${consistency.consistent ? "" : "not "}consistent with the lifting layer`] : []),
+      ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
+        const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
+        return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
+      }),
+    ];
+  }),
   ...(equivariance?.length ? ["", "Equivariance errors behind each layer, and of the answers:"] : []),
   ...(equivariance ?? []).map(
     (row) => `  ${`${row.degrees}°`.padStart(4)}  ${[...row.layers, row.network].map((error) => error.toExponential(1).padStart(8)).join("")}`,
@@ -241,13 +246,21 @@ const jsonOf = (
       agreement: meanAgreement,
       recovered: all,
       closure: closure.mean,
+      // Whether the nearest permutations are themselves the group that they generate.
+      closed: closure.table !== undefined,
       // Orders may be beyond what a JSON number holds.
       group: group && {
         name: group.name ?? null,
         description: group.description,
+        evidence: group.evidence,
+        // Row n of an element has its 1 in column p[n].
+        witnesses: group.witnesses.map((p) => Array.from(p)),
         order: `${group.order}`,
         exact: group.exact,
         abelian: group.abelian,
+        elementOrders: group.elementOrders,
+        invariantFactors: group.invariantFactors,
+        orbits: group.orbits,
       },
       elements: elements.map(({ nearest: _, ...facts }) => facts),
       ...knownJson(known),

@@ -90,7 +90,7 @@ const findingOf = async (experiment: Experiment, contender: Contender, seen: See
           recovered: result.recovered,
           closure: closure.mean,
           ...(group && { group: { name: group.name ?? null, order: `${group.order}` } }),
-          ...(isGroupTable(closure.products, closure.g) && { products: nameOf(new GroupTable(closure.products))?.[0] ?? `order ${closure.g}` }),
+          ...(isGroupTable(closure.products, closure.g) && { products: nameOf(new GroupTable(closure.products))?.names[0] ?? `order ${closure.g}` }),
           entropy: mean(learned.map(({ relativeEntropy }) => relativeEntropy)),
           distance: mean(learned.map(({ distance }) => distance)),
           agreements: learned.map(({ agreement }) => agreement),

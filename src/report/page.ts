@@ -51,7 +51,9 @@ const hero = (report: DiscoverReport): Html => {
         "Share of rows whose largest entry is where the planted permutation has its 1, over the learned matrices",
       ),
     layer?.group &&
-      tile("generated group", layer.group.name ?? `order ${number(Number(layer.group.order))}`, "By the nearest permutations of the matrices"),
+      (layer.closure.table
+        ? tile("group", layer.group.name ?? `order ${number(Number(layer.group.order))}`, "That the nearest permutations of the matrices form")
+        : tile("group", "none", "The nearest permutations of the matrices are not closed under multiplication")),
     layer &&
       tile("closure error", number(layer.closure.mean), "Mean relative distance of the product of two matrices to the nearest matrix of the set"),
     own?.heldOutAccuracy !== undefined ? tile("held-out accuracy", percent(own.heldOutAccuracy), "Of the network with learned matrices") : undefined,

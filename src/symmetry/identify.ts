@@ -1,7 +1,7 @@
 /** Which group permutations generate. */
 import { compose, equalPermutations, identityPermutation, isPermutation, type Permutation } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
-import { invariantFactors, type Names, nameOf } from "./names.ts";
+import { invariantFactors, LARGEST_SPLIT, type Naming, nameOf } from "./names.ts";
 import { cycleLengths, factorial, type PermutationGroup, permutationGroup } from "./stabilizerChain.ts";
 import { GroupTable } from "./table.ts";
 
@@ -17,8 +17,12 @@ export interface GroupIdentity {
   readonly name: string | undefined;
   /** Other names of the same abstract group: "D3" of S3, "rotations of a cube" of S4. */
   readonly aliases: readonly string[];
-  /** The name with its aliases, or what is known instead: "order 16, not abelian". */
+  /** The name with its aliases, or what is known instead: "order 16, not abelian, not named". */
   readonly description: string;
+  /** The argument that leaves no other name, in one sentence; without a name, why there is none. */
+  readonly evidence: string;
+  /** Elements that the argument is about, which generate the group; none without a name. */
+  readonly witnesses: readonly Permutation[];
   /** Order of each generator, in the order given; exact below 2⁵³. */
   readonly generatorOrders: readonly number[];
   /** How many elements have each order, smallest first; undefined for groups of more than `LARGEST_LISTED_GROUP` elements. */
@@ -67,19 +71,42 @@ const listed = (generators: readonly Permutation[], { base }: PermutationGroup, 
   return { elements, group: new GroupTable(table) };
 };
 
+type Known = Pick<GroupIdentity, "evidence" | "witnesses"> & { readonly names: Naming["names"] | readonly [] };
+
 /** Of groups that contain every permutation, or every even one, of each orbit. */
-const nameByOrder = ({ order, orbits }: PermutationGroup): Names | undefined => {
+const byOrder = ({ order, exact, orbits }: PermutationGroup, generators: readonly Permutation[]): Known | undefined => {
   const sizes = orbits.map(({ length }) => length).filter((size) => size > 4);
-  if (sizes.length === 0 || orbits.some(({ length }) => length > 1 && length < 5)) return undefined;
+  if (!exact || sizes.length === 0 || orbits.some(({ length }) => length > 1 && length < 5)) return undefined;
   const all = sizes.reduce((product, size) => product * factorial(size), 1n);
-  const letter = order === all ? "S" : order === all / 2n ** BigInt(sizes.length) ? "A" : undefined;
-  if (letter === undefined) return undefined;
-  return [sizes.map((size) => `${letter}${size}`).join("×")];
+  const even = order === all / 2n ** BigInt(sizes.length);
+  if (order !== all && !even) return undefined;
+  // Of proper subgroups of A_m, m > 4, only those that fix a point can have a power of 2 as index (Guralnick 1983), and with these orbits none does.
+  const evidence = `there are as many elements as ${even ? "even permutations" : "permutations"} of ${sizes.length > 1 ? "the orbits, each by itself" : `${sizes[0]} positions`}`;
+  return { names: [sizes.map((size) => `${even ? "A" : "S"}${size}`).join("×")], evidence, witnesses: generators };
+};
+
+/** By the table of a group that is listed. */
+const byTable = (group: GroupTable, elements: readonly Permutation[]): Known | undefined => {
+  const naming = nameOf(group);
+  return naming && { ...naming, witnesses: naming.witnesses.map((a) => elements[a]) };
+};
+
+const RULES = "abelian, dihedral, dicyclic, symmetric, alternating";
+
+const unnamed = ({ order, exact }: PermutationGroup): Known => {
+  const evidence = !exact
+    ? "the order is a lower bound: no proof of it within the time that is spent on one"
+    : order > BigInt(LARGEST_LISTED_GROUP)
+      ? `groups of more than ${LARGEST_LISTED_GROUP} elements are not listed`
+      : order > BigInt(LARGEST_SPLIT)
+        ? `no rule applies: ${RULES}; direct products of more than ${LARGEST_SPLIT} elements are not looked for`
+        : `no rule applies: ${RULES}, or a direct product of these`;
+  return { names: [], evidence, witnesses: [] };
 };
 
 /**
  * The group that permutations generate: its order (exact, by a stabiliser chain, for any size up to some hundred positions), whether it is abelian, the orders of its
- * elements, and its name where these decide it.
+ * elements, and its name where that can be proved, with the argument (`evidence`) and the elements that it is about (`witnesses`).
  *
  * Named are cyclic and all abelian groups (by invariant factors), dihedral, dicyclic and quaternion groups, symmetric and alternating groups in any
  * action, and direct products of these, up to `LARGEST_LISTED_GROUP` elements; and beyond, groups of all or all even permutations of their orbits.
@@ -91,6 +118,7 @@ const nameByOrder = ({ order, orbits }: PermutationGroup): Names | undefined => 
  * identifyGroup(rotationGroup(5).elements).name; // => "C4"
  * const { name, order, abelian } = identifyGroup([Int32Array.of(1, 2, 0, 3), Int32Array.of(0, 2, 3, 1)]);
  * [name, Number(order), abelian]; // => ["A4", 12, false]
+ * identifyGroup(dihedralGroup(3).elements).evidence; // => "r of order 4 and s of order 2, no power of r, with s⁻¹rs = r⁻¹"
  * identifyGroup([Int32Array.of(1, 1)]); // throws ArgumentError
  * ```
  */
@@ -104,18 +132,20 @@ export const identifyGroup = (generators: readonly Permutation[]): GroupIdentity
   const { order, exact } = known;
   const small = exact && order <= BigInt(LARGEST_LISTED_GROUP) ? listed(generators, known, degree) : undefined;
   const abelian = generators.every((a, i) => generators.slice(i + 1).every((b) => equalPermutations(compose(a, b), compose(b, a))));
-  const names = (exact ? nameByOrder(known) : undefined) ?? (small && nameOf(small.group));
+  const { names, evidence, witnesses } = byOrder(known, generators) ?? (small && byTable(small.group, small.elements)) ?? unnamed(known);
   const counts = new Map<number, number>();
   for (const each of small?.group.orders ?? []) counts.set(each, (counts.get(each) ?? 0) + 1);
-  const [name, ...aliases] = names ?? [undefined];
-  const unnamed = `order ${exact ? "" : "at least "}${order}, ${abelian ? "abelian" : "not abelian"}`;
+  const [name, ...aliases] = names;
+  const facts = `order ${exact ? "" : "at least "}${order}, ${abelian ? "abelian" : "not abelian"}, not named`;
   return {
     order,
     exact,
     abelian,
     name,
     aliases,
-    description: name === undefined ? unnamed : aliases.length > 0 ? `${name} (${aliases.join(", ")})` : name,
+    description: name === undefined ? facts : aliases.length > 0 ? `${name} (${aliases.join(", ")})` : name,
+    evidence,
+    witnesses,
     generatorOrders: generators.map(orderOf),
     elementOrders: small && [...counts].map(([each, count]) => ({ order: each, count })).sort((a, b) => a.order - b.order),
     invariantFactors: small && abelian ? invariantFactors(small.group.orders) : undefined,

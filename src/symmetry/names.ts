@@ -2,10 +2,17 @@
 import type { GroupTable } from "./table.ts";
 
 /** Larger groups are not searched for direct factors: it would take seconds. */
-const LARGEST_SPLIT = 1200;
+export const LARGEST_SPLIT = 1200;
 
-/** The usual name, then others that people know the group by. */
-export type Names = readonly [string, ...string[]];
+/** A name, and what leaves no other. */
+export interface Naming {
+  /** The usual name, then others that people know the group by. */
+  readonly names: readonly [string, ...string[]];
+  /** The argument, in one sentence. */
+  readonly evidence: string;
+  /** Elements that it is about: together they generate the group. */
+  readonly witnesses: readonly number[];
+}
 
 const primesOf = (n: number): number[] => {
   const primes: number[] = [];
@@ -38,16 +45,42 @@ export const invariantFactors = (orders: readonly number[]): number[] => {
   return factors.reverse();
 };
 
+/** Elements that generate the group, each of the largest order that is left outside of what the ones before generate. */
+const generatorsOf = (group: GroupTable): number[] => {
+  const chosen: number[] = [];
+  for (let inside = new Set([0]); inside.size < group.n; inside = new Set(group.generated(chosen))) {
+    let next = -1;
+    for (let a = 0; a < group.n; a++) if (!inside.has(a) && (next < 0 || group.orders[a] > group.orders[next])) next = a;
+    chosen.push(next);
+  }
+  return chosen;
+};
+
+const abelian = (group: GroupTable): Naming | undefined => {
+  if (!group.abelian) return undefined;
+  if (group.n === 1) return { names: ["C1", "trivial"], evidence: "it is the identity alone", witnesses: [] };
+  const name = invariantFactors(group.orders)
+    .map((order) => `C${order}`)
+    .join("×");
+  return {
+    names: name === "C2×C2" ? [name, "D2"] : [name],
+    evidence: "it is abelian, and of abelian groups the orders of the elements leave one",
+    witnesses: generatorsOf(group),
+  };
+};
+
 /** Dihedral and dicyclic groups: a cyclic subgroup ⟨r⟩ of index 2, and s outside that turns r into its inverse. */
-const withCyclicHalf = (group: GroupTable): Names | undefined => {
+const withCyclicHalf = (group: GroupTable): Naming | undefined => {
   const { n, orders, inverses } = group;
   const r = orders.indexOf(n / 2);
   if (n % 2 !== 0 || r < 0) return undefined;
   const half = new Set(group.generated([r]));
   const s = Array.from({ length: n }, (_, a) => a).find((a) => !half.has(a)) ?? 0;
   if (group.product(group.product(inverses[s], r), s) !== inverses[r]) return undefined;
-  if (orders[s] === 2) return n === 6 ? ["S3", "D3"] : [`D${n / 2}`];
-  return (n & (n - 1)) === 0 ? [`Q${n}`, `Dic${n / 4}`] : [`Dic${n / 4}`];
+  const evidence = `r of order ${n / 2} and s of order ${orders[s]}, no power of r, with s⁻¹rs = r⁻¹`;
+  const witnesses = [r, s];
+  if (orders[s] === 2) return { names: n === 6 ? ["S3", "D3"] : [`D${n / 2}`], evidence, witnesses };
+  return { names: (n & (n - 1)) === 0 ? [`Q${n}`, `Dic${n / 4}`] : [`Dic${n / 4}`], evidence: `${evidence} and s² = r^${n / 4}`, witnesses };
 };
 
 /** Elements x₁ … x_count, found one after the other, each of the first order and with the orders that `product(i, j)` asks of x_i x_j, i < j; undefined when there are none. */
@@ -75,39 +108,60 @@ const KNOWN_AS: Readonly<Record<string, string>> = {
   "S4×C2": "symmetries of a cube",
 };
 
+const named = (name: string): Naming["names"] => (KNOWN_AS[name] ? [name, KNOWN_AS[name]] : [name]);
+
 /**
  * Symmetric and alternating groups, whatever they act on: by generators that satisfy a presentation (Moore's of S_m, Carmichael's of A_m), which
  * with the order right proves an isomorphism.
  */
-const symmetricOrAlternating = (group: GroupTable): Names | undefined => {
+const symmetricOrAlternating = (group: GroupTable): Naming | undefined => {
   for (let m = 4, order = 24; order / 2 <= group.n; m++, order *= m) {
     const symmetric = group.n === order && chain(group, m - 1, 2, (i, j) => (j === i + 1 ? 3 : 2));
     const alternating = group.n === order / 2 && chain(group, m - 2, 3, () => 2);
-    if (!symmetric && !alternating) continue;
-    const name = `${symmetric ? "S" : "A"}${m}`;
-    return KNOWN_AS[name] ? [name, KNOWN_AS[name]] : [name];
+    const witnesses = symmetric || alternating;
+    if (!witnesses) continue;
+    const [name, author, each] = symmetric ? [`S${m}`, "Moore", 2] : [`A${m}`, "Carmichael", 3];
+    const evidence = `${witnesses.length} elements of order ${each} satisfy ${author}'s presentation of ${name} and generate all ${group.n}`;
+    return { names: named(name), evidence, witnesses };
   }
   return undefined;
 };
 
-/** The name of a group by its table; undefined where these rules decide nothing. */
-export const nameOf = (group: GroupTable): Names | undefined => {
-  if (group.n === 1) return ["C1", "trivial"];
-  if (group.abelian) {
-    const name = invariantFactors(group.orders)
-      .map((order) => `C${order}`)
-      .join("×");
-    return name === "C2×C2" ? [name, "D2"] : [name];
-  }
-  const simple = withCyclicHalf(group) ?? symmetricOrAlternating(group);
-  if (simple) return simple;
-  const factors = group.n <= LARGEST_SPLIT ? group.directFactors() : undefined;
-  if (!factors) return undefined;
-  const names = factors.map(nameOf);
-  const [a, b] = names;
-  if (!a || !b) return undefined;
-  // Cyclic factors go last, the larger ones of the rest first.
-  const [small, large] = factors;
-  const name = small.abelian || !large.abelian ? `${b[0]}×${a[0]}` : `${a[0]}×${b[0]}`;
-  return KNOWN_AS[name] ? [name, KNOWN_AS[name]] : [name];
+/** Normal subgroups of which every element is a product in one way only, each with a name; the abelian ones count as one. */
+const directProduct = (group: GroupTable): Naming | undefined => {
+  const parts = group.n > LARGEST_SPLIT ? [] : group.directFactors();
+  if (parts.length < 2) return undefined;
+  const commuting = parts.filter((part) => part.group.abelian).flatMap(({ elements }) => elements);
+  const factors = [...parts.filter((part) => !part.group.abelian), ...(commuting.length > 0 ? [group.subgroup(commuting)] : [])].flatMap((part) => {
+    const naming = nameOf(part.group);
+    return naming ? [{ part, naming }] : [];
+  });
+  if (factors.reduce((order, { part }) => order * part.group.n, 1) < group.n) return undefined;
+  // Abelian factors last, the larger ones of the rest first.
+  factors.sort(
+    (
+      {
+        part: { group: a },
+        naming: {
+          names: [x],
+        },
+      },
+      {
+        part: { group: b },
+        naming: {
+          names: [y],
+        },
+      },
+    ) => Number(a.abelian) - Number(b.abelian) || b.n - a.n || x.localeCompare(y),
+  );
+  const reasons = factors.filter(({ part }) => !part.group.abelian).map(({ naming: { names, evidence } }) => `${names[0]}: ${evidence}`);
+  return {
+    names: named(factors.map(({ naming }) => naming.names[0]).join("×")),
+    evidence: `it is the direct product of normal subgroups of orders ${factors.map(({ part }) => part.group.n).join("·")}; ${reasons.join("; ")}`,
+    witnesses: factors.flatMap(({ part, naming }) => naming.witnesses.map((a) => part.elements[a])),
+  };
 };
+
+/** The name of a group by its table; undefined where these rules decide nothing. */
+export const nameOf = (group: GroupTable): Naming | undefined =>
+  abelian(group) ?? withCyclicHalf(group) ?? symmetricOrAlternating(group) ?? directProduct(group);

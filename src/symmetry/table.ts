@@ -27,6 +27,11 @@ export const isGroupTable = (table: Table, n: number): boolean => {
   );
 };
 
+export interface Subgroup {
+  readonly elements: Subset;
+  readonly group: GroupTable;
+}
+
 export class GroupTable {
   readonly table: Table;
   readonly n: number;
@@ -70,21 +75,28 @@ export class GroupTable {
     return [...found].sort((x, y) => x - y);
   }
 
-  get center(): Subset {
-    const all = Array.from({ length: this.n }, (_, a) => a);
-    return all.filter((a) => all.every((b) => this.product(a, b) === this.product(b, a)));
-  }
-
-  /** The subgroup as a group of its own. */
-  restricted(subset: Subset): GroupTable {
-    const position = new Map(subset.map((a, i) => [a, i]));
-    return new GroupTable(Int32Array.from(subset.flatMap((a) => subset.map((b) => position.get(this.product(a, b)) ?? -1))));
+  /** What elements generate, as a group of its own: number a of it is `elements[a]`. */
+  subgroup(generators: Iterable<number>): Subgroup {
+    const elements = this.generated(generators);
+    const position = new Map(elements.map((a, i) => [a, i]));
+    const table = Int32Array.from(elements.flatMap((a) => elements.map((b) => position.get(this.product(a, b)) ?? -1)));
+    return { elements, group: new GroupTable(table) };
   }
 
   /**
-   * Two normal subgroups whose direct product this is, the smaller first; undefined when there are none, or too many normal subgroups to look at.
+   * Normal subgroups whose direct product this is, none of them such a product again; the group alone when there are none, or too many normal subgroups to look at.
    */
-  directFactors(limit = 400): readonly [GroupTable, GroupTable] | undefined {
+  directFactors(limit = 400): Subgroup[] {
+    const pair = this.#split(limit);
+    if (!pair) return [{ elements: Array.from({ length: this.n }, (_, a) => a), group: this }];
+    return pair
+      .map((part) => this.subgroup(part))
+      .flatMap(({ elements, group }) =>
+        group.directFactors(limit).map((inner) => ({ elements: inner.elements.map((a) => elements[a]), group: inner.group })),
+      );
+  }
+
+  #split(limit: number): readonly [Subset, Subset] | undefined {
     const { n } = this;
     const known = new Map<string, Subset>();
     const seen = new Uint8Array(n);
@@ -117,7 +129,7 @@ export class GroupTable {
         if (b.length < a.length || a.length * b.length !== n) continue;
         const inside = new Set(a);
         // Normal subgroups that share the identity alone commute.
-        if (b.every((x) => x === 0 || !inside.has(x))) return [this.restricted(a), this.restricted(b)];
+        if (b.every((x) => x === 0 || !inside.has(x))) return [a, b];
       }
     }
     return undefined;

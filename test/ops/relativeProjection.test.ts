@@ -92,6 +92,19 @@ describe("gradients through the public function", () => {
     });
   });
 
+  test("running statistics are constants, covariances too: the gradient is that with the same numbers given", async () => {
+    const [rows, own] = tensors();
+    using running = new RunningStatistics({ covariance: true });
+    running.update(own);
+    running.update(rows);
+    const { worst } = await gradcheck(
+      (u, v) => relativeProjection(u, v, { normalise: "whiten", statistics: running, detachAnchors: false, detachStatistics: false }),
+      [rows, own],
+      { step: 1e-6 },
+    );
+    expect(worst).toBeLessThan(1e-6);
+  });
+
   test("anchors are constants unless asked for", () => {
     const [rows, own] = tensors();
     sum(relativeProjection(rows, own, { normalise: "standardise", detachStatistics: false })).backward();
@@ -264,7 +277,9 @@ test("errors", async () => {
     `${where} shape [4] for \`statistics.mean\`, but received "[3]"`,
   );
   expect(call({ normalise: "whiten", statistics: { mean: device.ones([4]) } })).toThrow("for `statistics.whitening`, but received undefined");
-  expect(call({ normalise: "whiten", statistics: new RunningStatistics() })).toThrow("for `statistics`, but received a RunningStatistics object");
+  expect(call({ normalise: "whiten", statistics: new RunningStatistics() })).toThrow(
+    `${where} RunningStatistics made with \`covariance: true\` for whitening for \`statistics\`, but received a RunningStatistics object`,
+  );
   expect(call({ normalise: "standardise", statistics: new RunningStatistics() })).toThrow("RunningStatistics: expected an update with rows before");
   expect(call({ detachAnchors: 1 })).toThrow(`${where} true or false for \`detachAnchors\`, but received 1`);
   expect(() => relativeTopK(rows, own, 3)).toThrow("relativeTopK: expected an integer in [1, 2] for `k`, but received 3");
@@ -281,5 +296,30 @@ test("errors", async () => {
   using running = new RunningStatistics();
   running.update(rows);
   expect(() => running.update(device.ones([2, 3]))).toThrow('RunningStatistics.update: expected shape [n, 4] for `rows`, but received "[2, 3]"');
+  expect(() => running.covariance).toThrow("RunningStatistics: expected true where the covariance is read for `covariance`, but received false");
+  const state = await running.stateDict();
+  using other = new RunningStatistics({ covariance: true });
+  expect(() => other.covariance).toThrow("RunningStatistics: expected an update with rows before");
+  await expect(async () => other.stateDict()).rejects.toThrow("RunningStatistics: expected an update with rows before");
+  expect(() => other.loadStateDict(state, device)).toThrow("but received one without covariance");
+  const column = { dtype: "F64", shape: [4], data: Float64Array.of(1, 1, -1, 1) } as const;
+  expect(() => running.loadStateDict(new Map([...state, ["scale", column]]), device)).toThrow(
+    'RunningStatistics.loadStateDict: expected finite numbers of at least 0 for `state["scale"]`, but received -1',
+  );
+  expect(() => running.loadStateDict(new Map([...state, ["scale", { ...column, shape: [2, 2] }]]), device)).toThrow(
+    'RunningStatistics.loadStateDict: expected shape [4] for `state["scale"]`',
+  );
+  // Three rows have no covariance of four features.
+  other.update(
+    device.tensor(
+      Float32Array.from({ length: 12 }, () => random.normal()),
+      [3, 4],
+    ),
+  );
+  await expect(relativeProjection(rows, own, { normalise: "whiten", statistics: other }).read()).rejects.toThrow(
+    "inverseCholesky: expected a positive definite matrix",
+  );
+  const shrunken = relativeProjection(rows, own, { normalise: "whiten", statistics: other, shrinkage: 0.1 });
+  expect([...(await shrunken.read())].every(Number.isFinite)).toBe(true);
   expect(() => featureStatistics(device.ones([0, 3]))).toThrow("featureStatistics: expected shape [n, d] with at least one row for `rows`");
 });

@@ -71,6 +71,16 @@ const standard = (rows: Tensor): Tensor => {
   const { mean, scale } = featureStatistics(rows);
   return div(sub(rows, mean), scale as Tensor);
 };
+/** Statistics of two updates, of which neither alone is what is averaged; frozen then. */
+const running =
+  (options: RelativeProjectionOptions): Form =>
+  (u, v) => {
+    using statistics = new RunningStatistics({ momentum: 0.3, covariance: options.normalise === "whiten" });
+    statistics.update(v);
+    statistics.update(u);
+    statistics.training = false;
+    return relativeProjection(u, v, { ...options, statistics });
+  };
 const form =
   (options: RelativeProjectionOptions): Form =>
   (u, v) =>
@@ -83,6 +93,9 @@ const TABLE: readonly (readonly [string, Form, string])[] = [
   ["robust, statistics of the batch", form({ normalise: "standardise", statistics: "batch" }), "✓✗✓✓✓✓✓✗"],
   ["robust, statistics of each", (u, v) => relativeProjection(standard(u), standard(v)), "✓✗✓✓✓✓✓✗"],
   ["whitened cosine", form({ normalise: "whiten" }), "✓✓✓✓✓✓✓✓"],
+  ["robust, running statistics", running({ normalise: "standardise" }), "✓✗✓✓✓✓✓✗"],
+  ["whitened cosine, running statistics", running({ normalise: "whiten" }), "✓✓✓✓✓✓✓✓"],
+  ["whitened cosine, statistics of the batch", form({ normalise: "whiten", statistics: "batch" }), "✓✓✓✓✓✓✓✓"],
   ["whitened inner product", form({ normalise: "whiten", similarity: "inner" }), "✓✓✓✓✓✓✓✓"],
   ["whitened with shrinkage", form({ normalise: "whiten", shrinkage: 0.3 }), "✓✓✓✓✗✗✗✗"],
   ["angular", form({ similarity: "angular" }), "✓✓✗✓✗✗✗✗"],
@@ -219,6 +232,42 @@ describe.each(KINDS)("on %s", (kind) => {
     ];
     const want = await run(forms[0], x, anchors);
     for (const make of forms.slice(1)) expect(change(await run(make, x, anchors), want)).toBeLessThan(1e-6);
+  });
+
+  test("running covariances: averages of updates, shrunk as asked for, and the same from a state", async () => {
+    using statistics = new RunningStatistics({ momentum: 0.25, covariance: true });
+    const [u, v] = [x, anchors].map((rows) => device.tensor(Float64Array.from(rows.flat()), [rows.length, d]));
+    for (const rows of [v, u]) statistics.update(rows);
+    const covariance = (rows: Rows): number[] => {
+      const means = rows[0].map((_, l) => rows.reduce((total, row) => total + row[l], 0) / rows.length);
+      const centred = rows.map((row) => row.map((value, l) => value - means[l]));
+      return means.flatMap((_, i) => means.map((_, j) => centred.reduce((total, row) => total + row[i] * row[j], 0) / rows.length));
+    };
+    const [ofAnchors, ofRows] = [anchors, x].map(covariance);
+    const got = await take(statistics.covariance);
+    expect(
+      change(
+        Float64Array.from(got),
+        Float64Array.from(ofAnchors, (value, i) => 0.75 * value + 0.25 * ofRows[i]),
+      ),
+    ).toBeLessThan(2e-6);
+    statistics.training = false;
+    statistics.update(u);
+    expect(await take(statistics.covariance)).toEqual(got);
+    const project = (statistics: RunningStatistics, shrinkage: number): Promise<number[]> =>
+      take(relativeProjection(u, v, { normalise: "whiten", statistics, shrinkage }));
+    const [plain, shrunk] = [await project(statistics, 0), await project(statistics, 0.5)];
+    expect(change(Float64Array.from(shrunk), Float64Array.from(plain))).toBeGreaterThan(0.02);
+    expect(await project(statistics, 0)).toEqual(plain);
+    using again = new RunningStatistics({ covariance: true });
+    again.loadStateDict(await statistics.stateDict(), device);
+    expect(await project(again, 0.5)).toEqual(shrunk);
+    using given = new RunningStatistics({ covariance: true });
+    given.update(v);
+    const own = relativeProjection(u, v, { normalise: "whiten", statistics: given });
+    const want = relativeProjection(u, v, { normalise: "whiten" });
+    expect(change(Float64Array.from(await take(own)), Float64Array.from(await take(want)))).toBeLessThan(1e-4);
+    for (const tensor of [u, v]) tensor.dispose();
   });
 
   test("the largest similarities are those of the whole matrix", async () => {

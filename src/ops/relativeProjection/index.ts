@@ -7,10 +7,12 @@ import { coefficients, standardised, whitened, whitening } from "./linear.ts";
 import { project, top } from "./op.ts";
 import { type Checked, checkOptions, isGiven, type RelativeProjectionOptions, WHERE } from "./options.ts";
 import type { ProjectionAttrs } from "./reference.ts";
-import { type GivenStatistics, given, givenMap, measure, type Normaliser, RunningStatistics, rowOf } from "./statistics.ts";
+import { RunningStatistics } from "./running.ts";
+import { type GivenStatistics, given, givenMap, measure, type Normaliser, rowOf } from "./statistics.ts";
 
 export type { RelativeProjectionOptions, Similarity } from "./options.ts";
-export { type GivenStatistics, type Normaliser, RunningStatistics, type RunningStatisticsOptions } from "./statistics.ts";
+export { RunningStatistics, type RunningStatisticsOptions } from "./running.ts";
+export type { GivenStatistics, Normaliser } from "./statistics.ts";
 
 export interface FeatureStatisticsOptions {
   /** Default "standardise". */
@@ -163,6 +165,7 @@ const throughOf = ({ statistics, detachStatistics }: Checked): ProjectionAttrs["
 
 const mapOf = (x: Tensor, anchors: Tensor, { where, statistics, shrinkage, detachStatistics }: Checked): readonly [Tensor, Tensor] => {
   const constant = (tensor: Tensor): Tensor => (detachStatistics ? tensor.detach() : tensor);
+  if (statistics instanceof RunningStatistics) return [rowOf(statistics.packed, 0), statistics.whitening(shrinkage)];
   if (isGiven(statistics)) {
     const [mean, map] = givenMap(where, statistics, x.shape[1]);
     return [constant(mean), constant(map)];

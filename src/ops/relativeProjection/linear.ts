@@ -5,7 +5,7 @@ import type { Tensor } from "../../tensor.ts";
 import { inverseCholesky } from "../cholesky/index.ts";
 import { add, div, maximum, mul, square, sub } from "../elementwise/index.ts";
 import { matmul } from "../matmul/index.ts";
-import { mean } from "../reduce/index.ts";
+import { mean, sum } from "../reduce/index.ts";
 import { slice } from "../shape/index.ts";
 
 const identity = (like: Tensor, n: number): Tensor =>
@@ -39,6 +39,17 @@ export const whitening = (where: string, argument: string, rows: Tensor, shrinka
   }
   const centre = mean(rows, 0, { keepDims: true });
   return [centre, rootOf(sub(rows, centre), true, 1 / n, shrinkage)];
+};
+
+/** [d, d], of rows whose mean is taken off. */
+export const covarianceOf = (centred: Tensor): Tensor => mul(matmul(centred, centred, { transposeA: true }), 1 / centred.shape[0]);
+
+/** W with W · a · Wᵀ = I for a covariance that is known by itself. What rounding leaves of W · a · Wᵀ is whitened once more, as in `rootOf`. */
+export const whiteningOf = (a: Tensor, shrinkage: number): Tensor => {
+  const [d] = a.shape;
+  const shrinking = shrunk(a, mul(sum(mul(a, identity(a, d))), 1 / d), shrinkage);
+  const first = inverseCholesky(shrinking);
+  return matmul(inverseCholesky(matmul(matmul(first, shrinking), first, { transposeB: true })), first);
 };
 
 /** (x − mean) · Wᵀ. */

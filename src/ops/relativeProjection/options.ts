@@ -3,7 +3,8 @@ import { checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { DISTANCES, type Kind, PRODUCTS } from "./reference.ts";
-import { type GivenStatistics, type Normaliser, RunningStatistics } from "./statistics.ts";
+import { RunningStatistics } from "./running.ts";
+import type { GivenStatistics, Normaliser } from "./statistics.ts";
 
 /** Of rows u and v in units of the normaliser; larger is more alike, but for coefficients. */
 export type Similarity =
@@ -40,7 +41,7 @@ export interface RelativeProjectionOptions {
   readonly normalise?: Normaliser;
   /**
    * Where statistics come from: the anchors (the default: a row's result does not depend on the other rows), the rows of x ("batch"), tensors that are
-   * given, or running averages (of means and deviations). Whatever changes as the space does keeps the invariances.
+   * given, or running averages, which are constants in the backward pass. Whatever changes as the space does keeps the invariances.
    */
   readonly statistics?: "anchors" | "batch" | GivenStatistics | RunningStatistics;
   /**
@@ -50,7 +51,7 @@ export interface RelativeProjectionOptions {
   readonly shrinkage?: number;
   /** Whether anchors are constants in the backward pass, as in the papers. Default true; false for anchors that are learned. */
   readonly detachAnchors?: boolean;
-  /** Whether statistics are constants in the backward pass; those of anchors that are constants are in any case. Default true. */
+  /** Whether statistics are constants in the backward pass; those of anchors that are constants, and running ones, are in any case. Default true. */
   readonly detachStatistics?: boolean;
 }
 
@@ -80,8 +81,8 @@ export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
 const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalise: Normaliser): void => {
   if (statistics !== "anchors" && statistics !== "batch" && !(statistics instanceof RunningStatistics) && !isGiven(statistics))
     throw expected(where, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
-  if (statistics instanceof RunningStatistics && normalise === "whiten")
-    throw expected(where, '"anchors", "batch" or { mean, whitening } for whitening', "statistics", statistics);
+  if (statistics instanceof RunningStatistics && normalise === "whiten" && !statistics.followsCovariance)
+    throw expected(where, "RunningStatistics made with `covariance: true` for whitening", "statistics", statistics);
   if (statistics === "batch" && normalise !== "none" && x.shape[0] === 0)
     throw expected(where, "at least one row for its statistics", "x", showShape(x.shape));
 };

@@ -1,6 +1,6 @@
 /**
  * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->` or
- * `<!-- accuracies: names -->` and `<!-- end -->`; names are those of experiments.
+ * `<!-- accuracies: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too, with names behind it only these.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 import { networkRows } from "../src/cli/discoverTable.ts";
 import { type Configuration, checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type RunRecord, readResults, recordsOf, summarise } from "../src/discover/results.ts";
+import { openDevice } from "../src/open.ts";
+import { writePictures } from "./experiment-pictures.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
 export const PAGE = join(ROOT, "docs/experiments.md");
@@ -116,4 +118,11 @@ export const withTables = (page: string): string =>
     return `${head}\n\n${KINDS[kind](names.split(/,\s*/))}\n\n${end}`;
   });
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8")));
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8")));
+  const [flag, ...names] = process.argv.slice(2);
+  if (flag === "--pictures") {
+    await using device = await openDevice({ device: "native" });
+    await writePictures(device, names);
+  } else if (flag !== undefined) throw new Error(`experiments: expected --pictures, but received ${flag}`);
+}

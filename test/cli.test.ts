@@ -229,12 +229,20 @@ describe("discover", () => {
 
   test("an experiment: results lie beside its file, and a second call has nothing to do", async () => {
     const config = join(mkdtempSync(join(folder, "experiment-")), "tiny.json");
-    const tiny = { name: "tiny", data: { kind: "generated", size: 4 }, networks: [{ kind: "learned" }, { kind: "fixed" }], seeds: [1, 2] };
-    writeFileSync(config, JSON.stringify({ ...tiny, training: { steps: 0 } }));
+    const tiny = {
+      name: "tiny",
+      data: { kind: "generated", size: 4 },
+      networks: [{ kind: "learned" }, { kind: "fixed", name: "C4, given" }, { kind: "plain" }],
+    };
+    writeFileSync(config, JSON.stringify({ ...tiny, seeds: [1, 2], training: { steps: 0 } }));
     const call = ["discover", "--config", config, "--device", "native", "--report", join(folder, "tiny.html")];
     const refused = await birkhoff(...call);
     expect([refused.code, refused.stderr]).toEqual([2, `${config}: expected a number of at least 1 for \`training.steps\`, but received 0\n`]);
-    writeFileSync(config, JSON.stringify(tiny));
+    writeFileSync(config, JSON.stringify({ ...tiny, seeds: [1, 2] }));
+    const unknown = await birkhoff(...call, "--networks", "learned,plain");
+    expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('expected one of "learned", "C4, given", "plain" for `--networks`')]);
+    // Names are compared whole, commas included.
+    call.push("--networks", "C4, given", "--networks", "learned");
     const first = await birkhoff(...call, "--steps", "5");
     expect([first.code, first.stderr]).toEqual([0, expect.stringContaining("100.0%")]);
     const results = readFileSync(join(config, "../results/tiny.jsonl"), "utf8");

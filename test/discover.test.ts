@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PICTURE_NAMES, PICTURES } from "../scripts/experiment-pictures.ts";
 import { PAGE, withTables } from "../scripts/experiments.ts";
 import { plantedTask } from "../src/data/planted.ts";
 import type { Device } from "../src/device.ts";
@@ -135,6 +136,18 @@ test("docs/experiments.md has the tables that the results give", () => {
   const page = readFileSync(PAGE, "utf8");
   expect(page).toMatch(/^\| `toy-cyclic-8` \|/m);
   expect(withTables(page)).toBe(page);
+});
+
+test("docs/experiments.md shows every picture that the script makes, small, in light and dark", () => {
+  const shown = [...readFileSync(PAGE, "utf8").matchAll(/!\[[^\]]{30,}\]\(images\/experiments\/([a-z0-9-]+)\.svg\)/g)].map(([, name]) => name);
+  expect(shown.sort()).toEqual([...PICTURE_NAMES].sort());
+  expect(readdirSync(PICTURES).sort()).toEqual(shown.map((name) => `${name}.svg`));
+  for (const name of shown) {
+    const text = readFileSync(join(PICTURES, `${name}.svg`), "utf8");
+    expect(text.length).toBeLessThan(60_000);
+    expect(text).toContain("@media (prefers-color-scheme:dark)");
+    expect(text).not.toMatch(/NaN|undefined|var\(/);
+  }
 });
 
 test("every configuration in experiments/ is one, under its own name", () => {

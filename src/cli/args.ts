@@ -9,6 +9,8 @@ export interface Flag {
   /** For the help: what the value is called, and what the option does. */
   readonly value?: string;
   readonly help: string;
+  /** A text that may be given several times. */
+  readonly repeated?: true;
   /** Allowed texts, or the least number allowed. */
   readonly choices?: readonly string[];
   readonly least?: number;
@@ -16,6 +18,8 @@ export interface Flag {
 
 export interface Flags {
   text(name: string): string | undefined;
+  /** Of an option that may be repeated: all its values, none where it is not given. */
+  list(name: string): readonly string[];
   number(name: string): number | undefined;
   has(name: string): boolean;
 }
@@ -25,7 +29,12 @@ export interface Flags {
  */
 export const parseFlags = (command: string, flags: readonly Flag[], args: readonly string[]): Flags => {
   const where = `birkhoff ${command}`;
-  const known = Object.fromEntries(flags.map(({ name, type }) => [name, { type: type === "switch" ? ("boolean" as const) : ("string" as const) }]));
+  const known = Object.fromEntries(
+    flags.map(({ name, type, repeated = false }) => [
+      name,
+      { type: type === "switch" ? ("boolean" as const) : ("string" as const), multiple: repeated },
+    ]),
+  );
   let values: Record<string, unknown>;
   try {
     ({ values } = parseArgs({ args: [...args], options: known, strict: true, allowPositionals: false }));
@@ -53,6 +62,7 @@ export const parseFlags = (command: string, flags: readonly Flag[], args: readon
   }
   return {
     text: (name) => values[name] as string | undefined,
+    list: (name) => (values[name] as string[] | undefined) ?? [],
     number: (name) => (values[name] === undefined ? undefined : Number(values[name])),
     has: (name) => values[name] === true,
   };

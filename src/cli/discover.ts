@@ -6,7 +6,7 @@ import type { Device } from "../device.ts";
 import { type Configuration, checkConfiguration, type DataSettings, type NetworkKind, readConfiguration, runsOf } from "../discover/configuration.ts";
 import { type DiscoverResult, discover, type Progress } from "../discover/index.ts";
 import type { RunResult } from "../discover/run.ts";
-import { ArgumentError, expected } from "../errors.ts";
+import { ArgumentError, describe, expected } from "../errors.ts";
 import { groupFacts, groupText, relationText } from "../report/analysis.ts";
 import { writeReport } from "../report/page.ts";
 import { writePictures } from "../report/svg.ts";
@@ -30,7 +30,13 @@ const FLAGS: readonly Flag[] = [
     value: "file",
     help: "its results, one line of JSON a run; default results/<name>.jsonl beside the configuration",
   },
-  { name: "networks", type: "text", value: "names", help: "those of its networks that are trained, separated by commas; default all" },
+  {
+    name: "networks",
+    type: "text",
+    value: "name",
+    repeated: true,
+    help: "one of its networks, to train it alone; again for another one; default all",
+  },
   { name: "checkpoint-steps", type: "integer", least: 1, help: "steps between checkpoints; default every minute, and on Ctrl-C" },
   { name: "task", type: "text", choices: PLANTED_NAMES, help: "generated task (default cyclic): a teacher with this planted symmetry. One of" },
   {
@@ -139,10 +145,12 @@ const makeConfiguration = (flags: Flags): Configuration => {
   const [seed, seeds] = [flags.number("seed"), flags.number("seeds")];
   if (seed !== undefined || seeds !== undefined) fields.seeds = { from: seed ?? 0, count: seeds ?? 1 };
   const list = fields.networks as readonly { readonly kind: NetworkKind; readonly name?: string }[];
-  const wanted = flags.text("networks")?.split(",");
-  const unknown = wanted?.find((name) => !list.some((network) => (network.name ?? network.kind) === name));
-  if (unknown !== undefined) throw expected(WHERE, `some of ${list.map(({ name, kind }) => name ?? kind).join(", ")}`, "--networks", unknown);
-  fields.networks = list.filter(({ kind, name }) => (kind === "learned" || !flags.has("no-compare")) && (!wanted || wanted.includes(name ?? kind)));
+  const wanted = flags.list("networks");
+  const unknown = wanted.find((name) => !list.some((network) => (network.name ?? network.kind) === name));
+  if (unknown !== undefined)
+    throw expected(WHERE, `one of ${list.map(({ name, kind }) => describe(name ?? kind)).join(", ")}`, "--networks", unknown);
+  const alone = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
+  fields.networks = list.filter(({ kind, name }) => (kind === "learned" || !flags.has("no-compare")) && alone(name ?? kind));
   return withoutUnplanted(checkConfiguration(fields, where), path === undefined);
 };
 

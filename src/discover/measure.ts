@@ -83,7 +83,12 @@ const beside = (
   const { name, labels } = candidate;
   const nearest = result.elements.map((element) => element.nearest);
   return {
-    coefficients: { name, labels, fit: fitCoefficients(stack, d, "matrices" in candidate ? candidate.matrices : candidate.elements) },
+    coefficients: {
+      name,
+      labels,
+      fit: fitCoefficients(stack, d, "matrices" in candidate ? candidate.matrices : candidate.elements),
+      ...(base && !planted && { planted: base.weights }),
+    },
     ...(group && { match: { group, symmetries: square, ...matchGroup(nearest, group.elements, square?.elements) } }),
   };
 };

@@ -4,42 +4,51 @@ import type { EquivarianceRow } from "../symmetry/equivariance.ts";
 import type { GroupIdentity } from "../symmetry/identify.ts";
 import { cycleType, number, percent } from "./format.ts";
 import { type Html, html } from "./html.ts";
+import { elementLabels } from "./labels.ts";
 import { figure, gridPicture, type Picture } from "./pictures.ts";
 import type { KnownMatch, LayerReport } from "./types.ts";
 
 const brief = (value: number): string => (value < 0.0005 ? "0" : number(Number(value.toFixed(value < 0.1 ? 3 : 2))));
 
-/** Cayley table of the nearest permutations, and how far the products of the matrices themselves are from the set. */
-const productPictures = ({ closure, result }: LayerReport, labels: readonly string[]): Picture[] => {
-  const { g, errors } = closure;
-  const table = cayleyTable(result.elements.map(({ nearest }) => nearest));
-  return [
-    gridPicture("Cayley table of the nearest permutations, row after column", labels, labels, (i, j) => {
-      const k = table[i * g + j];
-      return k < 0 ? { share: undefined } : { share: g > 1 ? (0.9 * k) / (g - 1) : 0, text: labels[k] };
-    }),
-    gridPicture("Relative distance of products from the nearest matrix", labels, labels, (i, j) => ({
-      share: errors[i * g + j],
-      text: brief(errors[i * g + j]),
-    })),
-  ];
-};
-
-/** Matrices in rows, candidates in columns. */
-const coefficientPicture = ({ coefficients }: LayerReport, labels: readonly string[]): Picture | undefined => {
-  if (!coefficients) return undefined;
-  const G = coefficients.labels.length;
-  return gridPicture(`Coefficients on the elements of ${coefficients.name}`, labels, coefficients.labels, (i, k) => {
-    const share = coefficients.fit.coefficients[i * G + k];
-    return { share, text: brief(share) };
+/** Of the nearest permutations. */
+export const cayleyPicture = (layer: LayerReport): Picture => {
+  const labels = elementLabels(layer);
+  const g = labels.length;
+  const table = cayleyTable(layer.result.elements.map(({ nearest }) => nearest));
+  return gridPicture("Cayley table of the nearest permutations, row after column", labels, labels, (i, j) => {
+    const k = table[i * g + j];
+    return k < 0 ? { share: undefined } : { share: g > 1 ? (0.9 * k) / (g - 1) : 0, text: labels[k] };
   });
 };
 
-/** Of one layer, in the order of the page. */
-export const analysisPictures = (layer: LayerReport, labels: readonly string[]): Picture[] => {
-  const coefficients = coefficientPicture(layer, labels);
-  return [...productPictures(layer, labels), ...(coefficients ? [coefficients] : [])];
+/** How far the products of the matrices themselves are from the set. */
+const closurePicture = (layer: LayerReport): Picture => {
+  const labels = elementLabels(layer);
+  const { g, errors } = layer.closure;
+  return gridPicture("Relative distance of products from the nearest matrix", labels, labels, (i, j) => ({
+    share: errors[i * g + j],
+    text: brief(errors[i * g + j]),
+  }));
 };
+
+/** Matrices in rows, candidates in columns: what was found, and what was planted where that is known. */
+export const coefficientPictures = (layer: LayerReport): Picture[] => {
+  const { coefficients } = layer;
+  if (!coefficients) return [];
+  const { name, labels, fit, planted } = coefficients;
+  const draw = (title: string, shares: ArrayLike<number>): Picture =>
+    gridPicture(title, elementLabels(layer), labels, (i, k) => {
+      const share = shares[i * labels.length + k];
+      return { share, text: brief(share) };
+    });
+  return [
+    draw(`Coefficients on the elements of ${name}`, fit.coefficients),
+    ...(planted ? [draw(`Coefficients on the elements of ${name} as planted`, planted)] : []),
+  ];
+};
+
+/** Of one layer, in the order of the page. */
+export const analysisPictures = (layer: LayerReport): Picture[] => [cayleyPicture(layer), closurePicture(layer), ...coefficientPictures(layer)];
 
 /** Nearest permutations beside a known group, in one sentence. */
 export const relationText = ({ group, symmetries, symmetry, labels, missing, relation }: KnownMatch): string => {
@@ -114,10 +123,10 @@ const counted = (sizes: readonly number[]): string => {
   return Array.from(counts, ([size, count]) => (count > 1 ? `${size} (${count}×)` : `${size}`)).join(", ");
 };
 
-export const analysisView = (layer: LayerReport, labels: readonly string[]): Html =>
+export const analysisView = (layer: LayerReport): Html =>
   html`<div class="block"><h3>The group that the nearest permutations generate</h3>
 <dl class="facts">${layerFacts(layer).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></div>
-<div class="block pictures">${analysisPictures(layer, labels).map(figure)}</div>`;
+<div class="block pictures">${analysisPictures(layer).map(figure)}</div>`;
 
 /** Angles in rows; layers, and last the answers, in columns. */
 export const equivariancePicture = (rows: readonly EquivarianceRow[], layers: readonly LayerReport[]): Picture => {

@@ -8,18 +8,10 @@ import { MAX_SERIES, renderPanel } from "./curves.ts";
 import { encodeKernels, encodeSnapshots, thin } from "./encode.ts";
 import { cycleType, number, percent } from "./format.ts";
 import { type Html, html } from "./html.ts";
+import { elementLabel, elementLabels, isFixed } from "./labels.ts";
 import type { Curve, LayerReport, Snapshot } from "./types.ts";
 
 const MAX_KERNEL_ROWS = 12;
-
-/** Whether an element is the identity by construction. */
-export const isFixed = (layer: LayerReport, index: number): boolean => index === 0 && (layer.fixedIdentity ?? true);
-
-/** What to call a learned element: its planted partner's label when it has one. */
-export const elementLabel = (layer: LayerReport, { index, planted }: ElementResult): string => {
-  if (planted !== undefined && layer.planted !== undefined) return layer.planted.labels[planted];
-  return isFixed(layer, index) ? "identity" : `element ${index}`;
-};
 
 /** The verdict on the last snapshot; the page's script says "not yet" for earlier ones that disagree. */
 const verdict = (layer: LayerReport, element: ElementResult): Html => {
@@ -105,7 +97,7 @@ const kernelsView = (layer: LayerReport): Html | undefined => {
   if (layer.kernels === undefined) return undefined;
   const [o, g, h, w] = layer.kernels.shape;
   const shown = Math.min(o, MAX_KERNEL_ROWS);
-  const labels = layer.result.elements.map((element) => elementLabel(layer, element));
+  const labels = elementLabels(layer);
   return html`<div class="block"><h3>Learned kernels, as each matrix turns them</h3>
 <div class="kernels" style="--g:${g};--cell:${Math.max(64, Math.min(72, 8 * Math.max(h, w)))}px"><div class="heads">${labels.map((label) => html`<span>${label}</span>`)}</div>
 <canvas data-kernels role="img" aria-label="${shown} kernels by ${g} elements"></canvas></div>
@@ -146,10 +138,7 @@ export const renderLayer = (
 <p class="small">Row n shows from which input position output position n takes its value. <span class="scale"></span> 0 to 1, on a square-root scale.</p>
 <div class="panels">${panels.map((panel) => panel.view)}</div>
 <div class="block">${resultsTable(layer)}</div>
-${analysisView(
-  layer,
-  layer.result.elements.map((element) => elementLabel(layer, element)),
-)}
+${analysisView(layer)}
 ${kernelsView(layer)}
 </section>`;
   return { view, data: layerData(layer, snapshots, shares), panels: Object.fromEntries(panels.map(({ id, data }) => [id, data])) };

@@ -68,7 +68,7 @@ export const gridPicture = (title: string, rows: readonly string[], columns: rea
     title,
     width: Math.ceil(left + columns.length * width + 2),
     height: Math.ceil(top + rows.length * height + 2),
-    body: html`${view}${cells.map((line, i) => line.map((one, j) => draw(one, i, j)))}`,
+    body: html`${view}<g class="cells">${cells.map((line, i) => line.map((one, j) => draw(one, i, j)))}</g>`,
   };
 };
 
@@ -79,18 +79,20 @@ export interface Tile {
   readonly w: number;
 }
 
-/** Runs of one colour as one path; the colour of the background is left out. */
+/** Runs of one colour as one path, strokes through the middles of rows; the colour of the background is left out. */
 const tilePaths = ({ shares, h, w }: Tile, scale: "q" | "r"): readonly Html[] => {
   const background = scale === "q" ? 0 : LEVELS / 2;
-  const runs = new Map<number, string>();
+  const runs = new Map<number, { path: string; x: number; y: number }>();
   for (let row = 0; row < h; row++) {
     for (let from = 0, to = 0; from < w; from = to) {
       const level = levelOf(shares[row * w + from]);
       while (to < w && levelOf(shares[row * w + to]) === level) to++;
-      if (level !== background) runs.set(level, `${runs.get(level) ?? ""}M${from} ${row}h${to - from}v1h${from - to}z`);
+      if (level === background) continue;
+      const { path, x, y } = runs.get(level) ?? { path: "", x: 0, y: 0 };
+      runs.set(level, { path: `${path}m${from - x} ${row - y}h${to - from}`, x: to, y: row });
     }
   }
-  return Array.from(runs, ([level, path]) => html`<path class="${scale}${level}" d="${path}"/>`);
+  return Array.from(runs, ([level, { path }]) => html`<path class="${scale}${level}" d="${path}"/>`);
 };
 
 /** Images in rows and columns, all of one size. `scale`: q from nothing to all, r from negative to positive. */
@@ -109,13 +111,36 @@ export const tilesPicture = (
     title,
     width: Math.ceil(left + columns.length * width),
     height: Math.ceil(top + rows.length * height),
-    body: html`${view}<g shape-rendering="crispEdges">${rows.map((_, i) =>
+    body: html`${view}<g class="tiles">${rows.map((_, i) =>
       columns.map((__, j) => {
-        const at = `translate(${(left + j * width + 4).toFixed(2)} ${(top + i * height + 4).toFixed(2)}) scale(${unit.toFixed(4)})`;
-        return html`<g transform="${at}"><path class="${scale}${scale === "q" ? 0 : LEVELS / 2}" d="M0 0h${w}v${h}h-${w}z"/>${tilePaths(tile(i, j), scale)}</g>`;
+        const at = `translate(${(left + j * width + 4).toFixed(2)} ${(top + i * height + 4 + unit / 2).toFixed(2)}) scale(${unit.toFixed(4)})`;
+        return html`<g transform="${at}"><rect class="${scale}${scale === "q" ? 0 : LEVELS / 2}" y="-.5" width="${w}" height="${h}"/>${tilePaths(tile(i, j), scale)}</g>`;
       }),
     )}</g>`,
   };
+};
+
+const GAP = 28;
+const HEAD = 26;
+
+/** Pictures in rows of so many, each under its own title. */
+export const arranged = (title: string, pictures: readonly Picture[], columns = pictures.length): Picture => {
+  const widths = pictures.map((picture) => Math.ceil(Math.max(picture.width, CHARACTER * picture.title.length)));
+  const parts: Html[] = [];
+  let [right, bottom] = [0, 0];
+  for (let first = 0; first < pictures.length; first += columns) {
+    let left = 0;
+    const row = pictures.slice(first, first + columns);
+    for (const [i, picture] of row.entries()) {
+      parts.push(
+        html`<g transform="translate(${left} ${bottom})"><text class="name" y="14">${picture.title}</text><g transform="translate(0 ${HEAD})">${picture.body}</g></g>`,
+      );
+      left += widths[first + i] + GAP;
+    }
+    right = Math.max(right, left - GAP);
+    bottom += HEAD + Math.max(...row.map(({ height }) => height)) + GAP;
+  }
+  return { title, width: right, height: bottom - GAP, body: html`${parts}` };
 };
 
 /** A picture in the page. */

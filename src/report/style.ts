@@ -33,16 +33,21 @@ const PICTURES = `
 svg .grid path{stroke:var(--line);fill:none}
 svg text{fill:var(--soft);font-size:12px;font-variant-numeric:tabular-nums}
 svg .end{text-anchor:end}svg .mid{text-anchor:middle}
-svg .name{fill:var(--ink)}svg .title{fill:var(--ink);font-size:15px;font-weight:600}svg .dark{fill:var(--card)}svg .none{fill:none;stroke:var(--line)}
+svg .name{fill:var(--ink)}svg .title{fill:var(--ink);font-size:15px;font-weight:600}svg .dark{fill:var(--card)}svg .back{fill:var(--card)}
+svg .cells path{fill:currentColor}svg .cells .none{fill:none;stroke:var(--line)}
+svg .tiles{shape-rendering:crispEdges}svg .tiles path{stroke:currentColor;fill:none}svg .tiles rect{fill:currentColor}
 .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
 .cursor{stroke:var(--ink);stroke-opacity:.35;fill:none;visibility:hidden}
 ${Array.from({ length: 8 }, (_, i) => `path.s${i}{stroke:var(--s${i})}`).join("")}
-${Array.from({ length: LEVELS + 1 }, (_, level) => `.q${level}{fill:var(--q${level})}.r${level}{fill:var(--r${level})}`).join("")}
+${Array.from({ length: LEVELS + 1 }, (_, level) => `.q${level}{color:var(--q${level})}.r${level}{color:var(--r${level})}`).join("")}
 `;
 
-/** The same with the light colours in place: not every program that shows SVG knows variables. */
-export const PICTURE_STYLE = `svg{background:${LIGHT.get("card")};font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
-${PICTURES.replace(/var\(--([a-z0-9-]+)\)/g, (_, name: string) => LIGHT.get(name) ?? "")}`;
+const filled = (colours: ReadonlyMap<string, string>): string =>
+  PICTURES.replace(/var\(--([a-z0-9-]+)\)/g, (_, name: string) => colours.get(name) ?? "");
+
+/** The same with colours in place, light and, for readers who prefer it, dark: not every program that shows SVG knows variables. */
+export const PICTURE_STYLE = `svg{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
+${filled(LIGHT)}@media (prefers-color-scheme:dark){${filled(DARK)}}`;
 
 export const STYLE = `
 :root{color-scheme:light dark;${variables(LIGHT)}}

@@ -4,10 +4,11 @@ import escapeHtml from "escape-html";
 import { analysisPictures, equivariancePicture } from "./analysis.ts";
 import { groupCurves, renderPanel } from "./curves.ts";
 import { thin } from "./encode.ts";
-import { elementLabel, layerCurves } from "./layer.ts";
+import { elementLabels } from "./labels.ts";
+import { layerCurves } from "./layer.ts";
 import { type Picture, tilesPicture } from "./pictures.ts";
 import { PICTURE_STYLE } from "./style.ts";
-import type { Curve, DiscoverReport, LayerReport } from "./types.ts";
+import type { Curve, DiscoverReport, LayerReport, Snapshot } from "./types.ts";
 import { writePage } from "./write.ts";
 
 /** Columns of a picture of training. */
@@ -15,26 +16,38 @@ const MOMENTS = 6;
 const TITLE = 34;
 const EDGE = 12;
 
-/** What a file holds: the picture under its title, light, in need of nothing else. */
+/** What a file holds: the picture under its title, light or dark by the reader's preference, in need of nothing else. */
 export const svgFile = ({ title, width, height, body }: Picture): string => {
   const [w, h] = [Math.max(width, 9.2 * title.length) + 2 * EDGE, height + TITLE + EDGE];
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${Math.ceil(w)}" height="${h}" viewBox="0 0 ${Math.ceil(w)} ${h}">
-<title>${escapeHtml(title)}</title><style>${PICTURE_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>
+<title>${escapeHtml(title)}</title><style>${PICTURE_STYLE}</style><rect class="back" width="100%" height="100%"/>
 <text class="title" x="${EDGE}" y="22">${escapeHtml(title)}</text><g transform="translate(${EDGE} ${TITLE})">${body.html}</g></svg>
 `;
 };
 
+export interface TrainingPictureOptions {
+  /** Positions in the stack; default all. */
+  readonly elements?: readonly number[];
+  /** Default: some, evenly chosen. */
+  readonly snapshots?: readonly Snapshot[];
+}
+
 /** A stack at some steps of the training, then what was planted. */
-const trainingPicture = (layer: LayerReport, labels: readonly string[]): Picture => {
+export const trainingPicture = (
+  layer: LayerReport,
+  { elements, snapshots = thin(layer.snapshots, MOMENTS) }: TrainingPictureOptions = {},
+): Picture => {
   const { d, planted, result } = layer;
-  const snapshots = thin(layer.snapshots, MOMENTS);
+  const shown = elements ?? result.elements.map(({ index }) => index);
+  const labels = elementLabels(layer);
   const columns = [...snapshots.map(({ step }) => `step ${step}`), ...(planted ? ["planted"] : [])];
-  const size = d > 40 ? 150 : labels.length > 8 ? 64 : 96;
+  const size = d > 40 ? 150 : shown.length > 8 ? 64 : 96;
   return tilesPicture(
     "Matrices over training",
-    labels,
+    shown.map((i) => labels[i]),
     columns,
-    (i, j) => {
+    (row, j) => {
+      const i = shown[row];
       const shares = new Float32Array(d * d);
       const partner = result.elements[i].planted;
       if (j < snapshots.length) for (let at = 0; at < d * d; at++) shares[at] = Math.sqrt(Math.max(0, snapshots[j].matrices[i * d * d + at]));
@@ -45,36 +58,31 @@ const trainingPicture = (layer: LayerReport, labels: readonly string[]): Picture
   );
 };
 
-/** Each kernel, a row, has its own range of colours. */
-const kernelPicture = ({ kernels }: LayerReport, labels: readonly string[]): Picture | undefined => {
+/** Each kernel, a row, has its own range of colours; undefined where the layer has none to show. */
+export const kernelPicture = (layer: LayerReport, most = Number.POSITIVE_INFINITY): Picture | undefined => {
+  const { kernels } = layer;
   if (!kernels || kernels.shape[0] === 0) return undefined;
   const { values, shape } = kernels;
   const [o, g, h, w] = shape;
   const tile = (i: number, j: number): Float32Array => values.subarray((i * g + j) * h * w, (i * g + j + 1) * h * w);
-  const rows = Array.from({ length: o }, (_, i) => `kernel ${i + 1}`);
+  const rows = Array.from({ length: Math.min(o, most) }, (_, i) => `kernel ${i + 1}`);
   return tilesPicture(
     "Kernels, as each matrix turns them",
     rows,
-    labels,
+    elementLabels(layer),
     (i, j) => {
-      const most = values.subarray(i * g * h * w, (i + 1) * g * h * w).reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
-      return { shares: tile(i, j).map((value) => 0.5 + value / most / 2), h, w };
+      const largest = values.subarray(i * g * h * w, (i + 1) * g * h * w).reduce((so, value) => Math.max(so, Math.abs(value)), 0) || 1;
+      return { shares: tile(i, j).map((value) => 0.5 + value / largest / 2), h, w };
     },
     { size: 64, scale: "r" },
   );
 };
 
-const curvePicture = (curves: readonly Curve[]): Picture => renderPanel("", `${curves[0].panel} by training step`, curves).picture;
+export const curvePicture = (curves: readonly Curve[]): Picture => renderPanel("", `${curves[0].panel} by training step`, curves).picture;
 
 const layerPictures = (layer: LayerReport): Picture[] => {
-  const labels = layer.result.elements.map((element) => elementLabel(layer, element));
-  const kernels = kernelPicture(layer, labels);
-  const pictures = [
-    trainingPicture(layer, labels),
-    ...(kernels ? [kernels] : []),
-    ...layerCurves(layer).map(curvePicture),
-    ...analysisPictures(layer, labels),
-  ];
+  const kernels = kernelPicture(layer);
+  const pictures = [trainingPicture(layer), ...(kernels ? [kernels] : []), ...layerCurves(layer).map(curvePicture), ...analysisPictures(layer)];
   return pictures.map((picture) => ({ ...picture, title: `${layer.name} · ${picture.title}` }));
 };
 

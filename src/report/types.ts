@@ -45,6 +45,8 @@ export interface Coefficients {
   readonly name: string;
   readonly labels: readonly string[];
   readonly fit: CoefficientFit;
+  /** [g, labels], where mixtures were planted. */
+  readonly planted?: ArrayLike<number>;
 }
 
 export interface LayerReport {

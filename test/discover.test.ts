@@ -11,9 +11,11 @@ import { checkConfiguration, readConfiguration, runsOf } from "../src/discover/c
 import { type DiscoverOptions, type DiscoverResult, discover, openExperiment } from "../src/discover/index.ts";
 import { compareCoefficients } from "../src/discover/measure.ts";
 import { appendResult, type RunRecord, readResults, summarise } from "../src/discover/results.ts";
+import { train, trainSettings } from "../src/discover/train.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
 import { openDevice } from "../src/open.ts";
 import { fitCoefficients } from "../src/symmetry/coefficients.ts";
+import type { Tensor } from "../src/tensor.ts";
 import { writeDigits } from "./support/digits.ts";
 
 const small = {
@@ -311,6 +313,27 @@ describe("runs", () => {
       [{ network: { ...turns.network, elements: 3 } }, "expected 4, one of each turn, for `networks.elements`"],
     ] as const)
       await expect(go({ ...turns, ...change })).rejects.toThrow(message);
+  });
+
+  test("the head learns at a rate of its own, where there is one", async () => {
+    writeDigits(digits);
+    const withHead = (headLearningRate: number): object => ({ ...images, training: { ...images.training, steps: 1, decay: 0, headLearningRate } });
+    const [run] = runsOf(checkConfiguration(withHead(1), "x.json"));
+    const experiment = openExperiment(device, run.data, 3, run.training.batchSize);
+    const contender = experiment.contender(run.network);
+    const [weight] = contender.head?.parameters() ?? [];
+    const kernel = contender.network.parameters().find((parameter) => parameter.shape.length > 2) as Tensor;
+    const before = [await weight.read(), await kernel.read()];
+    const observer = { start: () => 0, onStep: () => {}, save: () => Promise.resolve(), pause: () => false };
+    await train(experiment, contender, trainSettings(run.training, experiment.stepsPerEpoch), observer);
+    const moved = async (tensor: Tensor, from: ArrayLike<number>): Promise<number> =>
+      Math.max(...(await tensor.read()).map((x, i) => Math.abs(x - from[i])));
+    // AdamW's first step is the rate itself, whatever the gradient.
+    expect(await moved(weight, before[0])).toBeCloseTo(1, 3);
+    expect(await moved(kernel, before[1])).toBeCloseTo(run.training.learningRate, 3);
+    contender.network.dispose();
+    experiment.dispose();
+    await expect(go({ ...small, training: { ...small.training, headLearningRate: 1 } })).rejects.toThrow("only where images are classified");
   });
 
   test("a step's batch does not depend on the steps before", async () => {

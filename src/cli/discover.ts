@@ -63,6 +63,7 @@ const FLAGS: readonly Flag[] = [
   { name: "batch-size", type: "integer", least: 1, help: "examples per step; default 64, of images 32" },
   { name: "lr", type: "number", least: 0, help: "learning rate of kernels; default 0.01, of images 0.02" },
   { name: "matrix-lr", type: "number", least: 0, help: "learning rate of the matrices" },
+  { name: "head-lr", type: "number", least: 0, help: "learning rate of the linear map behind the pooling of images; default as kernels" },
   { name: "norm", type: "number", least: 0, help: "weight of the norm regulariser" },
   { name: "entropy", type: "number", least: 0, help: "weight of the entropy regulariser; default 0" },
   { name: "seed", type: "integer", least: 0, help: "of data, initial values and order; default 0" },
@@ -97,6 +98,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   "batch-size": ["training", "batchSize"],
   lr: ["training", "learningRate"],
   "matrix-lr": ["training", "matrixLearningRate"],
+  "head-lr": ["training", "headLearningRate"],
   norm: ["training", "norm"],
   entropy: ["training", "entropy"],
 };
@@ -104,7 +106,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 /** Options that mean something for one kind of data only. */
 const ONLY: Readonly<Record<DataSettings["kind"], readonly string[]>> = {
   generated: ["task", "size", "prototypes", "noise"],
-  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool"],
+  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool", "head-lr"],
 };
 
 /** What is run without a configuration file. */

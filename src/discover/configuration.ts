@@ -81,6 +81,8 @@ const architecture = {
 
 /** What training does without unless told. */
 const further = {
+  /** Of the linear map behind the pooling of images; default learningRate. */
+  headLearningRate: amount.optional(),
   closure: amount.optional(),
   identity: amount.optional(),
   sharpness: amount.optional(),

@@ -35,6 +35,8 @@ export interface Contender {
   /** "learned" is what the job is about; the others are there to compare. */
   readonly kind: NetworkKind;
   readonly network: Module;
+  /** The map from what was pooled to logits, where there is one. */
+  readonly head?: Module;
   readonly layers: readonly LearnedLayer[];
   /** What the matrices are learned by: one per layer, two where they are products, fewer where layers share them, none where they are frozen. */
   readonly stacks: readonly LearnedStack[];

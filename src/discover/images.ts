@@ -92,14 +92,15 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
     if (turned && elements !== TURNS && kind !== "plain") throw expected(WHERE, `${TURNS}, one of each turn,`, "networks.elements", elements);
     const sizes = { kernelSize, layers, pool, width, hidden, ...matrixOptions(network) };
     const common = { ...sizes, ...(turned ? { classes: whole.classes, head: "equivariant" as const } : { classes }) };
+    const unshared = (network: DigitNetwork): Contender => ({ name, kind, network, head: network.head, layers: [], stacks: [] });
     if (kind === "plain") {
       // As many parameters as the group network has without its matrices: g·width² = (√g·width)².
       const wide = network.width ?? Math.max(1, Math.round(width * Math.sqrt(elements)));
-      return { name, kind, network: new DigitNetwork(init, { kind: "none" }, { ...sizes, classes, width: wide }), layers: [], stacks: [] };
+      return unshared(new DigitNetwork(init, { kind: "none" }, { ...sizes, classes, width: wide }));
     }
     if (kind === "fixed") {
       if (!set) throw expected(WHERE, `a group, which ${transform} does not plant,`, "networks.group", network.group);
-      return { name, kind, network: new DigitNetwork(init, { kind: "fixed", group: set.elements }, common), layers: [], stacks: [] };
+      return unshared(new DigitNetwork(init, { kind: "fixed", group: set.elements }, common));
     }
     const learned = new DigitNetwork(init, { kind: "learned", elements, factorised, shared }, common);
     const pixels = kernelSize ** 2;
@@ -117,7 +118,7 @@ export const imageExperiment = (device: Device, settings: ImageSettings, seed: n
           ...(i === 0 && { kernels: () => block.expandedKernel() }),
         }),
       );
-    return { name, kind, network: learned, layers: described, stacks: learned.learnedStacks() };
+    return { name, kind, network: learned, head: learned.head, layers: described, stacks: learned.learnedStacks() };
   };
 
   const x = device.zeros([batchSize, 1, height, columns]);

@@ -1,4 +1,6 @@
 /** The training loop: the same for every network; in steady state it allocates nothing on the device. */
+
+import { expected } from "../errors.ts";
 import {
   closureRegularizer,
   entropyRegularizer,
@@ -9,6 +11,7 @@ import {
 } from "../nn/regularizers.ts";
 import { matrixGroups, restMatrices } from "../nn/training.ts";
 import { add, mul } from "../ops/elementwise/index.ts";
+import type { GroupOptions } from "../optim/optimizer.ts";
 import { exponential, type Schedule, scheduleTemperature } from "../optim/schedule.ts";
 import { AdamW, type Optimizer, scheduleLr } from "../optim.ts";
 import { scope } from "../scope.ts";
@@ -42,6 +45,15 @@ const REGULARISERS = [
   ["overlap", overlapRegularizer],
 ] as const;
 
+/** With the head at its own rate, where it has one: what was pooled over all positions and elements differs little from image to image, and weights that start at 1/√width are long on their way to the size that this asks for. */
+const headGroups = (groups: readonly GroupOptions[], { head }: Contender, { headLearningRate: lr }: TrainSettings): readonly GroupOptions[] => {
+  if (lr === undefined) return groups;
+  if (!head) throw expected("birkhoff discover", "only where images are classified", "training.headLearningRate", lr);
+  const own = new Set(head.parameters());
+  const others = groups.map((group) => ({ ...group, parameters: group.parameters.filter((parameter) => !own.has(parameter)) }));
+  return [...others, { parameters: [...own], lr }];
+};
+
 /** Factor of the learning rates. */
 const rateOf = ({ steps, decay }: TrainSettings): Schedule => {
   const start = steps * (1 - decay);
@@ -63,7 +75,8 @@ export const train = async (
   const { network } = contender;
   const stacks = contender.stacks.filter(({ representations }) => representations.size > 0);
   const { learningRate, matrixLearningRate, weightDecay, steps, warmup, temperature } = settings;
-  const optimizer = new AdamW(matrixGroups(network, stacks, { lr: learningRate, matrixLr: matrixLearningRate }), { weightDecay });
+  const groups = matrixGroups(network, stacks, { lr: learningRate, matrixLr: matrixLearningRate });
+  const optimizer = new AdamW(headGroups(groups, contender, settings), { weightDecay });
   const setRates = scheduleLr(optimizer, rateOf(settings));
   const learning = restMatrices(stacks, warmup);
   const falling = ({ from, to }: { from: number; to: number }): Schedule => {

@@ -225,14 +225,6 @@ describe("the process", () => {
     expect(await node(code, "--expose-gc")).toBe(`${"1,2,3\n".repeat(5)}end`);
   });
 
-  test.each([
-    ["when the device is closed", "await backend.read(x); await backend.close();"],
-    ["when it is left open", "await backend.read(x);"],
-    ["with a read nobody waits for", "backend.read(x).catch(() => {});"],
-  ])("ends by itself %s", async (_, code) => {
-    expect(await node(code)).toBe("end");
-  });
-
   test("is told what was tried when there is no adapter", async () => {
     const failing = `import { openWebGPU } from ${JSON.stringify(fileURLToPath(new URL("../src/backends/webgpu/index.ts", import.meta.url)))};
       await openWebGPU().then(() => console.log("opened"), (error) => console.log(error.code + " " + error.message));`;

@@ -1,0 +1,84 @@
+/** A process that ends in the way its argument names while a webgpu device is at work: `node test/support/webgpu-child.mjs <ending>`. */
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { add, openDevice } from "birkhoff";
+import { create } from "webgpu";
+
+const busy = async () => {
+  const device = await openDevice({ device: "webgpu" });
+  return { device, y: add(device.tensor([1, 2, 3]), 1) };
+};
+
+const inWorker = async (after) => {
+  const worker = new Worker(new URL(import.meta.url));
+  await new Promise((resolve) => worker.once("message", resolve));
+  await after(worker);
+};
+
+const read = async (y) => console.log(`read ${(await y.read()).join()}`);
+
+const endings = {
+  /** An idle device does not keep the process alive. */
+  return: async () => read((await busy()).y),
+  /** Work that nobody waits for is dropped. */
+  unawaited: async () => void (await busy()),
+  /** A pending read keeps the process alive. */
+  pending: async () => void read((await busy()).y),
+  throw: async () => {
+    const { y } = await busy();
+    void y.read();
+    setTimeout(() => {
+      throw new Error("on purpose");
+    });
+  },
+  rejection: async () => {
+    const { y } = await busy();
+    void y.read();
+    void Promise.reject(new Error("on purpose"));
+  },
+  exit: async () => {
+    const { y } = await busy();
+    void y.read();
+    process.exit(3);
+  },
+  close: async () => {
+    const { device, y } = await busy();
+    await read(y);
+    await Promise.all([device.close(), device.close()]);
+  },
+  /** The program's own device, ended behind our back with a read pending. */
+  destroy: async () => {
+    const gpu = create([]);
+    const gpuDevice = await (await gpu.requestAdapter()).requestDevice();
+    const device = await openDevice({ gpuDevice });
+    const reading = add(device.tensor([1, 2, 3]), 1).read();
+    gpuDevice.destroy();
+    await reading.catch(({ code }) => console.log(code));
+  },
+  /** The worker's environment goes down with a device that is idle: with work in flight Dawn's binding ends the whole process. */
+  terminate: () => inWorker((worker) => worker.terminate()),
+  workerExit: () => inWorker((worker) => new Promise((resolve) => worker.once("exit", resolve).postMessage("exit"))),
+  exitWithWorker: () => inWorker(() => process.exit(3)),
+  /** Without an addon that can be loaded, which `BIRKHOFF_ADDON` names. */
+  addon: async () => {
+    await openDevice({ device: "native" }).catch(({ code, message }) => console.log(code, message.split("\n").length, "line"));
+    for (const kind of ["reference", "webgpu"]) {
+      const device = await openDevice({ device: kind });
+      console.log(kind, await add(device.tensor([1]), 1).item());
+      await device.close();
+    }
+    const device = await openDevice();
+    console.log(
+      device.kind,
+      device.rejected.some((reason) => reason.startsWith("native: ")),
+    );
+  },
+};
+
+if (isMainThread) {
+  await endings[process.argv[2]]();
+} else {
+  const { y } = await busy();
+  await y.read();
+  parentPort.on("message", () => process.exit());
+  parentPort.postMessage("idle");
+}

@@ -1,7 +1,5 @@
 /** Networks as others read them: expanded into plain layers, as ONNX, as states of `torch.nn.Sequential`; and the paper's weights in our layers. */
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { env, InferenceSession, Tensor as OrtTensor } from "onnxruntime-web";
 import { describe, expect, it } from "vitest";
 import {
   ArgumentError,
@@ -31,15 +29,8 @@ import {
 } from "../src/index.ts"; // prettier-ignore
 import { evaluate, readModel } from "./support/onnx.ts";
 
-/** onnxruntime-node where `BIRKHOFF_RIVALS` or a folder above has it: 290 MB, too much for every install. */
-const findRuntime = (): string | undefined => {
-  for (let folder = resolve(process.env.BIRKHOFF_RIVALS ?? "."); ; folder = dirname(folder)) {
-    const manifest = join(folder, "node_modules", "onnxruntime-node", "package.json");
-    if (existsSync(manifest)) return manifest;
-    if (folder === dirname(folder)) return undefined;
-  }
-};
-const runtime = findRuntime();
+// As WebAssembly: 33 MB to download, where onnxruntime-node takes 113. bench/rivals/export-agreement.mjs asks the latter.
+env.wasm.numThreads = 1;
 
 const waves = (device: Device, shape: readonly number[], factor = 1): Tensor =>
   device.tensor(
@@ -70,10 +61,10 @@ const symmetries: [string, Symmetry][] = [
 
 describe("ONNX", () => {
   const run = async (bytes: Uint8Array, x: Tensor): Promise<Float32Array> => {
-    const ort = createRequire(runtime as string)("onnxruntime-node");
-    const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all", intraOpNumThreads: 1 });
-    const { output } = await session.run({ input: new ort.Tensor("float32", await x.read(), x.shape) });
-    return output.data;
+    const session = await InferenceSession.create(bytes, { graphOptimizationLevel: "all" });
+    const { output } = await session.run({ input: new OrtTensor("float32", (await x.read()) as Float32Array, x.shape) });
+    await session.release();
+    return output.data as Float32Array;
   };
 
   it.each(symmetries)("digits, %s", async (_, symmetry) => {
@@ -98,7 +89,7 @@ describe("ONNX", () => {
         const want = await network.forward(x).read();
         // Kernels are float32 in the file.
         expect(distance(await evaluate(device, model, x).read(), want)).toBeLessThan(1e-5);
-        if (runtime) expect(distance(await run(bytes, x), want)).toBeLessThan(1e-5);
+        expect(distance(await run(bytes, x), want)).toBeLessThan(1e-5);
       }
     }
   });
@@ -121,7 +112,7 @@ describe("ONNX", () => {
       const bytes = encodeOnnx(await toPlain(layer));
       const want = await layer.forward(x).read();
       expect(distance(await evaluate(device, readModel(bytes), reshape(x, flat)).read(), want)).toBeLessThan(1e-5);
-      if (runtime) expect(distance(await run(bytes, reshape(x, flat)), want)).toBeLessThan(1e-5);
+      expect(distance(await run(bytes, reshape(x, flat)), want)).toBeLessThan(1e-5);
     }
   });
 

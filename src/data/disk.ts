@@ -1,6 +1,6 @@
 /** Files of the formats that are read and written whole. */
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { expected, FileError } from "../errors.ts";
 import { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray } from "./npy.ts";
@@ -17,6 +17,15 @@ export const readWhole = (where: string, path: string, kind: string): Uint8Array
     return readFileSync(path);
   } catch (error) {
     throw fileError(where, path, `a readable ${kind} file`, error);
+  }
+};
+
+/** Makes the folder that a file is to lie in; throws FileError in the name of the caller. */
+export const makeFolderOf = (where: string, path: string): void => {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw fileError(where, path, "a place that can be written", error);
   }
 };
 

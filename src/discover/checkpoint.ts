@@ -3,12 +3,11 @@
  * functions of seed and step, so no state of random numbers is needed.
  */
 import { existsSync, rmSync } from "node:fs";
-import { readSafetensors, writeSafetensors } from "../data/disk.ts";
+import { makeFolderOf, readSafetensors, writeSafetensors } from "../data/disk.ts";
 import type { HostTensor, StateDict } from "../data/safetensors.ts";
 import { BirkhoffError, FileError } from "../errors.ts";
 import type { Optimizer } from "../optim.ts";
 import type { Snapshot } from "../report/types.ts";
-import { makeFolderOf } from "../report/write.ts";
 import type { Contender } from "./experiment.ts";
 import type { Checkpoint, Seen } from "./seen.ts";
 

@@ -1,8 +1,6 @@
 /** What runs found, one line of JSON each in a file that grows; and what several seeds allow to say of it. */
-import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
-import { FileError } from "../errors.ts";
+import { appendJsonLines, readJsonLines } from "../data/jsonLines.ts";
 import { minimumDetectableEffect, pairedTTest, type SampleSummary, summarize } from "../relative/statistics.ts";
-import { makeFolderOf } from "../report/write.ts";
 import type { NetworkKind, Run } from "./configuration.ts";
 
 /** One finished run. */
@@ -61,12 +59,7 @@ export interface CoefficientRecord {
 
 const keyOf = ({ network, seed, settings }: Pick<RunRecord, "network" | "seed" | "settings">): string => JSON.stringify([network, seed, settings]);
 
-/** The whole lines of a file: what follows the last one was being written when its writer was stopped. */
-const wholeLines = (path: string): { readonly text: string; readonly torn: boolean } => {
-  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
-  const end = text.lastIndexOf("\n") + 1;
-  return { text: text.slice(0, end), torn: end < text.length };
-};
+const WHERE = "birkhoff discover";
 
 /**
  * All runs of a file, none where there is no file.
@@ -74,29 +67,14 @@ const wholeLines = (path: string): { readonly text: string; readonly torn: boole
  * @throws FileError for a line that is none of a run.
  */
 export const readResults = (path: string): RunRecord[] =>
-  wholeLines(path)
-    .text.split("\n")
-    .slice(0, -1)
-    .map((line, i) => {
-      let record: RunRecord | undefined;
-      try {
-        record = JSON.parse(line);
-      } catch {
-        // Said below.
-      }
-      if (typeof record?.network !== "string" || typeof record.seed !== "number" || typeof record.settings !== "string")
-        throw new FileError(
-          `birkhoff discover: expected a run as JSON in line ${i + 1} of ${JSON.stringify(path)}, but received ${JSON.stringify(line.slice(0, 60))}`,
-        );
-      return record;
-    });
+  readJsonLines<RunRecord>(
+    WHERE,
+    path,
+    "a run",
+    ({ network, seed, settings }) => typeof network === "string" && typeof seed === "number" && typeof settings === "string",
+  );
 
-export const appendResult = (path: string, record: RunRecord): void => {
-  const { text, torn } = wholeLines(path);
-  makeFolderOf("birkhoff discover", path);
-  if (torn) truncateSync(path, Buffer.byteLength(text));
-  appendFileSync(path, `${JSON.stringify(record)}\n`);
-};
+export const appendResult = (path: string, record: RunRecord): void => appendJsonLines(WHERE, path, [record]);
 
 /** For each run its record, or undefined; the last one of a file counts. */
 export const recordsOf = (runs: readonly Run[], records: readonly RunRecord[]): (RunRecord | undefined)[] => {

@@ -146,6 +146,12 @@ describe("a race", () => {
       throw new Error("no kernel for this");
     };
     expect((await run({ ...doubling, naive: broken })).map(({ refused }) => refused)).toEqual(["no kernel for this", "no kernel for this"]);
+    const lost = (): Promise<Opened> => Promise.reject(new Error("no device any more"));
+    const outcomes = await race(doubling, { kind: "reference", open: lost, rivals: [], absent: {} }, OPTIONS);
+    expect(outcomes.map(({ pass, refused }) => [pass, refused])).toEqual([
+      ["forward", "no device any more"],
+      ["forward+backward", "no device any more"],
+    ]);
   });
 });
 
@@ -271,7 +277,10 @@ describe("reports", () => {
   test("a refusal has no numbers", () => {
     const { measured, ...rest } = outcome;
     const line = lineOf({ ...rest, refused: "they differ" }, on(false), peaks);
-    expect(line).toEqual({ case: "double 4x3", device: "webgpu", pass: "forward+backward", refused: "they differ", errors: { naive: 1e-7 } });
+    expect(line).toEqual({
+      ...{ case: "double 4x3", device: "webgpu", pass: "forward+backward", software: false, description: "card" },
+      ...{ refused: "they differ", errors: { naive: 1e-7 } },
+    });
     expect(textOf(line)).toContain("REFUSED: they differ");
   });
 

@@ -115,7 +115,7 @@ test("bench lists its cases, refuses what it does not know, and says what is not
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain("birkhoff bench: expected ");
   }
-  const args = ["bench", "sinkhorn", "--case", "3x100", "--device", "native", "--rounds", "1", "--json"];
+  const args = ["bench", "sinkhorn", "--case", "3x100", "--device", "native", "--rounds", "1", "--json", "--all"];
   const ran = await start(args, { BIRKHOFF_PYTHON: "/nowhere/python" }).done;
   expect(ran.code).toBe(0);
   const lines = ran.stdout.trimEnd().split("\n");
@@ -127,6 +127,10 @@ test("bench lists its cases, refuses what it does not know, and says what is not
     expect(share).toBeGreaterThan(0);
     expect(newBuffers).toBe(0);
   }
+  const [file] = readdirSync(join(folder, "bench/results"));
+  expect(file).toMatch(/^[a-z0-9-]+\.jsonl$/);
+  expect(readFileSync(join(folder, "bench/results", file), "utf8")).toBe(ran.stdout);
+  expect(readFileSync(join(folder, "report/bench.html"), "utf8")).toContain("sinkhorn 3x100x100 T20");
 });
 
 describe("discover", () => {

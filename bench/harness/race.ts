@@ -149,8 +149,16 @@ const unlessUnavailable = (error: unknown): undefined => {
   if (!(error instanceof Unavailable)) throw error;
 };
 
-/** All passes of a case. What goes wrong refuses the pass and is told; it does not end the run. */
+/** All passes of a case. What goes wrong refuses the pass, or all of them, and is told; it does not end the run. */
 export const race = async (entry: BenchCase, context: RaceContext, options: RaceOptions): Promise<readonly Outcome[]> => {
+  try {
+    return await racePasses(entry, context, options);
+  } catch (error) {
+    return passesOf(entry).map((pass) => ({ entry, pass, errors: {}, absent: context.absent, refused: (error as Error).message }));
+  }
+};
+
+const racePasses = async (entry: BenchCase, context: RaceContext, options: RaceOptions): Promise<readonly Outcome[]> => {
   const { kind, reference } = context;
   const data = dataOf(entry);
   const missing: Record<string, string> = { ...context.absent };

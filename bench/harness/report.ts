@@ -47,6 +47,8 @@ export interface Refusal {
   readonly pass: Pass;
   readonly refused: string;
   readonly errors: Readonly<Record<string, number>>;
+  readonly software: boolean;
+  readonly description: string;
 }
 
 export const lineOf = (
@@ -54,10 +56,10 @@ export const lineOf = (
   device: Pick<Device, "kind" | "info">,
   peaks: Peaks | undefined,
 ): Line | Refusal => {
-  const common = { case: entry.name, device: device.kind, pass };
-  if (!measured) return { ...common, refused: refused ?? "nothing was measured", errors };
-  const { fused, naive, oneThread, rivals, counts, naiveCounts, rivalCounts } = measured;
   const { software, description } = device.info;
+  const common = { case: entry.name, device: device.kind, pass };
+  if (!measured) return { ...common, refused: refused ?? "nothing was measured", errors, software, description };
+  const { fused, naive, oneThread, rivals, counts, naiveCounts, rivalCounts } = measured;
   const cost = entry.cost[pass] ?? { operations: 0, bytes: 0 };
   return {
     ...common,
@@ -86,6 +88,12 @@ export const lineOf = (
 
 const times = (ratio: number): string => `${ratio >= 100 ? ratio.toFixed(0) : ratio >= 10 ? ratio.toFixed(1) : ratio.toFixed(2)}x`;
 const megabytes = (bytes: number): string => (bytes / 1e6).toPrecision(3);
+
+/** "48 % of multiply-adds"; nothing where no limit was measured. */
+export const limitOf = ({ share, shareOf }: Line): string =>
+  share === null ? "" : `${wholePercent(share)} of ${shareOf === "fma" ? "multiply-adds" : "copying"}`;
+
+export const wholePercent = (share: number): string => (share > 0 && share < 0.005 ? "< 1 %" : `${(100 * share).toFixed(0)} %`);
 
 /** Milliseconds of a software GPU are not shown: they say nothing about any hardware. */
 export const textOf = (line: Line | Refusal): string => {

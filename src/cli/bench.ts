@@ -1,27 +1,30 @@
-/** `birkhoff bench`: chooses cases, devices and rivals, and prints what the harness measured. */
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { availableParallelism, loadavg } from "node:os";
+/** `birkhoff bench`: chooses cases, devices and rivals, and prints or keeps what the harness measured. */
+import { loadavg } from "node:os";
 import { join } from "node:path";
-import type { Bench, BenchCase } from "../../bench/harness/bench.ts";
-import { recording } from "../../bench/harness/ours.ts";
-import { higher, measurePeaks, type Peaks } from "../../bench/harness/probe.ts";
-import { type Opened, race } from "../../bench/harness/race.ts";
-import { headline, lineOf, textOf } from "../../bench/harness/report.ts";
-import { packageFolder, RIVALS, Rival, type RivalProgram } from "../../bench/harness/rival.ts";
+import type { Bench } from "../../bench/harness/bench.ts";
+import { renderBenchPage } from "../../bench/harness/page.ts";
+import { slugOf } from "../../bench/harness/provenance.ts";
+import { headline, textOf } from "../../bench/harness/report.ts";
+import { appendResults, isMeasured, type Kept, readResults, sourcesOf } from "../../bench/harness/results.ts";
+import { RIVALS } from "../../bench/harness/rival.ts";
 import { benches } from "../../bench/index.ts";
-import { openReference } from "../backends/reference/index.ts";
-import type { Device } from "../device.ts";
-import { DeviceError, expected } from "../errors.ts";
-import { deviceOf, type OpenDeviceOptions, openDevice } from "../open.ts";
+import { expected } from "../errors.ts";
+import { writePage } from "../report/write.ts";
 import { DEVICE_FLAGS, describeFlags, type Flag, type Flags, parseFlags } from "./args.ts";
-import { openOptions } from "./options.ts";
+import { openSession, ROUNDS, remaining, type Session } from "./benchRun.ts";
+import { interruption } from "./interrupt.ts";
+import { progressDisplay } from "./progress.ts";
 
-const ROUNDS = 9;
 const NONE = "none";
+const PAGE = "report/bench.html";
 
 const [DEVICE, THREADS] = DEVICE_FLAGS;
 const FLAGS: readonly Flag[] = [
+  { name: "all", type: "switch", help: "keep what is measured: a line each in --out, a page in --report. Goes on where it was interrupted" },
+  { name: "out", type: "text", value: "file", help: "with --all: where results are added; default bench/results/<machine>.jsonl" },
+  { name: "fresh", type: "switch", help: "with --all: also what --out holds already, of the same code under the same conditions" },
+  { name: "from", type: "text", value: "files", help: "measure nothing: the page of these results, separated by commas, compared" },
+  { name: "report", type: "text", value: "file", help: `with --all or --from: where the page is written; default ${PAGE}` },
   { name: "list", type: "switch", help: "the benches and their cases" },
   { name: "case", type: "text", value: "text", help: "only cases whose name holds this" },
   { ...DEVICE, help: "device; default: a hardware GPU where there is one, and native. One of" },
@@ -32,17 +35,12 @@ const FLAGS: readonly Flag[] = [
   { name: "help", type: "switch", help: "this text" },
 ];
 
-/** A sample lasts this long at the least; on a software GPU it is a single step. */
-const SAMPLE_MS = 25;
-/** Between two turns: pools of threads that spin have gone to sleep by then. */
-const PAUSE_MS = 20;
 /** Load of the last minute above which something else is running. */
 const BUSY = 0.7;
-/** Work of a step that a software GPU gets through in a second or so. */
-const SOFTWARE_OPERATIONS = 4e7;
 
 const where = "birkhoff bench";
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const note = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const chosenBenches = (name: string | undefined): readonly Bench[] => {
   if (name === undefined) return benches;
@@ -59,111 +57,6 @@ const chosenRivals = (list: string | undefined): typeof RIVALS => {
   return RIVALS.filter(({ name }) => names.includes(name));
 };
 
-/** The devices to bench, and why others are left out. Cases open their own; these are for what is the same for all cases. */
-const openDevices = async (flags: Flags): Promise<{ readonly devices: readonly Device[]; readonly rejected: readonly string[] }> => {
-  const options = openOptions(flags);
-  const picked = await openDevice(options);
-  if (options.device || picked.kind !== "webgpu") return { devices: [picked], rejected: picked.rejected };
-  try {
-    return { devices: [picked, await openDevice({ ...options, device: "native" })], rejected: [] };
-  } catch (error) {
-    if (!(error instanceof DeviceError)) throw error;
-    return { devices: [picked], rejected: [`native: ${error.message}`] };
-  }
-};
-
-/** What belongs to a number that is kept: when, of which state of the code, on which Node, and how busy the machine was before. */
-const provenance = (): Record<string, string | number> => {
-  const folder = packageFolder();
-  let { version: commit } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };
-  try {
-    const args = ["describe", "--always", "--dirty", "--abbrev=12"];
-    commit = execFileSync("git", args, { cwd: folder, stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" }).trim();
-  } catch {
-    // Installed as a package: its version says which code it is.
-  }
-  return { commit, date: new Date().toISOString(), node: process.version, load: loadavg()[0] };
-};
-
-interface Rivals {
-  readonly running: readonly Rival[];
-  readonly absent: Readonly<Record<string, string>>;
-}
-
-/** Who races this device: those that use what it is; beside a software GPU, those whose work on it can be counted. */
-const opposes = ({ on }: RivalProgram, { kind, info: { software } }: Device): boolean =>
-  kind === "webgpu" ? on === "gpu" || (on === "any" && !software) : on !== "gpu";
-
-const startRivals = async (flags: Flags, devices: readonly Device[]): Promise<Rivals> => {
-  const running: Rival[] = [];
-  const absent: Record<string, string> = {};
-  for (const program of chosenRivals(flags.text("rivals"))) {
-    if (!devices.some((device) => opposes(program, device))) continue;
-    try {
-      running.push(await Rival.start(program, flags.number("threads") ?? availableParallelism()));
-    } catch (error) {
-      absent[program.name] = (error as Error).message;
-    }
-  }
-  return { running, absent };
-};
-
-const suits = ({ cost, only }: BenchCase, { kind, info: { software } }: Device): boolean => {
-  if (kind !== "webgpu") return only === undefined;
-  if (!software) return only !== "software GPU";
-  return only !== "hardware GPU" && Math.max(...Object.values(cost).map(({ operations }) => operations)) <= SOFTWARE_OPERATIONS;
-};
-
-interface Count {
-  readonly ran: number;
-  readonly refused: number;
-}
-
-const benchDevice = async (device: Device, cases: readonly BenchCase[], rivals: Rivals, flags: Flags): Promise<Count> => {
-  const json = flags.has("json");
-  const origin = provenance();
-  const threads = flags.number("threads") ?? availableParallelism();
-  const openWith = async (options: OpenDeviceOptions): Promise<Opened> => {
-    const backend = recording((await openDevice({ ...openOptions(flags), ...options, device: device.kind })).backend);
-    return { device: deviceOf(backend), backend };
-  };
-  const open = (): Promise<Opened> => openWith({});
-  const openAlone = (): Promise<Opened> => openWith({ threads: 1 });
-  await using reference = deviceOf(openReference());
-  const software = device.info.software && device.kind === "webgpu";
-  // A software GPU has no limits of its own.
-  const measure = (): Promise<Peaks | undefined> => (software ? Promise.resolve(undefined) : measurePeaks(device));
-  let peaks = await measure();
-  if (!json) say(`\n${headline(device, peaks)}\n`);
-  const raced = (name: string): boolean => RIVALS.some((program) => program.name === name && opposes(program, device));
-  const context = {
-    kind: device.kind,
-    open,
-    rivals: rivals.running.filter(({ name }) => raced(name)),
-    absent: Object.fromEntries(Object.entries(rivals.absent).filter(([name]) => raced(name))),
-    ...(device.kind === "native" && threads > 1 && { openAlone }),
-    ...(device.kind !== "reference" && { reference }),
-  };
-  const options = {
-    rounds: flags.number("rounds") ?? ROUNDS,
-    sampleMs: software ? 0 : SAMPLE_MS,
-    pauseMs: software ? 0 : PAUSE_MS,
-    timeRivals: !software,
-  };
-  let [ran, refused] = [0, 0];
-  for (const entry of cases.filter((one) => suits(one, device))) {
-    const outcomes = await race(entry, context, options);
-    peaks = higher(peaks, await measure());
-    for (const outcome of outcomes) {
-      const line = lineOf(outcome, device, peaks);
-      ran++;
-      if ("refused" in line) refused++;
-      say(json ? JSON.stringify({ ...line, ...origin }) : textOf(line));
-    }
-  }
-  return { ran, refused };
-};
-
 const list = (chosen: readonly Bench[], part: string): void => {
   for (const { name, about, cases } of chosen) {
     say(`${name}: ${about}`);
@@ -171,7 +64,100 @@ const list = (chosen: readonly Bench[], part: string): void => {
   }
 };
 
-/** Exit code 1 when a case was refused or none ran. */
+/** Flags that say something only beside others. */
+const checkFlags = (flags: Flags): void => {
+  const [all, from] = [flags.has("all"), flags.text("from")];
+  if (all && from !== undefined) throw expected(where, "either --all or --from", "--from", from);
+  if (!all && flags.text("out") !== undefined) throw expected(where, "--all beside --out", "--out", flags.text("out"));
+  if (!all && flags.has("fresh")) throw expected(where, "--all beside --fresh", "--fresh", "alone");
+  if (!all && from === undefined && flags.text("report") !== undefined)
+    throw expected(where, "--all or --from beside --report", "--report", flags.text("report"));
+};
+
+/** The page of some files; what it says of itself is which command made it. */
+const report = (flags: Flags, command: string, files: readonly string[]): void => {
+  const path = flags.text("report") ?? PAGE;
+  const results = new Map(files.map((file) => [file, readResults(file)]));
+  const empty = files.length === 0 ? "" : files.find((file) => results.get(file)?.length === 0);
+  if (empty !== undefined) throw expected(where, "files with results", "--from", empty);
+  const names = benches.flatMap(({ cases }) => cases.map((entry) => entry.name));
+  const sources = sourcesOf(results, names);
+  const about = Object.fromEntries(benches.map((bench) => [bench.name, bench.about]));
+  writePage(path, renderBenchPage(sources, { about, command, rivals: RIVALS.map(({ name }) => name) }));
+  note(`Report: ${path}`);
+};
+
+/** What a person should know before the first figure. */
+const preface = ({ rivals, rejected }: Session, tell: (line: string) => void): void => {
+  for (const reason of rejected) tell(`not ${reason}`);
+  for (const { name, description } of rivals.running) tell(`${name}: ${description}`);
+  for (const [name, reason] of Object.entries(rivals.absent)) tell(`${name} not raced: ${reason}`);
+  const [load] = loadavg();
+  if (load > BUSY) tell(`the machine is busy (load ${load.toFixed(1)}): neither times nor shares are to be kept`);
+};
+
+const NOTHING_SUITS = `${where}: none of these cases suits this device`;
+
+const print = async (session: Session, json: boolean): Promise<number> => {
+  if (!json) {
+    preface(session, say);
+    say("ratios are theirs over ours: above 1, ours is faster");
+  }
+  let [ran, refused] = [0, 0];
+  const tell = (lines: readonly Kept[]): void => {
+    for (const line of lines) say(json ? JSON.stringify(line) : textOf(line));
+    ran += lines.length;
+    refused += lines.filter((line) => !isMeasured(line)).length;
+  };
+  for (const task of session.tasks)
+    await session.perform(task, tell, { ...(!json && { starts: (peaks) => say(`\n${headline(task.device, peaks)}\n`) }) });
+  if (ran === 0) note(NOTHING_SUITS);
+  return ran > 0 && refused === 0 ? 0 : 1;
+};
+
+const keep = async (session: Session, flags: Flags, command: string): Promise<number> => {
+  const out = flags.text("out") ?? join("bench", "results", `${slugOf(session.machine)}.jsonl`);
+  // Whether it can be read and written is known before anything is measured.
+  const known = readResults(out);
+  appendResults(out, []);
+  if (session.tasks.every(({ entries }) => entries.length === 0)) {
+    note(NOTHING_SUITS);
+    return 1;
+  }
+  preface(session, note);
+  const tasks = flags.has("fresh") ? session.tasks : session.tasks.map((task) => remaining(task, known));
+  const count = (some: typeof tasks): number => some.reduce((sum, { entries }) => sum + entries.length, 0);
+  const [total, spared] = [count(tasks), count(session.tasks) - count(tasks)];
+  if (spared > 0) note(`${spared} of ${total + spared} cases are in ${out} already, of this code under these conditions; --fresh measures them too`);
+  using interrupted = interruption();
+  const display = progressDisplay();
+  let [done, refused] = [0, 0];
+  const tell = (lines: readonly Kept[]): void => {
+    appendResults(out, lines);
+    done++;
+    for (const line of lines) {
+      if (flags.has("json")) say(JSON.stringify(line));
+      if (isMeasured(line)) continue;
+      refused++;
+      note(textOf(line));
+    }
+  };
+  try {
+    for (const task of tasks.filter(({ entries }) => entries.length > 0)) {
+      const begins = ({ entry }: { readonly entry: { readonly name: string } }): void =>
+        display.update({ done, total, facts: `${task.device.kind} · ${entry.name}` });
+      await session.perform(task, tell, { begins, signal: interrupted.signal });
+    }
+  } finally {
+    display.stop();
+  }
+  const ended = interrupted.signal.aborted ? ", then interrupted: the same command goes on from there" : "";
+  note(`${done} of ${total} cases measured${refused > 0 ? `, ${refused} passes refused` : ""}${ended}\nResults: ${out}`);
+  if (done + spared > 0) report(flags, command, [out]);
+  return refused === 0 && done === total ? 0 : 1;
+};
+
+/** Exit code 1 when a case was refused, none ran, or a run to be kept was interrupted. */
 export const benchCommand = async (args: readonly string[]): Promise<number> => {
   const [first] = args;
   const name = first === undefined || first.startsWith("-") ? undefined : first;
@@ -180,33 +166,26 @@ export const benchCommand = async (args: readonly string[]): Promise<number> => 
     say(`birkhoff bench [name]\n\n${describeFlags(FLAGS)}\n\nWithout a name all benches run. bench/README.md says what the columns mean.`);
     return 0;
   }
+  checkFlags(flags);
+  const command = [where, ...args].join(" ");
+  const from = flags.text("from");
+  if (from !== undefined) {
+    report(
+      flags,
+      command,
+      from.split(",").filter((path) => path !== ""),
+    );
+    return 0;
+  }
   const chosen = chosenBenches(name);
   const part = flags.text("case") ?? "";
-  const cases = chosen.flatMap((bench) => bench.cases.filter((entry) => entry.name.includes(part)));
-  if (cases.length === 0) throw expected(where, "part of the name of a case (see --list)", "--case", part);
-  chosenRivals(flags.text("rivals"));
+  const entries = chosen.flatMap(({ name: bench, cases }) => cases.filter((entry) => entry.name.includes(part)).map((entry) => ({ bench, entry })));
+  if (entries.length === 0) throw expected(where, "part of the name of a case (see --list)", "--case", part);
+  const rivals = chosenRivals(flags.text("rivals"));
   if (flags.has("list")) {
     list(chosen, part);
     return 0;
   }
-  const { devices, rejected } = await openDevices(flags);
-  const rivals = await startRivals(flags, devices);
-  try {
-    if (!flags.has("json")) {
-      for (const reason of rejected) say(`not ${reason}`);
-      for (const { name: rival, description } of rivals.running) say(`${rival}: ${description}`);
-      for (const [rival, reason] of Object.entries(rivals.absent)) say(`${rival} not raced: ${reason}`);
-      say("ratios are theirs over ours: above 1, ours is faster");
-      const [load] = loadavg();
-      if (load > BUSY) say(`the machine is busy (load ${load.toFixed(1)}): neither times nor shares are to be kept`);
-    }
-    const counts: Count[] = [];
-    for (const device of devices) counts.push(await benchDevice(device, cases, rivals, flags));
-    const ran = counts.reduce((sum, count) => sum + count.ran, 0);
-    if (ran === 0) process.stderr.write(`${where}: none of these cases suits this device\n`);
-    return ran > 0 && counts.every(({ refused }) => refused === 0) ? 0 : 1;
-  } finally {
-    for (const rival of rivals.running) await rival.close();
-    for (const device of devices) await device.close();
-  }
+  await using session = await openSession(command, flags, entries, rivals);
+  return flags.has("all") ? await keep(session, flags, command) : await print(session, flags.has("json"));
 };

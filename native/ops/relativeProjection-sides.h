@@ -68,10 +68,10 @@ struct Distances : Operands {
 
   void tile(int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t step, int64_t k, const float* a,
             const float* b) const {
-    sumTile(
+    sumTile<F::light ? manyRows : groupRows>(
         y + row * K + column, K, rows, columns, step > 0, k, b, [](int64_t, int64_t) { return 0; },
         [&](int, vf sum, int64_t group, int r, int, int64_t l, vf other) {
-          return f.with(sum, broadcast(a[l * panelRows + group + r]) - other);
+          return f.with(sum, minusAt(other, a + l * panelRows + group + r));
         });
   }
   void finish(int64_t row, int64_t rows, int64_t column, int64_t columns) const {
@@ -154,12 +154,13 @@ struct DistanceGradient : Cotangents {
   void packRows(int64_t row, int64_t rows, int64_t step, int64_t k, float* to, bool fresh) const {
     weights(f, row, rows, step, k, to, fresh);
   }
+  static constexpr int together = F::light ? halfOfRows : groupRows;
   struct Own {
-    vf rows[groupRows][gemm::panelVectors];
+    vf rows[together][gemm::panelVectors];
   };
   void tile(int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t step, int64_t k, const float* a,
             const float* b) const {
-    sumTile(
+    sumTile<together>(
         out + row * d + column, d, rows, columns, step > 0, k, b,
         [&](int64_t group, int64_t live) {
           Own u{};
@@ -175,14 +176,13 @@ struct DistanceGradient : Cotangents {
           return u;
         },
         [&](const Own& u, vf sum, int64_t group, int r, int v, int64_t l, vf column) {
-          const float weight = a[l * panelRows + group + r];
           vf reach{};
           if constexpr (F::reaches) {
             // Rows beyond the last have no weight.
             const int64_t from = std::min(group + r, rows - 1);
             reach = broadcast(-share * y[(row + from) * ownStep + (step + l) * otherStep]);
           }
-          return f.add(sum, broadcast(weight), u.rows[r][v] - column, reach);
+          return f.add(sum, a + l * panelRows + group + r, u.rows[r][v] - column, reach);
         });
   }
   void finish(int64_t row, int64_t rows, int64_t column, int64_t columns) const {

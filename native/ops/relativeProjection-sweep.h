@@ -89,19 +89,24 @@ void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, floa
   }
 }
 
-// A tile of sums that are no products: add(sum, row, r, v, l, b) with one more step, `groupRows` rows at a time.
+// Rows that a tile of sums takes at a time: all or half of the panel where there are registers for them.
 inline constexpr int groupRows = panelRows % 4 == 0 ? 4 : 3;
-template <class Start, class Add>
+inline constexpr int manyRows = lanes == 16 ? panelRows : groupRows,
+                     halfOfRows = lanes == 16 ? panelRows / 2 : groupRows;
+// A tile of sums that are no products: add(sum, row, r, v, l, b) with one more step, `group` rows at a time.
+template <int group, class Start, class Add>
 BIRKHOFF_INLINE void sumTile(float* c, int64_t cRow, int64_t rows, int64_t columns, bool accumulate, int64_t k,
                              const float* b, Start start, Add add) {
   constexpr int vectors = gemm::panelVectors;
   const auto width = [&](int v) { return std::clamp<int64_t>(columns - v * lanes, 0, lanes); };
-  for (int64_t row = 0; row < rows; row += groupRows) {
-    const int64_t live = std::min<int64_t>(groupRows, rows - row);
-    vf sums[groupRows][vectors] = {};
+  for (int64_t row = 0; row < rows; row += group) {
+    const int64_t live = std::min<int64_t>(group, rows - row);
+    vf sums[group][vectors] = {};
     if (accumulate) {
-      for (int64_t r = 0; r < live; r++) {
-        for (int v = 0; v < vectors; v++) sums[r][v] = loadPartial(c + (row + r) * cRow + v * lanes, width(v));
+#pragma GCC unroll 16
+      for (int r = 0; r < group; r++) {
+        for (int v = 0; v < vectors && r < live; v++)
+          sums[r][v] = loadPartial(c + (row + r) * cRow + v * lanes, width(v));
       }
     }
     const auto own = start(row, live);
@@ -109,12 +114,15 @@ BIRKHOFF_INLINE void sumTile(float* c, int64_t cRow, int64_t rows, int64_t colum
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; v++) {
         const vf column = load(b + l * panelColumns + v * lanes);
-#pragma GCC unroll 4
-        for (int r = 0; r < groupRows; r++) sums[r][v] = add(own, sums[r][v], row, r, v, l, column);
+#pragma GCC unroll 16
+        for (int r = 0; r < group; r++) sums[r][v] = add(own, sums[r][v], row, r, v, l, column);
       }
     }
-    for (int64_t r = 0; r < live; r++) {
-      for (int v = 0; v < vectors; v++) storePartial(c + (row + r) * cRow + v * lanes, width(v), sums[r][v]);
+    // Loops of a constant length: sums that are picked by a number would stay in memory.
+#pragma GCC unroll 16
+    for (int r = 0; r < group; r++) {
+      for (int v = 0; v < vectors && r < live; v++)
+        storePartial(c + (row + r) * cRow + v * lanes, width(v), sums[r][v]);
     }
   }
 }

@@ -3,7 +3,7 @@
 // for a batch p of matrices, with strides for everything that is read: transposes, repeated and summed batch axes cost no copies. The work along q and k
 // can be split over workgroups: then c holds [splits, batches, m, n], which are added up by `combine` of product.wgsl.
 //   a, b: dense matrices behind each other, as words, with two numbers in one where they are float16; read by strides
-//   bias: [n], read when `biased` is 1     c: [splits, batches, m, n]     z: as c, written when `keeps` is 1
+//   bias: [n], read when `biased` is 1, or a single number, when it is 2     c: [splits, batches, m, n]     z: as c, written when `keeps` is 1
 override ACTIVATION: u32 = 0u;
 // Whether one batch axis is kept, or none, and none is summed: finding places along more takes longer than a product of tiny matrices.
 override ONE_AXIS: u32 = 0u;
@@ -54,9 +54,21 @@ fn offsets(number: u32, first: u32, count: u32) -> vec2u {
   return result;
 }
 
-fn finish(at: u32, column: u32, sum: f32) {
+// What becomes of every sum, read once.
+struct Ending {
+  m: u32,
+  n: u32,
+  biased: u32,
+  keeps: bool,
+}
+
+fn ending() -> Ending {
+  return Ending(params.m, params.n, params.biased, params.keeps == 1u);
+}
+
+fn finish(end: Ending, at: u32, column: u32, sum: f32) {
   var total = sum;
-  if (params.biased == 1u) { total += bias[column]; }
-  if (params.keeps == 1u) { z[at] = total; }
+  if (end.biased > 0u) { total += bias[select(column, 0u, end.biased == 2u)]; }
+  if (end.keeps) { z[at] = total; }
   c[at] = activated(ACTIVATION, total);
 }

@@ -96,11 +96,12 @@ struct Target {
 // What the subgroups have put into `sums`, by all threads.
 fn put_matrices(to: Target, lane: u32) {
   workgroupBarrier();
+  let end = ending();
   for (var i = lane; i < 1024u; i += 128u) {
     let unit = i / 256u;
     let row = to.row + unit / 2u * 32u + i % 256u / 16u;
     let column = to.column + unit % 2u * 32u + i % 16u;
-    if (row < params.m && column < params.n) { finish(to.first + row * params.n + column, column, sums[i]); }
+    if (row < end.m && column < end.n) { finish(end, to.first + row * end.n + column, column, sums[i]); }
   }
   workgroupBarrier();
 }

@@ -4,6 +4,12 @@ import { DeviceError } from "../../errors.ts";
 /** Dawn crashes when its GPU object is collected before the devices made from it, so these live as long as the process. */
 const dawn = new Map<string, GPU>();
 
+/**
+ * Workgroup memory is zeroed by a loop of all threads, as Dawn does it for Metal and Direct3D, and not by the Vulkan driver: SwiftShader stores every word once
+ * per subgroup, in code as long as the memory, which took most of the time of many kernels and of their compilation.
+ */
+const ALWAYS = ["disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension"];
+
 /** Opens Dawn with the given flags. Throws DeviceError when npm `webgpu` cannot be loaded. */
 export const openDawn = async (flags: readonly string[]): Promise<GPU> => {
   const key = flags.join("\n");
@@ -22,7 +28,7 @@ export const openDawn = async (flags: readonly string[]): Promise<GPU> => {
     );
   }
   // Another caller may have been here while the package loaded.
-  const gpu = dawn.get(key) ?? package_.create([...flags]);
+  const gpu = dawn.get(key) ?? package_.create([...ALWAYS, ...flags]);
   dawn.set(key, gpu);
   return gpu;
 };

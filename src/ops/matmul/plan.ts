@@ -13,8 +13,9 @@ export const UNITS_K_STEP = shaders.units.consts.K_STEP;
 export const SMALL_TILE = 32;
 /** Results with fewer rows or columns, or not more of both, are computed one element a thread: a tile would be mostly empty. */
 export const TILE_LEAST = 16;
-/** Columns that a thread without a tile computes: all loads of b for one of a, where the matrices are tiny and b is not a column or three. */
-export const STRIP = 4;
+/** Columns that a thread without a tile computes, as far as there are so many: a number of a is loaded once for all of them. */
+export const STRIP = shaders.product.consts.STRIP;
+const STRIP_THREADS = shaders.product.consts.STRIP_THREADS;
 /** Workgroups that keep a GPU busy: with fewer, long sums are split. */
 export const BUSY_GROUPS = 128;
 /** A split has at least this many steps of k. */
@@ -62,8 +63,18 @@ export const productOf = ({ inputs: [a, b], attrs }: Call<MatmulAttrs>): Product
   return { m, n, k, aRow, aK, bK, bColumn, kept, summed };
 };
 
+/** bᵀ · aᵀ. */
+const transposed = ({ m, n, k, aRow, aK, bK, bColumn, kept, summed }: Product): Product => {
+  const swapped = ({ sizes, strides: [a, b] }: Walk): Walk => ({ sizes, strides: [b, a] });
+  return { m: n, n: m, k, aRow: bColumn, aK: bK, bK: aK, bColumn: aRow, kept: swapped(kept), summed: swapped(summed) };
+};
+
 export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
-  const { m, n, k, aRow, aK, bK, bColumn, kept, summed } = productOf(call);
+  const given = productOf(call);
+  // A column of results lies in memory as a row does; as one, a thread may compute several of it.
+  const turned = given.n === 1;
+  const { m, n, k, aRow, aK, bK, bColumn, kept, summed } = turned ? transposed(given) : given;
+  const [a, b] = turned ? [1, 0] : [0, 1];
   const batches = elements(kept.sizes);
   const size = batches * m * n;
   const slim = Math.min(m, n) < TILE_LEAST || Math.max(m, n) <= TILE_LEAST;
@@ -72,13 +83,13 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const steps = kSteps * elements(summed.sizes);
   const tiles = (side: number): number => Math.ceil(m / side) * Math.ceil(n / side);
   const tile = !units && 3 * tiles(TILE) * TILE ** 2 >= 4 * tiles(SMALL_TILE) * SMALL_TILE ** 2 ? SMALL_TILE : TILE;
-  const columns = n >= STRIP && Math.max(m, n) <= TILE_LEAST ? STRIP : 1;
+  const columns = Math.max(1, Math.min(n, STRIP));
   const strips = batches * m * Math.ceil(n / columns);
   const groups = slim ? Math.ceil(strips / THREADS) : tiles(tile) * batches;
   const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.floor(steps / SPLIT_STEPS)));
   const splitSteps = Math.ceil(steps / wanted);
   const splits = steps === 0 ? 1 : Math.ceil(steps / splitSteps);
-  const biased = call.inputs.length > 2 ? 1 : 0;
+  const biased = call.inputs.length > 2 ? (turned ? 2 : 1) : 0;
   const axes = (list: (walk: Walk) => readonly number[]): number[] => [...padAxes(list(kept)), ...padAxes(list(summed))];
   const { activation, keeps } = call.attrs;
   const halves = (operand: number): number => (call.inputs[operand].dtype === "float16" ? 1 : 0);
@@ -90,7 +101,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
       ACTIVATION: last ? code(activation) : 0,
       ...(entry !== "combine" && {
         ONE_AXIS: kept.sizes.length <= 1 && summed.sizes.length === 0 ? 1 : 0,
-        ...(!units && { A_HALF: halves(0), B_HALF: halves(1) }),
+        ...(!units && { A_HALF: halves(a), B_HALF: halves(b) }),
       }),
       ...(entry === "element" && { COLUMNS: columns }),
       ...(entry === "tile" && { A_ALONG_K: aK === 1 ? 1 : 0, B_ALONG_K: bK === 1 ? 1 : 0, ...(!units && { SIDE: tile / 4 }) }),
@@ -119,7 +130,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
     bind: { bias: input(biased ? 2 : 0), z: keeps && last ? output(1) : scratch(0), ...bind },
     workgroups: grid(workgroups, limits),
   });
-  const operands = { a: input(0), b: input(1) };
+  const operands = { a: input(a), b: input(b) };
   const main = (entry: string, workgroups: number): Plan =>
     splits === 1
       ? { scratch: [1], passes: [pass(entry, true, { ...operands, c: output(0) }, workgroups)] }
@@ -130,7 +141,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
             pass("combine", true, { c: output(0), parts: scratch(1) }, Math.ceil(size / THREADS)),
           ],
         };
-  return slim ? main("element", Math.ceil((strips * splits) / THREADS)) : main("tile", groups * splits);
+  return slim ? main("element", Math.ceil((strips * splits) / STRIP_THREADS)) : main("tile", groups * splits);
 };
 
 export const biasBackward = ({ inputs: [g], outputs: [sums], attrs: { activation } }: Call<BiasAttrs>, limits: Limits): Plan => {

@@ -126,7 +126,7 @@ describe("on the reference", () => {
     using free = new WeightSharingLift2d(init(), sizes);
     expect([...layer.namedParameters().keys()]).toEqual(["weight", "bias"]);
     expect([...free.namedParameters().keys()]).toEqual(["weight", "bias", "matrices.representations"]);
-    expect(layer.representations.requiresGrad).toBe(false);
+    expect(layer.matrices.representations.requiresGrad).toBe(false);
     expect(() => normRegularizer([layer])).toThrow(/at least one layer with learned matrices/);
     expect(await values(() => normRegularizer([layer, free]))).toEqual(await values(() => normRegularizer([free])));
   });
@@ -171,7 +171,7 @@ describe("on the reference", () => {
     device.write(fixedConv.weight, await conv.weight.read());
     using x = filled(device, [1, 2, 7, 7]);
     close(await values(() => conv.forward(lift.forward(x))), await values(() => fixedConv.forward(fixedLift.forward(x))), 1e-3);
-    expect(conv.groupRepresentations).toBeUndefined();
+    expect(conv.namedParameters().get("group.representations")).toBeUndefined();
     expect(await values(() => normRegularizer([lift, conv]))).toEqual(await values(() => normRegularizer([lift])));
   });
 
@@ -226,11 +226,11 @@ describe("on the reference", () => {
     const set = scheduleTemperature([layer], exponential(10, 0.01));
     const before = await values(() => sharpnessRegularizer([layer]));
     set(5);
-    expect(layer.temperature).toBeCloseTo(0.1, 9);
+    expect(layer.matrices.temperature).toBeCloseTo(0.1, 9);
     set(10);
     expect((await values(() => sharpnessRegularizer([layer])))[0]).toBeLessThan(before[0]);
     expect(() => scheduleTemperature([layer], () => 0)(1)).toThrow(/a positive factor at step 1/);
-    expect(() => scheduleTemperature([{}], () => 1)).toThrow(/stacks with a `temperature`/);
+    expect(() => scheduleTemperature([{}], () => 1)).toThrow(/layers, or stacks with a `temperature`,/);
   });
 
   test.each([

@@ -105,11 +105,11 @@ describe.each([
     using fixedLift = new GroupLift2d(init, { inChannels: 1, outChannels: 2, kernelSize: k, group: elements });
     using fixedConv = new GroupConv2d(init, { inChannels: 2, outChannels: 2, kernelSize: k, group: elements });
     device.write(
-      lift.representations,
+      lift.matrices.representations,
       permutationMatrices(elements.slice(1)).map((entry) => 60 * entry),
     );
     device.write(
-      conv.representations,
+      conv.matrices.representations,
       permutationMatrices(shiftTwist(elements).slice(1)).map((entry) => 60 * entry),
     );
     for (const [from, to] of [

@@ -119,7 +119,7 @@ export class Lesson {
 
   /** Of the logits: low ones make matrices sharp. */
   set temperature(temperature: number) {
-    this.#network.temperature = temperature;
+    this.#network.matrices.temperature = temperature;
   }
 
   /** One step of training; gives what there is to see after it. */
@@ -130,7 +130,7 @@ export class Lesson {
       (learning ? add(task, mul(normRegularizer([this.#network]), NORM)) : task).backward();
       this.#optimizer.step();
       this.#optimizer.zeroGrad();
-      return [task.detach(), this.#network.stack().detach()];
+      return [task.detach(), this.#network.matrices.stack().detach()];
     });
     this.#step++;
     try {

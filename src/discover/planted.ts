@@ -10,7 +10,6 @@ import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { WeightSharingLinear } from "../nn/weightSharingLinear.ts";
 import { add, mul, square, sub } from "../ops/elementwise/index.ts";
-import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { normal } from "../ops/random/index.ts";
 import { mean } from "../ops/reduce/index.ts";
@@ -37,12 +36,12 @@ export const plantedExperiment = (device: Device, settings: GeneratedSettings, s
         const layer = new WeightSharingLinear(init, { features: d, kernels, elements, ...matrixOptions(network) });
         const learned: LearnedLayer = {
           name: "matrices",
-          layer,
+          layer: layer.matrices,
           d,
           planted: () => group,
           base: { set: task.base, weights: task.weights },
           indexed: group !== undefined,
-          ...(layout && { layout, kernels: () => reshape(expandKernel(layer.stack(), layer.weight), [-1, ...layout]) }),
+          ...(layout && { layout, kernels: () => reshape(layer.matrices.forward(layer.weight), [-1, ...layout]) }),
         };
         return { network: layer, layers: [learned], stacks: layer.stacks };
       },

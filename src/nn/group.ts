@@ -163,7 +163,8 @@ export interface PermutedConvOptions {
 }
 
 /**
- * Lifting or group convolution through known permutations, which need be no group: what a learned layer is with its matrices rounded. Kaiming-uniform kernels, zero biases.
+ * Lifting or group convolution through known permutations, which need be no group: what a learned layer is with its matrices rounded, and the layer of a fixed group for signals
+ * (x [B, Cin, L] or [B, Cin, g_in, L]) and voxels. Kaiming-uniform kernels, zero biases.
  *
  * @throws ArgumentError for sizes that are no positive integers, a set that is empty, does not begin with the identity or does not fit the kernel; `forward` throws for another
  * shape of x.
@@ -172,6 +173,17 @@ export interface PermutedConvOptions {
  * const set = rotationGroup(3).elements.slice(0, 2); // not closed
  * const layer = new PermutedConv(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, set });
  * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 2, 4, 4]
+ *
+ * // Signals, forwards and backwards: lifted, then from group to group, where shiftTwist says what happens on the group axis as well.
+ * const group = [Int32Array.of(0, 1, 2), Int32Array.of(2, 1, 0)];
+ * const init = initializer(device, 1);
+ * const lift = new PermutedConv(init, { inChannels: 1, outChannels: 2, kernelSize: 3, dimensions: 1, set: group });
+ * const conv = new PermutedConv(init, { inChannels: 2, outChannels: 2, kernelSize: 3, dimensions: 1, inElements: 2, set: shiftTwist(group) });
+ * conv.forward(lift.forward(device.ones([1, 1, 8]))).shape; // => [1, 2, 2, 4]
+ *
+ * // Voxels under the 24 rotations of a cube.
+ * const cube = new PermutedConv(init, { inChannels: 1, outChannels: 2, kernelSize: 3, dimensions: 3, set: cubeGroup(3).elements });
+ * cube.forward(device.ones([1, 1, 4, 4, 4])).shape; // => [1, 2, 24, 2, 2, 2]
  * ```
  */
 export class PermutedConv extends FixedConv {

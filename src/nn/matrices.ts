@@ -129,7 +129,7 @@ export const identityMatrix = ({ device, shape: [, d] }: Tensor): Tensor => {
  * const [first, second] = [1, 2].map((inChannels) => new WeightSharingLift2d(init, { inChannels, outChannels: 2, kernelSize: 3, elements: 4, matrices }));
  * matrices.parameterCount; // => 243
  * matrices.temperature = 0.5; // of both layers
- * [first.temperature, second.temperature]; // => [0.5, 0.5]
+ * [first.matrices.temperature, second.matrices.temperature]; // => [0.5, 0.5]
  * ```
  */
 export class LearnedMatrices extends Module implements LearnedStack, MatrixSource {

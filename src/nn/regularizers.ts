@@ -51,7 +51,7 @@ export const normRegularizer = (layers: readonly Regularized[]): Tensor =>
  * @example
  * ```ts
  * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
- * device.write(layer.representations, new Float32Array(3 * 4 * 4)); // uniform matrices: log 4 per row
+ * device.write(layer.matrices.representations, new Float32Array(3 * 4 * 4)); // uniform matrices: log 4 per row
  * await entropyRegularizer([layer]).item(); // => 16.6355
  * ```
  */
@@ -71,7 +71,7 @@ export const entropyRegularizer = (layers: readonly Regularized[]): Tensor =>
  * @example
  * ```ts
  * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
- * device.write(layer.representations, new Float32Array(3 * 4 * 4));
+ * device.write(layer.matrices.representations, new Float32Array(3 * 4 * 4));
  * await sharpnessRegularizer([layer]).item(); // => 0.75
  * ```
  */
@@ -120,7 +120,7 @@ const products = (learned: Tensor, all: Tensor): Tensor => {
  * @example
  * ```ts
  * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
- * device.write(layer.representations, permutationMatrices(cyclicGroup(4).elements.slice(1)).map((entry) => 60 * entry));
+ * device.write(layer.matrices.representations, permutationMatrices(cyclicGroup(4).elements.slice(1)).map((entry) => 60 * entry));
  * await closureRegularizer([layer]).item(); // => 0.000
  * ```
  */
@@ -143,7 +143,7 @@ export const closureRegularizer = (layers: readonly Regularized[], options: Near
  * @example
  * ```ts
  * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
- * device.write(layer.representations, permutationMatrices(cyclicGroup(4).elements.slice(1)).map((entry) => 60 * entry));
+ * device.write(layer.matrices.representations, permutationMatrices(cyclicGroup(4).elements.slice(1)).map((entry) => 60 * entry));
  * await identityRegularizer([layer]).item(); // => 0.000
  * ```
  */
@@ -164,7 +164,7 @@ export const identityRegularizer = (layers: readonly Regularized[], options: Nea
  * @example
  * ```ts
  * const layer = new WeightSharingLinear(initializer(device, 1), { features: 4, kernels: 2, elements: 4 });
- * device.write(layer.representations, new Float32Array(3 * 4 * 4));
+ * device.write(layer.matrices.representations, new Float32Array(3 * 4 * 4));
  * await overlapRegularizer([layer]).item(); // => 0.25
  * ```
  */

@@ -42,8 +42,8 @@ export const matrixGroups = (
  * ```ts
  * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
  * const learning = restMatrices([layer], 300);
- * [learning(0), layer.representations.requiresGrad]; // => [false, false]
- * [learning(300), layer.representations.requiresGrad]; // => [true, true]
+ * [learning(0), layer.matrices.representations.requiresGrad]; // => [false, false]
+ * [learning(300), layer.matrices.representations.requiresGrad]; // => [true, true]
  * ```
  */
 export const restMatrices = (layers: readonly Regularized[], steps: number): ((step: number) => boolean) => {

@@ -4,7 +4,6 @@ import { ExpandedConv, type Padding } from "./expanded.ts";
 import { type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import {
-  type Constraint,
   checkGiven,
   checkMatrices,
   type FactorisedStacks,
@@ -45,7 +44,7 @@ const checkSizes = (where: string, dimensions: Dimensions, { inChannels, outChan
 };
 
 /** One stack of matrices that act on all that a canonical kernel has. */
-abstract class DenseConv extends ExpandedConv implements LearnedStack {
+abstract class DenseConv extends ExpandedConv {
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly matrices: LearnedMatrices;
@@ -73,28 +72,8 @@ abstract class DenseConv extends ExpandedConv implements LearnedStack {
     this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side }, where);
   }
 
-  get representations(): Tensor {
-    return this.matrices.representations;
-  }
-
-  get constraint(): Constraint {
-    return this.matrices.constraint;
-  }
-
-  get temperature(): number {
-    return this.matrices.temperature;
-  }
-
-  set temperature(temperature: number) {
-    this.matrices.temperature = temperature;
-  }
-
   get stacks(): readonly LearnedStack[] {
-    return this.matrices.frozen ? [] : [this];
-  }
-
-  stack(): Tensor {
-    return this.matrices.stack();
+    return this.matrices.stacks;
   }
 
   protected source(): MatrixSource {
@@ -106,7 +85,9 @@ abstract class DenseConv extends ExpandedConv implements LearnedStack {
 abstract class FactorisedConv extends ExpandedConv {
   readonly weight: Tensor;
   readonly bias: Tensor;
+  /** On the group axis, g_in × g_in; `TiedMatrices` follow from those on the positions. */
   readonly group: FactorisedStacks["group"];
+  /** On the positions of a kernel, k² × k². */
   readonly space: LearnedMatrices;
 
   constructor(where: string, dimensions: Dimensions, init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
@@ -123,26 +104,6 @@ abstract class FactorisedConv extends ExpandedConv {
     this.bias = zeros(init, [outChannels]);
     this.group = matrices?.group ?? new LearnedMatrices(init, { ...options, side: inElements }, where);
     this.space = matrices?.space ?? new LearnedMatrices(init, { ...options, side }, where);
-  }
-
-  /** Logits on the group axis: [g − 1, g_in, g_in]; undefined where its matrices follow from those on the positions. */
-  get groupRepresentations(): Tensor | undefined {
-    return this.group instanceof LearnedMatrices ? this.group.representations : undefined;
-  }
-
-  /** Logits on the positions of a kernel: [g − 1, k², k²]. */
-  get spaceRepresentations(): Tensor {
-    return this.space.representations;
-  }
-
-  get temperature(): number {
-    return this.space.temperature;
-  }
-
-  /** Of both factors; matrices that follow from others keep theirs. */
-  set temperature(temperature: number) {
-    this.space.temperature = temperature;
-    if (this.group instanceof LearnedMatrices) this.group.temperature = temperature;
   }
 
   get stacks(): readonly LearnedStack[] {
@@ -163,9 +124,9 @@ abstract class FactorisedConv extends ExpandedConv {
  * @example
  * ```ts
  * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
- * layer.representations.shape; // => [3, 9, 9]
+ * layer.matrices.representations.shape; // => [3, 9, 9]
  * layer.forward(device.ones([1, 1, 6, 6])).shape; // => [1, 2, 4, 4, 4]
- * layer.temperature = 0.5; // sharper matrices from now on
+ * layer.matrices.temperature = 0.5; // sharper matrices from now on
  * ```
  */
 export class WeightSharingLift2d extends DenseConv {
@@ -181,7 +142,7 @@ export class WeightSharingLift2d extends DenseConv {
  * @example
  * ```ts
  * const layer = new WeightSharingLift1d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
- * layer.representations.shape; // => [3, 3, 3]
+ * layer.matrices.representations.shape; // => [3, 3, 3]
  * layer.forward(device.ones([1, 1, 6])).shape; // => [1, 2, 4, 4]
  * ```
  */
@@ -198,7 +159,7 @@ export class WeightSharingLift1d extends DenseConv {
  * @example
  * ```ts
  * const layer = new WeightSharingLift3d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
- * layer.representations.shape; // => [3, 27, 27]
+ * layer.matrices.representations.shape; // => [3, 27, 27]
  * layer.forward(device.ones([1, 1, 4, 4, 4])).shape; // => [1, 2, 4, 2, 2, 2]
  * ```
  */
@@ -216,7 +177,7 @@ export class WeightSharingLift3d extends DenseConv {
  * @example
  * ```ts
  * const layer = new WeightSharingConv2d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 });
- * layer.representations.shape; // => [3, 36, 36]
+ * layer.matrices.representations.shape; // => [3, 36, 36]
  * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
  * ```
  */
@@ -233,7 +194,7 @@ export class WeightSharingConv2d extends DenseConv {
  * @example
  * ```ts
  * const layer = new WeightSharingConv1d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 2 });
- * layer.representations.shape; // => [1, 6, 6]
+ * layer.matrices.representations.shape; // => [1, 6, 6]
  * layer.forward(device.ones([1, 2, 2, 6])).shape; // => [1, 2, 2, 4]
  * ```
  */
@@ -250,7 +211,7 @@ export class WeightSharingConv1d extends DenseConv {
  * @example
  * ```ts
  * const layer = new WeightSharingConv3d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 2, elements: 2 });
- * layer.representations.shape; // => [1, 16, 16]
+ * layer.matrices.representations.shape; // => [1, 16, 16]
  * layer.forward(device.ones([1, 2, 2, 4, 4, 4])).shape; // => [1, 2, 2, 3, 3, 3]
  * ```
  */
@@ -270,7 +231,7 @@ export class WeightSharingConv3d extends DenseConv {
  * ```ts
  * const [init, shape] = [initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 4 }];
  * const layer = new FactorisedWeightSharingConv2d(init, shape);
- * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[3, 4, 4], [3, 9, 9]]
+ * [layer.group.stack().shape, layer.space.stack().shape]; // => [[3, 4, 4], [3, 9, 9]]
  * layer.forward(device.ones([1, 2, 4, 6, 6])).shape; // => [1, 2, 4, 4, 4]
  *
  * // One group of all layers: 3·9·9 numbers in all.
@@ -293,7 +254,7 @@ export class FactorisedWeightSharingConv2d extends FactorisedConv {
  * @example
  * ```ts
  * const layer = new FactorisedWeightSharingConv1d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 3, elements: 2 });
- * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[1, 2, 2], [1, 3, 3]]
+ * [layer.group.stack().shape, layer.space.stack().shape]; // => [[1, 2, 2], [1, 3, 3]]
  * layer.forward(device.ones([1, 2, 2, 6])).shape; // => [1, 2, 2, 4]
  * ```
  */
@@ -310,7 +271,7 @@ export class FactorisedWeightSharingConv1d extends FactorisedConv {
  * @example
  * ```ts
  * const layer = new FactorisedWeightSharingConv3d(initializer(device, 1), { inChannels: 2, outChannels: 2, kernelSize: 2, elements: 2 });
- * [layer.groupRepresentations?.shape, layer.spaceRepresentations.shape]; // => [[1, 2, 2], [1, 8, 8]]
+ * [layer.group.stack().shape, layer.space.stack().shape]; // => [[1, 2, 2], [1, 8, 8]]
  * layer.forward(device.ones([1, 2, 2, 4, 4, 4])).shape; // => [1, 2, 2, 3, 3, 3]
  * ```
  */

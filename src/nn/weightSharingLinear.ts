@@ -4,7 +4,7 @@ import { reshape } from "../ops/shape/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { gaussian, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
-import { type Constraint, checkGiven, checkMatrices, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
+import { checkGiven, checkMatrices, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { KernelCache } from "./weightSharingConv.ts";
 
@@ -20,7 +20,7 @@ import { KernelCache } from "./weightSharingConv.ts";
  * layer.forward(device.ones([5, 8])).shape; // => [5, 12]
  * ```
  */
-export class WeightSharingLinear extends Module implements LearnedStack {
+export class WeightSharingLinear extends Module {
   /** [C, 1, d] */
   readonly weight: Tensor;
   readonly matrices: LearnedMatrices;
@@ -47,28 +47,8 @@ export class WeightSharingLinear extends Module implements LearnedStack {
     this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side: features }, where);
   }
 
-  get representations(): Tensor {
-    return this.matrices.representations;
-  }
-
-  get constraint(): Constraint {
-    return this.matrices.constraint;
-  }
-
-  get temperature(): number {
-    return this.matrices.temperature;
-  }
-
-  set temperature(temperature: number) {
-    this.matrices.temperature = temperature;
-  }
-
   get stacks(): readonly LearnedStack[] {
-    return this.matrices.frozen ? [] : [this];
-  }
-
-  stack(): Tensor {
-    return this.matrices.stack();
+    return this.matrices.stacks;
   }
 
   forward(x: Tensor): Tensor {

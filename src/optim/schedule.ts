@@ -142,24 +142,31 @@ export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: nu
   };
 };
 
+/** A stack of matrices, or what holds some. */
+interface Tempered {
+  temperature?: number;
+  readonly stacks?: readonly Tempered[];
+}
+
 /**
  * Remembers the temperature of now of every stack and gives a function that sets each to its factor at a step: annealing, with `exponential`. Nothing is compiled or
  * planned anew, since a temperature is a number of the call.
  *
- * @param stacks layers, `LearnedMatrices`, or what `DigitNetwork.learnedStacks()` gives
+ * @param layers layers (of products both factors), `LearnedMatrices`, or what `DigitNetwork.learnedStacks()` gives; stacks that several share count once, frozen ones not at all
  * @throws ArgumentError for what has no temperature and, from the function it gives, for a schedule that gives a factor that is not positive.
  * @example
  * ```ts
  * const layer = new WeightSharingLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, elements: 4 });
  * const setTemperature = scheduleTemperature([layer], exponential(1000, 0.1));
  * setTemperature(500);
- * layer.temperature; // => 0.3162
+ * layer.matrices.temperature; // => 0.3162
  * ```
  */
-export const scheduleTemperature = (stacks: readonly { temperature?: number }[], schedule: Schedule): ((step: number) => void) => {
+export const scheduleTemperature = (layers: readonly Tempered[], schedule: Schedule): ((step: number) => void) => {
   const where = "scheduleTemperature";
+  const stacks = [...new Set(layers.flatMap((layer) => layer.stacks ?? [layer]))];
   const initial = stacks.map(({ temperature }) => {
-    if (typeof temperature !== "number") throw expected(where, "stacks with a `temperature`", "stacks", temperature);
+    if (typeof temperature !== "number") throw expected(where, "layers, or stacks with a `temperature`,", "layers", temperature);
     return temperature;
   });
   return (step) => {

@@ -42,7 +42,7 @@ const rounded = async (action: Tensor): Promise<RoundedStack> => {
 };
 
 const stackOf = async (layer: ExpandedConv | WeightSharingLinear): Promise<RoundedStack> => {
-  using action = noGrad(() => scope(() => (layer instanceof ExpandedConv ? layer.action() : layer.stack()).detach()));
+  using action = noGrad(() => scope(() => (layer instanceof ExpandedConv ? layer.action() : layer.matrices.stack()).detach()));
   return rounded(action);
 };
 

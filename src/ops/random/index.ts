@@ -35,7 +35,6 @@ const words = (where: string, argument: string, value: number): readonly [number
 const numbers = (where: string, kind: RandomKind, device: Device, shape: Shape, options: RandomOptions, shift: number, scale: number): Tensor => {
   if (typeof device?.run !== "function") throw expected(where, "a device", "device", device);
   checkShape(where, shape);
-  checkObject(where, options);
   const [seed_low, seed_high] = words(where, "seed", options.seed);
   const [stream_low, stream_high] = words(where, "stream", options.stream ?? 0);
   return generate(device, random, { kind, shape: [...shape] }, { seed_low, seed_high, stream_low, stream_high, shift, scale })[0];
@@ -97,7 +96,8 @@ export const normal = (device: Device, shape: Shape, options: NormalOptions): Te
  * sinkhorn(noisy, { temperature: 0.2 }).shape; // => [4, 4]
  * ```
  */
-export const gumbel = (device: Device, shape: Shape, options: RandomOptions): Tensor => numbers("gumbel", "gumbel", device, shape, options, 0, 1);
+export const gumbel = (device: Device, shape: Shape, options: RandomOptions): Tensor =>
+  numbers("gumbel", "gumbel", device, shape, checkObject("gumbel", options), 0, 1);
 
 /**
  * 32 random bits each, uint32, the same on every device: Philox 4×32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405).
@@ -107,4 +107,4 @@ export const gumbel = (device: Device, shape: Shape, options: RandomOptions): Te
  * @example await randomBits(device, [2], { seed: 0 }).read(); // => [0x6627e8d5, 0xe169c58d]
  */
 export const randomBits = (device: Device, shape: Shape, options: RandomOptions): Tensor =>
-  numbers("randomBits", "bits", device, shape, options, 0, 1);
+  numbers("randomBits", "bits", device, shape, checkObject("randomBits", options), 0, 1);

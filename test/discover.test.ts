@@ -14,6 +14,8 @@ import { appendResult, type RunRecord, readResults, summarise } from "../src/dis
 import { train, trainSettings } from "../src/discover/train.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
 import { openDevice } from "../src/open.ts";
+import { renderReport } from "../src/report/page.ts";
+import { reportPictures } from "../src/report/svg.ts";
 import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { writeDigits } from "./support/digits.ts";
@@ -171,8 +173,8 @@ describe("runs", () => {
 
   const provenance = { machine: "m", command: "c", device: "native" };
   const file = (): string => join(mkdtempSync(join(tmpdir(), "birkhoff-runs-")), "x.jsonl");
-  const go = (value: unknown, options: Partial<DiscoverOptions> = {}): Promise<DiscoverResult> =>
-    discover(device, checkConfiguration(value, "x.json"), { provenance, ...options });
+  const go = (value: unknown, options: Partial<DiscoverOptions> = {}, on = device): Promise<DiscoverResult> =>
+    discover(on, checkConfiguration(value, "x.json"), { provenance, ...options });
   const learned = { ...small, networks: [{ kind: "learned" }], seeds: [3] };
   const digits = mkdtempSync(join(tmpdir(), "birkhoff-digits-"));
   const images = {
@@ -204,7 +206,32 @@ describe("runs", () => {
       expect(first.join() === last.join()).toBe("frozen" in network);
     }
     expect(shown?.losses.at(-1)).toBeLessThan(shown?.losses[0] as number);
+    const whole = { ...report, title: "t", command: "c", device: "d", date: "", settings: {} };
+    const page = renderReport(whole);
+    const seen = page.slice(page.indexOf("<main"), page.indexOf("</main"));
+    const free = "constraint" in network && network.constraint === "none";
+    expect(seen).not.toMatch(/NaN|undefined/);
+    expect(seen.includes("these matrices are not stochastic")).toBe(free);
+    expect(seen.includes("Certainty")).toBe(!free);
+    // Nobody learns a group in sixty steps, and none is called found, unless the permutations that the matrices start from are one.
+    expect(seen).toContain("<b>none</b><span>group</span>");
+    const [heat] = reportPictures(whole);
+    expect(/class="r\d/.test(heat.body.html)).toBe(free);
   });
+
+  // Behind a rest the task is convex in the matrices, and none of the constraints is needed to find the group.
+  test.each([{}, { constraint: "rowStochastic" }, { constraint: "none" }] as const)(
+    "%j: the task is learned, and the group found",
+    async (network) => {
+      const toy = { ...learned, data: { kind: "generated", size: 6 }, training: { steps: 500, warmup: 150, batchSize: 32 } };
+      const { records, shown } = await go({ ...toy, network, seeds: [1] });
+      const [{ heldOutAccuracy, recovered, layers, loss }] = records;
+      expect(heldOutAccuracy).toBeGreaterThan(0.95);
+      expect(loss.tail).toBeLessThan(loss.first / 20);
+      expect([recovered, layers?.[0].group?.name, shown?.layers[0].closure.table !== undefined]).toEqual([true, "C6", true]);
+      expect(Number.isNaN(layers?.[0].entropy)).toBe("constraint" in network && network.constraint === "none");
+    },
+  );
 
   const turns = {
     ...images,
@@ -213,12 +240,12 @@ describe("runs", () => {
   };
 
   /** Stops a run after a step as a kill would: nothing is tidied up. */
-  const killedAfter = async (value: unknown, results: string, steps: number): Promise<void> => {
+  const killedAfter = async (value: unknown, results: string, steps: number, on = device): Promise<void> => {
     let count = 0;
     const onProgress = (): void => {
       if (++count === steps) throw new Error("killed");
     };
-    await expect(go(value, { results, every: { steps: 20 }, onProgress })).rejects.toThrow("killed");
+    await expect(go(value, { results, every: { steps: 20 }, onProgress }, on)).rejects.toThrow("killed");
   };
 
   test.each([
@@ -244,6 +271,17 @@ describe("runs", () => {
     expect(facts(resumed)).toEqual(facts(whole));
     expect(readResults(results)).toEqual(resumed.records);
     expect(readdirSync(join(results, "..", "checkpoints"))).toEqual([]);
+  });
+
+  test("reference: a run killed halfway goes on to the same losses", async () => {
+    await using reference = await openDevice({ device: "reference" });
+    const whole = await go(learned, {}, reference);
+    const results = file();
+    await killedAfter(learned, results, 33, reference);
+    let steps = 0;
+    const resumed = await go(learned, { results, onProgress: () => steps++ }, reference);
+    expect(steps).toBe(40);
+    expect(resumed.shown?.losses).toEqual(whole.shown?.losses);
   });
 
   test("Ctrl-C leaves a checkpoint, and what was learned is reported", async () => {

@@ -188,7 +188,7 @@ const matrices = ({ layers, equivariance }: RunResult): string[] => [
       ...(consistency ? [`  ${consistency.consistent ? "" : "not "}consistent with the lifting layer`] : []),
       ...result.elements.map(({ index, planted: partner, correct, agreement: share, relativeEntropy, distance }) => {
         const label = partner === undefined ? "nothing planted" : (planted?.labels[partner] ?? `element ${partner}`);
-        return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
+        return `  ${index === 0 ? "identity" : `matrix ${index}`.padEnd(8)} ~ ${label.padEnd(12)} ${correct ? "found " : "      "} agreement ${percent(share).padStart(7)}  entropy ${Number.isNaN(relativeEntropy) ? "    –" : relativeEntropy.toFixed(3)}  distance ${distance.toFixed(2)}`;
       }),
     ];
   }),

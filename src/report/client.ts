@@ -58,12 +58,15 @@ export const CLIENT = `"use strict";
     return values;
   };
 
+  // A byte's value: a share, or, where the layer has a range, a number of either sign.
+  const valueOf = ({ range }, byte) => range === undefined ? (byte / 255) ** 2 : range * (byte / 127.5 - 1);
   const drawMatrices = (layer) => {
-    const { d, root, bytes, size, layout } = layer;
+    const { d, root, bytes, size, layout, range } = layer;
+    const colours = range === undefined ? heat : diverging;
     const base = layer.shown * size;
     for (const canvas of all(root, "[data-learned]")) {
       const from = base + canvas.dataset.learned * d * d;
-      paint(canvas, d, d, Uint32Array.from(bytes.subarray(from, from + d * d), (b) => heat[b]));
+      paint(canvas, d, d, Uint32Array.from(bytes.subarray(from, from + d * d), (b) => colours[b]));
     }
     if (layout) {
       const f = pattern(layout[0], layout[1]);
@@ -72,8 +75,8 @@ export const CLIENT = `"use strict";
         const out = new Uint32Array(d);
         for (let n = 0; n < d; n++) {
           let sum = 0;
-          for (let m = 0; m < d; m++) sum += (bytes[from + n * d + m] / 255) ** 2 * f[m];
-          out[n] = heat[Math.round(255 * Math.min(1, sum))];
+          for (let m = 0; m < d; m++) sum += valueOf(layer, bytes[from + n * d + m]) * f[m];
+          out[n] = range === undefined ? heat[Math.round(255 * Math.min(1, sum))] : diverging[Math.round(127.5 * (1 + Math.max(-1, Math.min(1, sum))))];
         }
         paint(canvas, layout[1], layout[0], out);
       }
@@ -89,6 +92,8 @@ export const CLIENT = `"use strict";
       }
       for (const bar of all(card, "[data-bar]")) {
         const share = layer[bar.dataset.bar][layer.shown][card.dataset.element];
+        if (share === null) { bar.hidden = true; continue; }
+        bar.hidden = false;
         bar.querySelector("i").style.width = 100 * share + "%";
         bar.querySelector("output").textContent = percent(share);
       }
@@ -96,10 +101,12 @@ export const CLIENT = `"use strict";
   };
 
   const drawStill = (layer) => {
-    const { d, root, planted, kernels } = layer;
+    const { d, root, planted, kernels, range } = layer;
+    const colours = range === undefined ? heat : diverging;
+    const one = range === undefined ? 255 : Math.round(127.5 * (1 + Math.min(1, 1 / range)));
     for (const canvas of all(root, "[data-planted]")) {
-      const pixels = new Uint32Array(d * d).fill(heat[0]);
-      planted[canvas.dataset.planted].forEach((m, n) => { pixels[n * d + m] = heat[255]; });
+      const pixels = new Uint32Array(d * d).fill(colours[range === undefined ? 0 : 128]);
+      planted[canvas.dataset.planted].forEach((m, n) => { pixels[n * d + m] = colours[one]; });
       paint(canvas, d, d, pixels);
     }
     const canvas = root.querySelector("[data-kernels]");
@@ -193,7 +200,7 @@ export const CLIENT = `"use strict";
         const clamp = (x) => Math.min(layer.d - 1, Math.max(0, Math.floor(x * layer.d)));
         const n = clamp((event.clientY - box.top) / box.height), m = clamp((event.clientX - box.left) / box.width);
         const byte = layer.bytes[layer.shown * layer.size + (canvas.dataset.learned * layer.d + n) * layer.d + m];
-        tip.textContent = "output " + n + " ← input " + m + ": " + ((byte / 255) ** 2).toFixed(3);
+        tip.textContent = "output " + n + " ← input " + m + ": " + valueOf(layer, byte).toFixed(3);
         tip.hidden = false;
         tip.style.left = Math.min(innerWidth - tip.offsetWidth - 8, event.clientX + 14) + "px";
         tip.style.top = event.clientY - 34 + "px";

@@ -5,7 +5,7 @@ import { type ElementResult, splitStack } from "../symmetry/elements.ts";
 import { relativeRowEntropy, rowAgreement } from "../symmetry/matrices.ts";
 import { analysisView } from "./analysis.ts";
 import { MAX_SERIES, renderPanel } from "./curves.ts";
-import { encodeKernels, encodeSnapshots, thin } from "./encode.ts";
+import { encodeKernels, encodeSnapshots, signedRange, thin } from "./encode.ts";
 import { cycleType, number, percent } from "./format.ts";
 import { type Html, html } from "./html.ts";
 import { elementLabel, elementLabels, isFixed } from "./labels.ts";
@@ -34,6 +34,7 @@ const history = (layer: LayerReport, snapshots: readonly Snapshot[]): { readonly
   const stacks = snapshots.map(({ matrices }) => splitStack("renderReport", matrices, layer.d));
   return {
     agreement: stacks.map((stack) => stack.map((matrix, i) => rowAgreement(matrix, targets[i]))),
+    // NaN where a matrix has no entropy.
     certainty: stacks.map((stack) => stack.map((matrix) => Math.min(1, Math.max(0, 1 - relativeRowEntropy(matrix, layer.d))))),
   };
 };
@@ -61,7 +62,8 @@ export const layerCurves = (layer: LayerReport): readonly (readonly Curve[])[] =
   const steps = snapshots.map(({ step }) => step);
   const { agreement, certainty } = history(layer, snapshots);
   const title = layer.planted ? "Agreement with the planted permutation" : "Agreement with the final permutation";
-  return [elementCurves(layer, title, steps, agreement), elementCurves(layer, "Certainty", steps, certainty)];
+  const curves = [elementCurves(layer, title, steps, agreement)];
+  return signedRange(snapshots) === undefined ? [...curves, elementCurves(layer, "Certainty", steps, certainty)] : curves;
 };
 
 const bar = (name: string, key: string, hint: string): Html =>
@@ -110,7 +112,8 @@ const layerData = (layer: LayerReport, snapshots: readonly Snapshot[], shares: R
   g: layer.result.elements.length,
   layout: layer.layout,
   steps: snapshots.map(({ step }) => step),
-  bytes: encodeSnapshots(snapshots),
+  range: signedRange(snapshots),
+  bytes: encodeSnapshots(snapshots, signedRange(snapshots)),
   planted: layer.planted?.elements.map((element) => Array.from(element)),
   agreement: shares.agreement.map((row) => row.map((value) => Number(value.toFixed(4)))),
   certainty: shares.certainty.map((row) => row.map((value) => Number(value.toFixed(4)))),
@@ -127,6 +130,7 @@ export const renderLayer = (
 ): { readonly view: Html; readonly data: unknown; readonly panels: Readonly<Record<string, unknown>> } => {
   const snapshots = thin(layer.snapshots);
   const shares = history(layer, snapshots);
+  const range = signedRange(snapshots);
   const panels = layerCurves(layer).map((curves, i) => ({
     id: `layer${position}.${i}`,
     ...renderPanel(`layer${position}.${i}`, curves[0].panel, curves),
@@ -135,7 +139,11 @@ export const renderLayer = (
 <h2>${layer.name}</h2>
 <p class="lead">${layer.description ?? `${layer.result.elements.length} matrices of ${layer.d} × ${layer.d}.`}</p>
 <div class="cards${layer.d > 40 ? " large" : ""}">${layer.result.elements.map((element) => card(layer, element))}</div>
-<p class="small">Row n shows from which input position output position n takes its value. <span class="scale"></span> 0 to 1, on a square-root scale.</p>
+<p class="small">Row n shows from which input position output position n takes its value. ${
+    range === undefined
+      ? html`<span class="scale"></span> 0 to 1, on a square-root scale.`
+      : html`<span class="scale diverging"></span> ${number(-range)} to ${number(range)}: these matrices are not stochastic, so that rows have no entropy.`
+  }</p>
 <div class="panels">${panels.map((panel) => panel.view)}</div>
 <div class="block">${resultsTable(layer)}</div>
 ${analysisView(layer)}

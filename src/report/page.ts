@@ -20,7 +20,7 @@ const headline = (layer: LayerReport | undefined): { readonly state: string; rea
   const learned = layer?.result.elements.filter(({ index }) => !isFixed(layer, index)) ?? [];
   if (layer === undefined || learned.length === 0) return { state: "open", text: "No matrices were learned", detail: "" };
   const certainty = 1 - learned.reduce((sum, element) => sum + element.relativeEntropy, 0) / learned.length;
-  const sure = `On average a row is ${percent(Math.max(0, certainty))} certain.`;
+  const sure = Number.isNaN(certainty) ? "" : `On average a row is ${percent(Math.max(0, certainty))} certain.`;
   if (layer.planted === undefined) {
     return { state: "open", text: "What the matrices became", detail: `Nothing was planted that they could be compared with. ${sure}` };
   }

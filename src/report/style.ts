@@ -128,7 +128,7 @@ dl div{display:flex;justify-content:space-between;gap:12px;border-bottom:1px sol
 dt{color:var(--soft)}dd{margin:0;font-variant-numeric:tabular-nums;text-align:right;overflow-wrap:anywhere}
 .notes{color:var(--soft);padding-left:1.1em;max-width:50em}
 .player{position:fixed;z-index:2;left:50%;bottom:max(14px,env(safe-area-inset-bottom));transform:translateX(-50%);width:min(620px,calc(100% - 24px));display:flex;align-items:center;gap:14px;padding:8px 18px 8px 8px;border:1px solid var(--line);border-radius:99px;background:color-mix(in srgb,var(--card) 92%,transparent);backdrop-filter:blur(8px);box-shadow:0 6px 24px rgb(0 0 0/.12)}
-.player[hidden],.tip[hidden]{display:none}
+.player[hidden],.tip[hidden],.bar[hidden]{display:none}
 .player button{flex:none;width:38px;height:38px;border:0;border-radius:50%;background:var(--accent);cursor:pointer;position:relative}
 .player button::before{content:"";position:absolute;left:15px;top:11px;border:8px solid transparent;border-left:12px solid var(--card);border-right:0}
 .player.playing button::before{left:13px;top:12px;width:12px;height:14px;border:solid var(--card);border-width:0 4px}

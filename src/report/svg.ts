@@ -3,7 +3,7 @@ import { join } from "node:path";
 import escapeHtml from "escape-html";
 import { analysisPictures, equivariancePicture } from "./analysis.ts";
 import { groupCurves, renderPanel } from "./curves.ts";
-import { thin } from "./encode.ts";
+import { signedRange, thin, toScale } from "./encode.ts";
 import { elementLabels } from "./labels.ts";
 import { layerCurves } from "./layer.ts";
 import { type Picture, tilesPicture } from "./pictures.ts";
@@ -42,19 +42,19 @@ export const trainingPicture = (
   const labels = elementLabels(layer);
   const columns = [...snapshots.map(({ step }) => `step ${step}`), ...(planted ? ["planted"] : [])];
   const size = d > 40 ? 150 : shown.length > 8 ? 64 : 96;
+  const range = signedRange(snapshots);
   return tilesPicture(
     "Matrices over training",
     shown.map((i) => labels[i]),
     columns,
     (row, j) => {
       const i = shown[row];
-      const shares = new Float32Array(d * d);
       const partner = result.elements[i].planted;
-      if (j < snapshots.length) for (let at = 0; at < d * d; at++) shares[at] = Math.sqrt(Math.max(0, snapshots[j].matrices[i * d * d + at]));
-      else if (planted && partner !== undefined) for (let n = 0; n < d; n++) shares[n * d + planted.elements[partner][n]] = 1;
-      return { shares, h: d, w: d };
+      const matrix = snapshots[j]?.matrices.slice(i * d * d, (i + 1) * d * d) ?? new Float32Array(d * d);
+      if (j === snapshots.length && planted && partner !== undefined) for (let n = 0; n < d; n++) matrix[n * d + planted.elements[partner][n]] = 1;
+      return { shares: matrix.map((value) => toScale(value, range)), h: d, w: d };
     },
-    { size },
+    { size, scale: range === undefined ? "q" : "r" },
   );
 };
 

@@ -70,9 +70,19 @@ export const permutationDistance = (matrix: Values, permutation: Permutation): n
   return Math.sqrt(sum);
 };
 
-/** Mean over the rows of −Σ_m R[n, m] log R[n, m], in nats: 0 for a permutation, log d for the uniform matrix. */
+/** How far an entry may be from [0, 1] by rounding. */
+const SLACK = 1e-3;
+
+/** Whether all entries are shares, as those of stochastic matrices are, and those of matrices without constraint are not. */
+export const holdsShares = (matrix: Values): boolean => matrix.every((value) => value >= -SLACK && value <= 1 + SLACK);
+
+/**
+ * Mean over the rows of −Σ_m R[n, m] log R[n, m], in nats: 0 for a permutation, log d for the uniform matrix; NaN for a matrix whose entries are no shares (below 0 or above 1),
+ * of which there is no entropy.
+ */
 export const rowEntropy = (matrix: Values, d: number): number => {
   checkMatrix("rowEntropy", matrix, d, d);
+  if (!holdsShares(matrix)) return Number.NaN;
   let sum = 0;
   for (const p of matrix) if (p > 0) sum -= p * Math.log(p);
   return sum / d;

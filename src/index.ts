@@ -44,10 +44,11 @@ export {
   type KernelSlot,
   prepareKernel,
 } from "./kernel/index.ts";
+export { type Convolution, SymmetricNetwork, type Symmetry } from "./nn/convolutions.ts";
 export { GroupConv2d, GroupLift2d, GroupLinear, PermutedConv, type PermutedConvOptions, shiftTwist } from "./nn/group.ts";
 export { type Initializer, initializer } from "./nn/init.ts";
 export { type Aggregation, ProductOfInvariances, type ProductOfInvariancesOptions } from "./nn/invariances.ts";
-export { Conv2d, Linear } from "./nn/layers.ts";
+export { BatchNorm, Conv2d, Dropout, Linear } from "./nn/layers.ts";
 export {
   anchorCoverage,
   anchorDiversity,
@@ -67,7 +68,7 @@ export {
   TiedMatrices,
 } from "./nn/matrices.ts";
 export { Module, parameter } from "./nn/module.ts";
-export { DigitNetwork, type DigitNetworkOptions, groupPool, type Symmetry } from "./nn/networks.ts";
+export { DigitNetwork, type DigitNetworkOptions, groupPool } from "./nn/networks.ts";
 export type { PlainLayer, PlainModule } from "./nn/plain.ts";
 export {
   closureRegularizer,
@@ -79,6 +80,7 @@ export {
   type Regularized,
   sharpnessRegularizer,
 } from "./nn/regularizers.ts";
+export { ResidualNetwork, type ResidualNetworkOptions } from "./nn/residual.ts";
 export type { MatrixStart } from "./nn/start.ts";
 export { matrixGroups, restMatrices } from "./nn/training.ts";
 export {

@@ -3,11 +3,12 @@ import { describe, expect, test } from "vitest";
 import { cyclicGroup, equalPermutations, type Permutation, permutationMatrices, rotationGroup } from "../src/data/permutations.ts";
 import type { Device } from "../src/device.ts";
 import { noGrad } from "../src/gradMode.ts";
+import type { Symmetry } from "../src/nn/convolutions.ts";
 import { GroupConv2d, GroupLift2d, shiftTwist } from "../src/nn/group.ts";
 import { initializer } from "../src/nn/init.ts";
 import { constrained, LearnedMatrices, type LearnedStack, type MatrixOptions, matrixSettings, TiedMatrices } from "../src/nn/matrices.ts";
 import type { Module } from "../src/nn/module.ts";
-import { DigitNetwork, type Symmetry } from "../src/nn/networks.ts";
+import { DigitNetwork } from "../src/nn/networks.ts";
 import {
   closureRegularizer,
   entropyRegularizer,

@@ -1,10 +1,16 @@
 /** The ordinary layers that networks need beside the group layers. */
 import { expected } from "../errors.ts";
+import { noGrad } from "../gradMode.ts";
 import { conv2d } from "../ops/conv/index.ts";
+import { minimum, mul, relu, sub } from "../ops/elementwise/index.ts";
 import { linear } from "../ops/matmul/index.ts";
-import type { Tensor } from "../tensor.ts";
+import { batchNorm } from "../ops/norm/index.ts";
+import { uniform } from "../ops/random/index.ts";
+import { reshape } from "../ops/shape/index.ts";
+import { keep, scope } from "../scope.ts";
+import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Initializer, kaimingUniform, zeros } from "./init.ts";
-import { Module } from "./module.ts";
+import { Module, parameter } from "./module.ts";
 import type { PlainLayer, PlainModule } from "./plain.ts";
 
 /** Throws unless `value` is a whole number of at least `low`. */
@@ -87,5 +93,98 @@ export class Conv2d extends Module implements PlainModule {
 
   plainLayers(): PlainLayer[] {
     return [{ kind: "conv", weight: this.weight, bias: this.bias, padding: this.#padding }];
+  }
+}
+
+/**
+ * Normalises every channel of x [N, C, ...] over the batch and its places and then scales and shifts it (`batchNorm`): by the statistics of the batch in training, which it
+ * keeps running means of, and by those afterwards (`eval()`). They are saved and loaded with the parameters, and are none. Scales start at 1, shifts at 0.
+ *
+ * @throws ArgumentError for channels that are no positive integer; `forward` throws as `batchNorm`.
+ * @example
+ * ```ts
+ * const layer = new BatchNorm(initializer(device, 1), 2);
+ * const x = device.tensor([[1, 10], [3, 30]]);
+ * await layer.forward(x).read(); // => [-1.000, -1.000, 1.000, 1.000]
+ * await layer.runningMean.read(); // => [0.2, 2.0]
+ * layer.eval().forward(x).shape; // => [2, 2]
+ * [layer.parameters().length, layer.namedState().size]; // => [2, 4]
+ * ```
+ */
+export class BatchNorm extends Module {
+  /** [channels] */
+  readonly weight: Tensor;
+  /** [channels] */
+  readonly bias: Tensor;
+  /** [channels] */
+  readonly runningMean: Tensor;
+  /** [channels] */
+  readonly runningVar: Tensor;
+
+  constructor(init: Initializer, channels: number) {
+    super();
+    checkCount("BatchNorm", "channels", channels);
+    const { device } = init;
+    this.weight = parameter(device.ones([channels]));
+    this.bias = zeros(init, [channels]);
+    this.runningMean = keep(device.zeros([channels]));
+    this.runningVar = keep(device.ones([channels]));
+  }
+
+  override namedParameters(): Map<string, Tensor> {
+    const { weight, bias } = this;
+    return new Map(Object.entries({ weight, bias }));
+  }
+
+  forward(x: Tensor): Tensor {
+    const { weight, bias, runningMean, runningVar, training } = this;
+    return batchNorm(x, { weight, bias, runningMean, runningVar, training });
+  }
+}
+
+/** Whatever is above 0 in a random number is made larger than any scale. */
+const HUGE = 1e30;
+
+/**
+ * In training sets each number to 0 with probability p and divides the others by 1 − p (Srivastava et al. 2014); afterwards (`eval()`) it does nothing. Masks are the same on every
+ * device: functions of the initialiser's seed and of `stream`.
+ *
+ * @throws ArgumentError for p outside of [0, 1).
+ * @example
+ * ```ts
+ * const layer = new Dropout(initializer(device, 1), 0.5);
+ * const x = device.ones([1000]);
+ * const first = layer.forward(x);
+ * await max(first).item(); // => 2
+ * await mean(first).item(); // => 1.0
+ * layer.stream = 0; // the mask of the first pass again
+ * await max(abs(sub(layer.forward(x), first))).item(); // => 0
+ * await min(layer.eval().forward(x)).item(); // => 1
+ * ```
+ */
+export class Dropout extends Module {
+  /** Probability of a 0. */
+  readonly p: number;
+  /** Number of the next mask. Counts up with every pass in training; set to the number of a step, training that was left off goes on with the masks that it would have had. */
+  stream = 0;
+  readonly #seed: number;
+
+  constructor(init: Initializer, p: number) {
+    super();
+    if (!(p >= 0 && p < 1)) throw expected("Dropout", "a number in [0, 1)", "p", p);
+    this.p = p;
+    this.#seed = init.next().uint32();
+  }
+
+  forward(x: Tensor): Tensor {
+    checkTensor("Dropout", "x", x);
+    const { p, training } = this;
+    if (!training || p === 0) return reshape(x, x.shape);
+    return scope(() => {
+      const drawn = uniform(x.device, x.shape, { seed: this.#seed, stream: this.stream++ });
+      // Above p: scaled beyond the limit, and brought back to it.
+      const mask = noGrad(() => minimum(mul(relu(sub(drawn, p)), HUGE), 1 / (1 - p)));
+      return mul(x, mask);
+    });
   }
 }

@@ -1,5 +1,6 @@
 import type { HostTensor, StateDict } from "../data/safetensors.ts";
 import { type LoadOptions, type LoadResult, loadState, saveState } from "../data/stateDict.ts";
+import { checkFlags } from "../errors.ts";
 import { keep } from "../scope.ts";
 import { checkTensor, Tensor } from "../tensor.ts";
 
@@ -29,8 +30,44 @@ import { checkTensor, Tensor } from "../tensor.ts";
  * ```
  */
 export abstract class Module implements Disposable {
+  #training = true;
+
   /** The layer's output; shapes stand at each layer. */
   abstract forward(x: Tensor): Tensor;
+
+  /** Whether it learns: `BatchNorm` and `Dropout` do something else in training than afterwards; nothing else here does. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /**
+   * Says to it and to every module inside whether they learn, which they do from the start; as in PyTorch.
+   *
+   * @throws ArgumentError for what is neither true nor false.
+   */
+  train(mode = true): this {
+    checkFlags("train", { mode });
+    for (const module of this.modules()) module.#training = mode;
+    return this;
+  }
+
+  /** `train(false)`. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Itself and every module among its fields and theirs, also in arrays, each once. */
+  modules(): Module[] {
+    const found = new Set<Module>();
+    const collect = (value: unknown): void => {
+      if (Array.isArray(value)) for (const item of value) collect(item);
+      if (!(value instanceof Module) || found.has(value)) return;
+      found.add(value);
+      for (const field of Object.values(value)) collect(field);
+    };
+    collect(this);
+    return [...found];
+  }
 
   /** Every parameter with its path, such as `blocks.0.weight`; one that several modules share once, where it comes first. */
   namedParameters(): Map<string, Tensor> {

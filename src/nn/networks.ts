@@ -1,5 +1,5 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
-import { identityPermutation, type Permutation, permutationMatrix } from "../data/permutations.ts";
+import { identityPermutation, permutationMatrix } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
 import { mul, relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
@@ -8,14 +8,11 @@ import { mean } from "../ops/reduce/index.ts";
 import { expand, reshape, transpose } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import { ExpandedConv } from "./expanded.ts";
-import { GroupConv2d, GroupLift2d, PermutedConv } from "./group.ts";
+import { type Convolution, convolutions, groupOrder, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import type { Initializer } from "./init.ts";
-import { Conv2d, checkCount, Linear } from "./layers.ts";
-import { type FactorisedStacks, LearnedMatrices, type LearnedStack, learnedStacks, type MatrixOptions, TiedMatrices } from "./matrices.ts";
-import { Module } from "./module.ts";
+import { checkCount, Linear } from "./layers.ts";
+import type { MatrixOptions } from "./matrices.ts";
 import type { PlainLayer, PlainModule } from "./plain.ts";
-import { FactorisedWeightSharingConv2d, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
 
 /**
  * Mean over group elements and positions: x [B, C, g, H, W] or [B, C, H, W] → [B, C]. Invariant when the layers before are equivariant.
@@ -28,7 +25,7 @@ export const groupPool = (x: Tensor): Tensor => {
 };
 
 /** Max pooling of the last two axes, whatever stands before them. */
-const poolImages = (x: Tensor, size: number): Tensor => {
+export const poolImages = (x: Tensor, size: number): Tensor => {
   const [height, width] = x.shape.slice(-2);
   const y = maxPool2d(reshape(x, [x.shape[0], -1, height, width]), size);
   return reshape(y, [...x.shape.slice(0, -2), ...y.shape.slice(-2)]);
@@ -59,32 +56,8 @@ export interface DigitNetworkOptions extends MatrixOptions {
   readonly head?: "invariant" | "equivariant";
 }
 
-/** Which symmetry the layers have: none, learned with so many elements, or fixed. */
-export type Symmetry =
-  | { readonly kind: "none" }
-  /**
-   * `factorised`: group layers learn what happens on the group axis and on the pixels one by one. Default false.
-   * `shared`: all layers learn one group, in the factorised form: one stack on the pixels, and for the group axis another one ("learned") or what
-   * follows from the first ("tied", see `TiedMatrices`). Default false.
-   */
-  | { readonly kind: "learned"; readonly elements: number; readonly factorised?: boolean; readonly shared?: false | "learned" | "tied" }
-  | { readonly kind: "fixed"; readonly group: readonly Permutation[] }
-  /** What the elements do in each layer, identity first, as `PermutedConv` takes it: what a learned network is with its matrices rounded. */
-  | { readonly kind: "permuted"; readonly sets: readonly (readonly Permutation[])[] };
-
 /** Of every layer norm. */
 const EPS = 1e-5;
-
-/** One group of all layers. */
-const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: number, kernelSize: number, options: MatrixOptions): FactorisedStacks => {
-  checkCount("DigitNetwork", "elements", elements);
-  checkCount("DigitNetwork", "kernelSize", kernelSize);
-  const space = new LearnedMatrices(init, { ...options, elements, side: kernelSize ** 2 }, "DigitNetwork");
-  return {
-    space,
-    group: kind === "tied" ? new TiedMatrices(space) : new LearnedMatrices(init, { ...options, elements, side: elements }, "DigitNetwork"),
-  };
-};
 
 /**
  * x [B, inChannels, H, W] → logits [B, classes], or [B, g·classes], elements outermost, with the head "equivariant". Valid convolutions, so H and W must exceed layers·(kernelSize − 1).
@@ -105,8 +78,8 @@ const sharedGroup = (init: Initializer, kind: "learned" | "tied", elements: numb
  * await max(abs(sub(logits, same))).item(); // => 0.000
  * ```
  */
-export class DigitNetwork extends Module implements PlainModule {
-  readonly blocks: readonly (Conv2d | ExpandedConv)[];
+export class DigitNetwork extends SymmetricNetwork implements PlainModule {
+  readonly blocks: readonly Convolution[];
   readonly hidden: Linear | undefined;
   readonly head: Linear;
   /** Whether the head is "equivariant". */
@@ -124,42 +97,12 @@ export class DigitNetwork extends Module implements PlainModule {
     checkCount("DigitNetwork", "pool", pool);
     checkCount("DigitNetwork", "hidden", hidden, 0);
     if (head !== "invariant" && head !== "equivariant") throw expected("DigitNetwork", '"invariant" or "equivariant"', "head", head);
-    const shape = (layer: number): { inChannels: number; outChannels: number; kernelSize: number } => ({
-      inChannels: layer === 0 ? inChannels : width,
-      outChannels: width,
-      kernelSize,
-    });
-    if (symmetry.kind === "learned" && ![undefined, false, "learned", "tied"].includes(symmetry.shared))
-      throw expected("DigitNetwork", 'false, "learned" or "tied"', "shared", symmetry.shared);
-    if (symmetry.kind === "permuted" && symmetry.sets.length !== layers)
-      throw expected("DigitNetwork", `permutations of ${layers} layers`, "sets", symmetry.sets.length);
-    const shared =
-      symmetry.kind === "learned" && symmetry.shared ? sharedGroup(init, symmetry.shared, symmetry.elements, kernelSize, options) : undefined;
-    this.blocks = Array.from({ length: layers }, (_, layer) => {
-      if (symmetry.kind === "none") return new Conv2d(init, shape(layer));
-      if (symmetry.kind === "fixed") {
-        const fixed = { ...shape(layer), group: symmetry.group };
-        return layer === 0 ? new GroupLift2d(init, fixed) : new GroupConv2d(init, fixed);
-      }
-      if (symmetry.kind === "permuted") {
-        const inElements = layer === 0 ? {} : { inElements: symmetry.sets[layer - 1].length };
-        return new PermutedConv(init, { ...shape(layer), ...inElements, set: symmetry.sets[layer] });
-      }
-      const { elements } = symmetry;
-      if (shared) {
-        const given = { ...shape(layer), elements };
-        if (layer === 0) return new WeightSharingLift2d(init, { ...given, matrices: shared.space });
-        return new FactorisedWeightSharingConv2d(init, { ...given, matrices: shared });
-      }
-      const learned = { ...options, ...shape(layer), elements };
-      if (layer === 0) return new WeightSharingLift2d(init, learned);
-      return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
-    });
+    const shapes = Array.from({ length: layers }, (_, layer) => ({ inChannels: layer === 0 ? inChannels : width, outChannels: width, kernelSize }));
+    this.blocks = convolutions("DigitNetwork", init, symmetry, shapes, options);
     this.hidden = hidden > 0 ? new Linear(init, width, hidden) : undefined;
     this.head = new Linear(init, hidden > 0 ? hidden : width, classes);
     this.equivariant = head === "equivariant";
-    const last = symmetry.kind === "fixed" ? symmetry.group : symmetry.kind === "permuted" ? symmetry.sets[layers - 1] : undefined;
-    this.#group = symmetry.kind === "learned" ? symmetry.elements : (last?.length ?? 1);
+    this.#group = groupOrder(symmetry);
     this.#pool = pool;
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
@@ -169,9 +112,8 @@ export class DigitNetwork extends Module implements PlainModule {
     return this.#pool;
   }
 
-  /** The stacks of matrices that are learned, each once, in the order of the layers; empty in the other networks. */
-  learnedStacks(): LearnedStack[] {
-    return learnedStacks(this.blocks.filter((block) => block instanceof ExpandedConv));
+  get convolutions(): readonly Convolution[] {
+    return this.blocks;
   }
 
   plainLayers(): PlainLayer[] {

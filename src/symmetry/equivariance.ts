@@ -3,7 +3,7 @@ import { cayleyTable, equalPermutations, inverse, type Permutation, rotationGrou
 import { transformImage } from "../data/transforms.ts";
 import { expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
-import type { DigitNetwork } from "../nn/networks.ts";
+import type { SymmetricNetwork } from "../nn/convolutions.ts";
 import { elements, type Shape } from "../op.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
@@ -130,7 +130,7 @@ export interface EquivarianceRow {
 }
 
 /**
- * Equivariance errors of a `DigitNetwork` from the image to behind each of its layers, and of its answers, for several rotations.
+ * Equivariance errors of a `DigitNetwork` or `ResidualNetwork` from the image to behind each of its layers, or blocks, and of its answers, for several rotations.
  *
  * @param x [B, C, H, W]
  * @param options `degrees`: default 45, 90, 135, …, 315; `group`: what the elements of the group axis do to a k × k kernel, in their order and the same in all layers, such as the
@@ -147,7 +147,7 @@ export interface EquivarianceRow {
  * ```
  */
 export const networkEquivariance = async (
-  network: DigitNetwork,
+  network: SymmetricNetwork,
   x: Tensor,
   options: { readonly degrees?: readonly number[]; readonly group?: readonly Permutation[] } = {},
 ): Promise<EquivarianceRow[]> => {

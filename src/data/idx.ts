@@ -1,8 +1,9 @@
 /** IDX, the file format of MNIST: magic 00 00 <type> <rank>, one big-endian uint32 per axis, then the values. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { constants, gunzipSync, type ZlibOptions } from "node:zlib";
 import { FileError } from "../errors.ts";
+import { fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
 
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
 
@@ -12,16 +13,8 @@ export interface IdxFile {
   readonly data: IdxData;
 }
 
-export interface IdxFolder {
-  /** [count, height, width], scaled from bytes to [0, 1]. */
-  readonly images: Float32Array;
-  /** [count], from 0. */
-  readonly labels: Int32Array;
-  readonly count: number;
-  readonly height: number;
-  readonly width: number;
-  /** One more than the largest label. */
-  readonly classes: number;
+/** `channels` is 1, `classes` one more than the largest label, `training` the number of images of pairs named train*. */
+export interface IdxFolder extends LabelledImages {
   /** File names, images before labels, in the order in which they were joined. */
   readonly files: readonly string[];
 }
@@ -43,11 +36,6 @@ const TYPES: Readonly<Record<number, ElementType>> = {
 };
 
 const MAX_BYTES = 2 ** 31;
-
-const fileError = (where: string, path: string, what: string, received: string, cause?: unknown): FileError =>
-  new FileError(`${where}: expected ${what} in ${JSON.stringify(path)}, but received ${received}`, cause === undefined ? undefined : { cause });
-
-const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Deflate packs at most 1032 bytes into one. */
 const MAX_RATIO = 1032;
@@ -163,12 +151,7 @@ interface Pair {
 }
 
 const findPairs = (folder: string): Map<string, Pair> => {
-  let names: string[];
-  try {
-    names = readdirSync(folder);
-  } catch (error) {
-    throw fileError("loadIdxFolder", folder, "a readable folder", reason(error), error);
-  }
+  const names = namesIn("loadIdxFolder", folder);
   // In this order a plain file comes before its .gz, and what is already there wins.
   const found = names.filter((name) => NAME.test(name) && !/\.(txt|md|json|png|jpg)$/i.test(name)).sort();
   const pairs = new Map<string, Pair>();
@@ -179,13 +162,7 @@ const findPairs = (folder: string): Map<string, Pair> => {
     pair[part] ??= name;
     pairs.set(key, pair);
   }
-  if (pairs.size === 0)
-    throw fileError(
-      "loadIdxFolder",
-      folder,
-      "IDX files named *images* and *labels*",
-      names.length === 0 ? "an empty folder" : `${names.slice(0, 5).join(", ")}`,
-    );
+  if (pairs.size === 0) throw fileError("loadIdxFolder", folder, "IDX files named *images* and *labels*", someOf(names));
   for (const { images, labels } of pairs.values()) {
     if (images === undefined) throw fileError("loadIdxFolder", folder, `an images file beside ${labels}`, "none");
     if (labels === undefined) throw fileError("loadIdxFolder", folder, `a labels file beside ${images}`, "none");
@@ -230,12 +207,13 @@ const readLabels = (path: string, images: IdxFile): IdxFile => {
  * ```
  */
 export const loadIdxFolder = (folder: string): IdxFolder => {
-  const pairs = [...findPairs(folder)].sort(([a], [b]) => Number(b.startsWith("train")) - Number(a.startsWith("train")) || (a < b ? -1 : 1));
-  const parts = pairs.map(([, pair]) => {
+  const trains = (key: string): boolean => key.startsWith("train");
+  const pairs = [...findPairs(folder)].sort(([a], [b]) => Number(trains(b)) - Number(trains(a)) || (a < b ? -1 : 1));
+  const parts = pairs.map(([key, pair]) => {
     const imagePath = join(folder, pair.images ?? "");
     const labelPath = join(folder, pair.labels ?? "");
     const images = readImages(imagePath);
-    return { imagePath, labelPath, images, labels: readLabels(labelPath, images) };
+    return { imagePath, labelPath, images, labels: readLabels(labelPath, images), trains: trains(key) };
   });
   const [, height, width] = parts[0].images.shape;
   const count = parts.reduce((sum, part) => sum + part.images.shape[0], 0);
@@ -252,5 +230,7 @@ export const loadIdxFolder = (folder: string): IdxFolder => {
     first += n;
   }
   const classes = labels.reduce((most, label) => Math.max(most, label), 0) + 1;
-  return { images, labels, count, height, width, classes, files: parts.flatMap((part) => [basename(part.imagePath), basename(part.labelPath)]) };
+  const training = parts.reduce((sum, part) => sum + (part.trains ? part.images.shape[0] : 0), 0);
+  const files = parts.flatMap((part) => [basename(part.imagePath), basename(part.labelPath)]);
+  return { images, labels, count, channels: 1, height, width, classes, training, files };
 };

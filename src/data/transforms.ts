@@ -1,4 +1,4 @@
-/** Transformations planted in real images. Images are row-major, rows downwards, one channel. */
+/** Transformations planted in real images. Images are row-major, rows downwards; channels are planes, one behind the other, and move alike. */
 import { expected } from "../errors.ts";
 import { flipGroup, type PermutationSet, rotationGroup } from "./permutations.ts";
 import type { Random } from "./random.ts";
@@ -140,6 +140,12 @@ export const transformImage = (
   }
 };
 
+/** `transformImage` of every plane of images [..., h, w], all alike. */
+export const transformPlanes = (planes: Float32Array, h: number, w: number, kind: TransformKind, parameter: number, out: Float32Array): void => {
+  for (let at = 0; at < planes.length; at += h * w)
+    transformImage(planes.subarray(at, at + h * w), h, w, kind, parameter, out.subarray(at, at + h * w));
+};
+
 /**
  * A parameter for `transformImage`, uniform over what the kind plants: quarter turns 0 … 3, degrees in [0, 360) or
  * [0, maximum) for partial, mirrored or not, factors in [0.3, 1).
@@ -174,27 +180,4 @@ export const plantedSet = (kind: TransformKind, k: number): PermutationSet | und
   if (kind === "rot90") return rotationGroup(k);
   if (kind === "flip") return flipGroup(k);
   return undefined;
-};
-
-/**
- * Transforms each of [n, h, w] images by a parameter of its own; `parameters[i]` is what image i got.
- */
-export const transformImages = (
-  images: Float32Array,
-  h: number,
-  w: number,
-  kind: TransformKind,
-  random: Random,
-  maximum?: number,
-): { readonly images: Float32Array; readonly parameters: Float32Array } => {
-  const size = h * w;
-  if (size === 0 || images.length % size !== 0) throw expected("transformImages", `a multiple of ${h}·${w} values`, "images", images);
-  const result = new Float32Array(images.length);
-  const parameters = new Float32Array(images.length / size);
-  for (let i = 0; i < parameters.length; i++) {
-    // Rounded first, so that the recorded parameter is the one that was used.
-    parameters[i] = randomTransform(kind, random, maximum);
-    transformImage(images.subarray(i * size, (i + 1) * size), h, w, kind, parameters[i], result.subarray(i * size, (i + 1) * size));
-  }
-  return { images: result, parameters };
 };

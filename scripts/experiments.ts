@@ -1,11 +1,13 @@
 /**
- * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->` or
- * `<!-- accuracies: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too, with names behind it only these.
+ * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->`,
+ * `<!-- accuracies: names -->` or `<!-- costs: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too,
+ * with names behind it only these.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { networkRows } from "../src/cli/discoverTable.ts";
+import { IMAGE_FORMATS } from "../src/data/generatedImages.ts";
 import { type Configuration, checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type RunRecord, readResults, recordsOf, summarise } from "../src/discover/results.ts";
 import { openDevice } from "../src/open.ts";
@@ -109,7 +111,63 @@ const accuracies = (names: readonly string[]): string => {
   return `${table([["network", ...names.map((name) => `\`${name}\``)], ...rows])}${commands === "" ? "" : `\n\n${commands}`}`;
 };
 
-const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies };
+/** Of the machine that the steps were run on. */
+const CORES = 2;
+
+/** A data-centre GPU to reckon with, NVIDIA's H100 and H200 (SXM): float32 outside of tensor cores, and the memory of the H200. */
+const GPU = { operations: 67e12, bytes: 4.8e12 } as const;
+
+/** One row per network: what the steps that were run took, and the whole training at that rate. Of several such runs the one that took the processor least. */
+const costs = (names: readonly string[]): string => {
+  const found = names.map((name) => ({ ...load(name), runs: readResults(join(ROOT, "experiments/results", `${name}.jsonl`)) }));
+  const rows = found.flatMap(({ configuration: { name, data, networks, training = {} }, runs }) =>
+    networks.map(({ name: network = "" }) => {
+      const measured = runs.filter((run) => run.network === network && run.step);
+      const best = measured.reduce<RunRecord | undefined>(
+        (a, b) => ((a?.step?.processor ?? Infinity) <= (b.step?.processor ?? Infinity) ? a : b),
+        undefined,
+      );
+      if (!best?.step || data.kind !== "images") return [`\`${name}\``, network, ...Array.from({ length: 11 }, () => "–")];
+      const { operations, bytes, memory, milliseconds, processor } = best.step;
+      const images = IMAGE_FORMATS[data.format ?? "idx"].training;
+      const steps = (training.epochs ?? 1) * Math.floor(images / (training.batchSize ?? 1));
+      const hours = (seconds: number): string => ((steps * seconds) / 3600).toPrecision(2);
+      return [
+        `\`${name}\``,
+        network,
+        `${best.parameters}`,
+        (operations / 1e9).toFixed(0),
+        (bytes / 1e9).toFixed(1),
+        (memory / 1e9).toFixed(2),
+        `${best.steps}`,
+        (milliseconds / 1e3).toPrecision(3),
+        (processor / 1e3).toPrecision(3),
+        `${steps}`,
+        ((steps * operations) / 1e15).toPrecision(3),
+        hours(processor / 1e3 / CORES),
+        hours(Math.max(operations / GPU.operations, bytes / GPU.bytes)),
+      ];
+    }),
+  );
+  const heads = [
+    "",
+    "network",
+    "parameters",
+    "GFLOP a step",
+    "GB moved",
+    "GB held",
+    "steps run",
+    "s a step",
+    "processor s",
+    "steps in all",
+    "PFLOP",
+    "h here",
+    "h at a GPU's peak",
+  ];
+  return `${table([heads, ...rows])}\n\n${provenance(found.flatMap(({ runs }) => runs.filter(({ step }) => step)))}`;
+};
+
+const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies, costs };
 
 /** The page with its tables as the results have them. */
 export const withTables = (page: string): string =>

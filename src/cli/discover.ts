@@ -1,5 +1,6 @@
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
+import { IMAGE_FORMATS } from "../data/generatedImages.ts";
 import { PLANTED_NAMES, plantedTask } from "../data/planted.ts";
 import { plantedSet, TRANSFORM_KINDS } from "../data/transforms.ts";
 import type { Device } from "../device.ts";
@@ -47,7 +48,9 @@ const FLAGS: readonly Flag[] = [
   },
   { name: "prototypes", type: "integer", least: 1, help: "kernels of the teacher; default twice the length of a signal" },
   { name: "noise", type: "number", least: 0, help: "standard deviation of the noise on the teacher's answers; default 0.1" },
-  { name: "data", type: "text", value: "folder", help: "real images instead: a folder of IDX files (gzip or plain)" },
+  { name: "data", type: "text", value: "folder", help: "real images instead: a folder of IDX files (gzip or plain), or of CIFAR-10's binary files" },
+  { name: "generated", type: "switch", help: "random images in their place, in the sizes of MNIST's or CIFAR-10's: to see what a step takes" },
+  { name: "format", type: "text", choices: Object.keys(IMAGE_FORMATS), help: "of images; default what the folder holds, of random ones idx. One of" },
   { name: "transform", type: "text", choices: TRANSFORM_KINDS, help: "symmetry planted in the images; default rot90. One of" },
   { name: "train", type: "integer", least: 1, help: "images to train on; default all that are not held out" },
   { name: "held-out", type: "integer", least: 1, help: "images held out; default a fifth of them, at most 2000" },
@@ -83,6 +86,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   prototypes: ["data", "prototypes"],
   noise: ["data", "noise"],
   data: ["data", "folder"],
+  format: ["data", "format"],
   transform: ["data", "transform"],
   train: ["data", "train"],
   "held-out": ["data", "heldOut"],
@@ -106,7 +110,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 /** Options that mean something for one kind of data only. */
 const ONLY: Readonly<Record<DataSettings["kind"], readonly string[]>> = {
   generated: ["task", "size", "prototypes", "noise"],
-  images: ["transform", "train", "held-out", "width", "kernel-size", "layers", "pool", "head-lr"],
+  images: ["generated", "format", "transform", "train", "held-out", "width", "kernel-size", "layers", "pool", "head-lr"],
 };
 
 /** What is run without a configuration file. */
@@ -126,7 +130,7 @@ type Fields = { [name: string]: unknown };
 /** The configuration of a file, or the standard one, with what the options say in place of what it says. */
 const makeConfiguration = (flags: Flags): Configuration => {
   const path = flags.text("config");
-  const value = structuredClone(path === undefined ? standard(flags.text("data") !== undefined) : readConfiguration(path));
+  const value = structuredClone(path === undefined ? standard(flags.text("data") !== undefined || flags.has("generated")) : readConfiguration(path));
   const where = path ?? WHERE;
   // What options change must be there to be changed.
   const { data } = path === undefined ? (value as Configuration) : checkConfiguration(value, where);
@@ -139,11 +143,12 @@ const makeConfiguration = (flags: Flags): Configuration => {
   }
   for (const [name, [section, field]] of Object.entries(FIELDS)) {
     if (flags.text(name) === undefined) continue;
-    const text = ["task", "data", "transform"].includes(name);
+    const text = ["task", "data", "format", "transform"].includes(name);
     fields[section] = { ...(fields[section] as Fields | undefined), [field]: text ? flags.text(name) : flags.number(name) };
     // Passes and steps exclude each other: the option counts.
     if (name === "epochs") delete (fields.training as Fields).steps;
   }
+  if (flags.has("generated")) fields.data = { ...(fields.data as Fields), generated: true };
   const [seed, seeds] = [flags.number("seed"), flags.number("seeds")];
   if (seed !== undefined || seeds !== undefined) fields.seeds = { from: seed ?? 0, count: seeds ?? 1 };
   const list = fields.networks as readonly { readonly kind: NetworkKind; readonly name?: string }[];

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { IMAGE_FORMATS, type ImageFormat } from "../data/generatedImages.ts";
 import { PLANTED_NAMES } from "../data/planted.ts";
 import { TRANSFORM_KINDS } from "../data/transforms.ts";
 import { ArgumentError, describe, FileError } from "../errors.ts";
@@ -30,15 +31,19 @@ const generated = z.strictObject({
 
 const images = z.strictObject({
   kind: z.literal("images"),
-  /** Of IDX files; relative to where the command runs. */
+  /** Relative to where the command runs. */
   folder: z.string().min(1),
+  /** Of its files. Default: what the folder holds; of generated images idx. */
+  format: z.enum(Object.keys(IMAGE_FORMATS) as ImageFormat[]).optional(),
+  /** Random images in the sizes of the format's well-known data set, in place of those of the folder. */
+  generated: z.boolean().optional(),
   transform: z.enum(TRANSFORM_KINDS).default("rot90"),
   /** Largest angle of partial rotations in degrees. */
   maximum: z.number().min(0).max(360).optional(),
   /** Default: all that are not held out. */
   train: count.optional(),
-  /** Default: a fifth, at most 2000. */
-  heldOut: count.optional(),
+  /** "test": those of the data set's own test files. Default: a fifth, at most 2000. */
+  heldOut: z.union([count, z.literal("test")]).optional(),
   /** Images are averaged down to this side. Default: as they are. */
   side: count.optional(),
   /** Training images are transformed anew whenever they are seen, as in the paper. Default: once. */
@@ -70,13 +75,18 @@ const architecture = {
   /** Of learned networks for images: as in `Symmetry`. */
   factorised: z.boolean().optional(),
   shared: z.enum(["learned", "tied"]).optional(),
-  /** Of images: channels per layer (default 16; of plain networks as many as give the same number of parameters), side of kernels (5), convolutions (3), pooling (2). */
+  /** Of images: "convolutional" (default), `DigitNetwork`, or "residual", `ResidualNetwork`. */
+  architecture: z.enum(["convolutional", "residual"]).optional(),
+  /** Of images: channels per layer (default 16; of plain networks as many as give the same number of parameters), of residual networks in the first block. */
   width: count.optional(),
+  /** Side of kernels (5; residual 7), convolutions (3) or residual blocks (2), side of pooling windows (2). */
   kernelSize: count.optional(),
   layers: count.optional(),
   pool: count.optional(),
-  /** Units of a ReLU layer of each element before they are pooled; default 0, none. */
+  /** Units of a ReLU layer of each element before they are pooled (0, none); of residual networks of the layer behind pooling (256). */
   hidden: z.int().min(0).optional(),
+  /** Of residual networks: probability with which one of these is 0 in training (0.3). */
+  dropout: z.number().min(0).lt(1).optional(),
 };
 
 /** What training does without unless told. */
@@ -195,6 +205,12 @@ const TRAINING: Readonly<Record<DataSettings["kind"], TrainingSettings>> = {
   images: { epochs: 24, batchSize: 32, learningRate: 0.02, matrixLearningRate: 0.2, weightDecay: 1e-4, norm: 0.01, entropy: 0, decay: 0.5 },
 };
 
+/** What a field with several forms takes, by its last name. */
+const UNIONS: Readonly<Record<string, string>> = {
+  seeds: "an array of integers, or { from, count },",
+  heldOut: 'an integer of at least 1, or "test",',
+};
+
 /** Of what is told apart by its kind. */
 const KINDS = { data: "generated, images", start: "uniform, identity, permutations" } as const;
 
@@ -209,7 +225,7 @@ const wanted = (issue: z.core.$ZodIssue): string => {
       if (!issue.inclusive) return `a number above ${issue.minimum}`;
       return issue.origin === "number" || issue.origin === "int" ? `a number of at least ${issue.minimum}` : `at least ${issue.minimum} of them`;
     case "too_big":
-      return `a number of at most ${issue.maximum}`;
+      return issue.inclusive ? `a number of at most ${issue.maximum}` : `a number below ${issue.maximum}`;
     case "invalid_value":
       return issue.values.length === 1 ? describe(issue.values[0]) : `one of ${issue.values.join(", ")}`;
     case "unrecognized_keys":
@@ -217,7 +233,7 @@ const wanted = (issue: z.core.$ZodIssue): string => {
     case "invalid_union":
       return "discriminator" in issue && issue.discriminator !== undefined
         ? `one of ${KINDS[issue.path[0] === "data" ? "data" : "start"]}`
-        : "an array of integers, or { from, count },";
+        : UNIONS[String(issue.path[issue.path.length - 1])];
     default:
       return issue.message;
   }

@@ -10,6 +10,7 @@ import { plantedExperiment } from "./planted.ts";
 import { appendResult, type NetworkSummary, type RunRecord, readResults, recordsOf, summarise } from "./results.ts";
 import { type RunOptions, type RunResult, runOne } from "./run.ts";
 import { trainSettings } from "./train.ts";
+import { countWork } from "./work.ts";
 
 export interface Progress {
   readonly network: string;
@@ -77,6 +78,7 @@ const reportRow = ({ network, kind, parameters, measures, seeds }: NetworkSummar
  */
 export const discover = async (device: Device, configuration: Configuration, options: DiscoverOptions): Promise<DiscoverResult> => {
   const { results, signal, onProgress = () => {} } = options;
+  const { device: counted, look } = countWork(device);
   const runs = runsOf(configuration);
   const records = recordsOf(runs, results === undefined ? [] : readResults(results));
   const notes: string[] = [];
@@ -94,7 +96,7 @@ export const discover = async (device: Device, configuration: Configuration, opt
       const key = `${seed} ${training.batchSize}`;
       if (opened?.key !== key) {
         opened?.experiment.dispose();
-        opened = { key, experiment: openExperiment(device, data, seed, training.batchSize) };
+        opened = { key, experiment: openExperiment(counted, data, seed, training.batchSize) };
       }
       const { experiment } = opened;
       if (firstSeed === undefined) options.onStart?.(experiment);
@@ -105,6 +107,7 @@ export const discover = async (device: Device, configuration: Configuration, opt
         ...(checkpoint && { checkpoint }),
         ...(options.every && { every: options.every }),
         ...(signal && { signal }),
+        look,
         note: (text) => notes.push(text),
         onStep: ({ losses, accuracy, agreement }) =>
           onProgress({

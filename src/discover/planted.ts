@@ -21,7 +21,19 @@ import type { Contender, Experiment, LearnedLayer } from "./experiment.ts";
 
 const HELD_OUT = 1000;
 /** What only networks for images can be told. */
-const IMAGES_ONLY = ["elements", "group", "width", "kernelSize", "layers", "pool", "hidden", "factorised", "shared"] as const;
+const IMAGES_ONLY = [
+  "elements",
+  "group",
+  "architecture",
+  "dropout",
+  "width",
+  "kernelSize",
+  "layers",
+  "pool",
+  "hidden",
+  "factorised",
+  "shared",
+] as const;
 
 export const plantedExperiment = (device: Device, settings: GeneratedSettings, seed: number, batchSize: number): Experiment => {
   const { symmetry, size, prototypes, noise } = settings;

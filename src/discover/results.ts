@@ -2,6 +2,7 @@
 import { appendJsonLines, readJsonLines } from "../data/jsonLines.ts";
 import { minimumDetectableEffect, pairedTTest, type SampleSummary, summarize } from "../relative/statistics.ts";
 import type { NetworkKind, Run } from "./configuration.ts";
+import type { StepCost } from "./work.ts";
 
 /** One finished run. */
 export interface RunRecord {
@@ -19,6 +20,8 @@ export interface RunRecord {
   readonly parameters: number;
   /** Of training. */
   readonly seconds: number;
+  /** What a step takes: the median times of those of the sitting in which the run was finished, and what the last one asked of the device. */
+  readonly step?: StepCost;
   /** Of the first and last step, and the mean of the last tenth. */
   readonly loss: { readonly first: number; readonly last: number; readonly tail: number };
   readonly heldOutAccuracy: number;

@@ -10,6 +10,7 @@ import { compareCoefficients, compareLayers, layerReports, readStack } from "./m
 import type { RunRecord } from "./results.ts";
 import { type Checkpoint, nothingSeen, type Seen } from "./seen.ts";
 import { train, trainSettings } from "./train.ts";
+import type { StepCost, Work } from "./work.ts";
 
 /** Pictures of the matrices over training. */
 const SNAPSHOTS = 24;
@@ -22,6 +23,8 @@ export interface RunOptions {
   /** Steps, or seconds, between checkpoints. Default 60 seconds. */
   readonly every?: { readonly steps: number } | { readonly seconds: number };
   readonly signal?: AbortSignal;
+  /** What the experiment's device was asked to do since this was last called. */
+  look(): Work;
   onStep(seen: Seen): void;
   /** Something that a person should know. */
   note(text: string): void;
@@ -30,7 +33,7 @@ export interface RunOptions {
 /** What a run found, by itself; when it was found, where and how is for the caller to say. */
 export type Finding = Pick<
   RunRecord,
-  "steps" | "parameters" | "seconds" | "loss" | "heldOutAccuracy" | "equivarianceError" | "agreement" | "recovered" | "layers" | "history"
+  "steps" | "parameters" | "seconds" | "step" | "loss" | "heldOutAccuracy" | "equivarianceError" | "agreement" | "recovered" | "layers" | "history"
 >;
 
 export interface RunResult {
@@ -64,14 +67,33 @@ const historyOf = ({ steps, accuracy, agreement }: Seen): NonNullable<RunRecord[
   return { steps, accuracy: short(accuracy), agreement: short(agreement[0]) };
 };
 
-const findingOf = async (experiment: Experiment, contender: Contender, seen: Seen, layers: readonly LayerReport[]): Promise<Finding> => {
+/** Of the steps of this sitting. */
+const stepOf = (costs: readonly StepCost[]): RunRecord["step"] => {
+  const last = costs.at(-1);
+  if (!last) return undefined;
+  const median = (name: "milliseconds" | "processor"): number => {
+    const values = costs.map((cost) => cost[name]).sort((a, b) => a - b);
+    return Number(values[Math.floor(values.length / 2)].toPrecision(4));
+  };
+  return { ...last, milliseconds: median("milliseconds"), processor: median("processor") };
+};
+
+const findingOf = async (
+  experiment: Experiment,
+  contender: Contender,
+  seen: Seen,
+  layers: readonly LayerReport[],
+  costs: readonly StepCost[],
+): Promise<Finding> => {
   const { losses } = seen;
   const [first] = layers;
   const equivarianceError = await experiment.equivarianceError(contender);
+  const step = stepOf(costs);
   return {
     steps: losses.length,
     parameters: contender.network.parameterCount,
     seconds: Number(seen.seconds.toFixed(1)),
+    ...(step && { step }),
     loss: {
       first: losses[0] ?? Number.NaN,
       last: losses.at(-1) ?? Number.NaN,
@@ -121,7 +143,9 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
       for (const [i, matrices] of stacks.entries()) seen.snapshots[i].push({ step, matrices });
       for (const [i, { result }] of compareLayers(layers, stacks).entries()) seen.agreement[i].push(result.meanAgreement);
     };
+    contender.network.eval();
     await measure(0);
+    const costs: StepCost[] = [];
     let since = performance.now();
     let saved = since;
     const done = await train(
@@ -138,8 +162,10 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
           }
           return seen.losses.length;
         },
-        async onStep(step, loss) {
+        look: options.look,
+        async onStep(step, loss, cost) {
           seen.losses.push(loss);
+          costs.push(cost);
           if ((step + 1) % interval === 0 && step + 1 < settings.steps) await measure(step + 1);
           const now = performance.now();
           seen.seconds += (now - since) / 1000;
@@ -161,7 +187,7 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
     const reports = await layerReports(layers, seen.snapshots);
     const equivariance = layers.length > 0 ? await experiment.layerEquivariance?.(contender, reports) : undefined;
     return {
-      finding: await findingOf(experiment, contender, seen, reports),
+      finding: await findingOf(experiment, contender, seen, reports, costs),
       losses: seen.losses,
       curves: curvesOf(contender, seen),
       layers: reports,

@@ -1,6 +1,6 @@
 /** The training loop: the same for every network; in steady state it allocates nothing on the device. */
-
 import { expected } from "../errors.ts";
+import { Dropout } from "../nn/layers.ts";
 import {
   closureRegularizer,
   entropyRegularizer,
@@ -18,6 +18,7 @@ import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import type { TrainingSettings, TrainSettings } from "./configuration.ts";
 import type { Contender, Experiment } from "./experiment.ts";
+import type { StepCost, Work } from "./work.ts";
 
 /** With steps and warm-up counted out. */
 export const trainSettings = (training: TrainingSettings, stepsPerEpoch: number): TrainSettings => {
@@ -29,11 +30,13 @@ export interface TrainObserver {
   /** Before the first step: puts an earlier state back. Returns the steps done so far, 0 for none. */
   start(optimizer: Optimizer): number;
   /** After every step, in order; the loss is without regularisers. May return a promise, which the next step awaits. */
-  onStep(step: number, loss: number): void | Promise<void>;
+  onStep(step: number, loss: number, cost: StepCost): void | Promise<void>;
   /** After a step whose losses have all been seen, where `pause` says so. */
   save(step: number, optimizer: Optimizer): Promise<void>;
   /** Whether to save after so many steps. */
   pause(step: number): boolean;
+  /** What the device was asked to do since this was last called. */
+  look(): Work;
 }
 
 const REGULARISERS = [
@@ -60,8 +63,14 @@ const rateOf = ({ steps, decay }: TrainSettings): Schedule => {
   return (step) => (step < start ? 1 : 0.5 * (1 + Math.cos((Math.PI * (step - start)) / (steps - start))));
 };
 
+/** In milliseconds. */
+const clocks = (): { readonly time: number; readonly processor: number } => {
+  const { user, system } = process.cpuUsage();
+  return { time: performance.now(), processor: (user + system) / 1000 };
+};
+
 /**
- * Trains one network. Stops between two steps when `signal` is aborted, and saves there.
+ * Trains one network, which is in evaluation mode between steps. Stops between two steps when `signal` is aborted, and saves there.
  *
  * @returns the number of steps done
  */
@@ -89,27 +98,39 @@ export const train = async (
       const weight = settings[name] ?? 0;
       return stacks.length > 0 && weight > 0 ? add(total, mul(regulariser(stacks), weight)) : total;
     }, loss);
-  let pending: Promise<number> | undefined;
+  const dropouts = network.modules().filter((module) => module instanceof Dropout);
+  let pending: Promise<readonly [loss: number, cost: StepCost]> | undefined;
   let done = observer.start(optimizer);
+  let finished = clocks();
   const settle = async (): Promise<void> => {
-    if (pending) await observer.onStep(done - 1, await pending);
+    if (pending) await observer.onStep(done - 1, ...(await pending));
     pending = undefined;
   };
   try {
     while (done < steps && !signal?.aborted) {
+      const asked = clocks();
+      observer.look();
       const active = learning(done);
       setRates(done);
       setTemperature?.(done);
+      for (const dropout of dropouts) dropout.stream = done;
       experiment.feed(done);
       const loss = scope(() => {
+        network.train();
         const task = experiment.loss(network);
+        network.eval();
         (active ? regularise(task) : task).backward();
         optimizer.step();
         optimizer.zeroGrad();
         return task.detach();
       });
       // The loss of the step before is awaited while this one runs: the device never idles, the queue stays short.
-      const value = loss.item();
+      const work = observer.look();
+      const value = loss.item().then((number) => {
+        const [from, to] = [asked.time > finished.time ? asked : finished, clocks()];
+        finished = to;
+        return [number, { milliseconds: to.time - from.time, processor: to.processor - from.processor, ...work }] as const;
+      });
       loss.dispose();
       await settle();
       pending = value;

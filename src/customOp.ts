@@ -1,5 +1,6 @@
 import { apply } from "./apply.ts";
-import { ArgumentError, expected } from "./errors.ts";
+import { checkSpec } from "./device.ts";
+import { ArgumentError, checkObject, expected } from "./errors.ts";
 import type { Attrs, Call, Gradient, Limits, NativeSymbol, Op, Pass, ReferenceRun, Scalars, Spec } from "./op.ts";
 import { reflect } from "./reflect.ts";
 import { refusePromise } from "./scope.ts";
@@ -68,7 +69,7 @@ export interface CustomOp<A extends Attrs> {
  * ```
  */
 export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {
-  const { name, gradient, native, reference } = definition;
+  const { name, gradient, native, reference, scalars = [] } = checkObject("customOp", definition, "definition");
   if (typeof name !== "string" || name === "") throw expected("customOp", "a non-empty string", "name", name);
   if (typeof definition.wgsl !== "string") throw expected("customOp", "WGSL text", "wgsl", definition.wgsl);
   for (const key of ["outputs", "plan"] as const) {
@@ -77,6 +78,7 @@ export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition
   if (reference !== undefined && typeof reference !== "function") throw expected("customOp", "a function", "reference", reference);
   if (!gradient || typeof gradient !== "object" || !("none" in gradient || typeof gradient.vjp === "function"))
     throw expected("customOp", "a rule, or { none: reason },", "gradient", gradient);
+  if (!Array.isArray(scalars) || !scalars.every((scalar) => typeof scalar === "string")) throw expected("customOp", "names", "scalars", scalars);
   const shader = reflect(name, definition.wgsl);
   const synchronous = <T>(callback: string, result: T): T => {
     refusePromise(`${name}.${callback}`, result);
@@ -88,15 +90,20 @@ export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition
   };
   const op: Op<A> = {
     name,
-    ...(definition.scalars && { scalars: definition.scalars }),
+    scalars,
     ...(native && { native }),
-    outputs: (inputs, attrs) => list("outputs", definition.outputs(inputs, attrs)),
+    outputs: (inputs, attrs) => {
+      const specs = list("outputs", definition.outputs(inputs, attrs));
+      for (const [i, spec] of specs.entries()) checkSpec(`${name}.outputs`, spec, `result[${i}]`);
+      return specs;
+    },
     reference: (run) => {
       if (!reference) throw new ArgumentError(`${name}: expected a \`reference\` to run on the reference device, but none was given`);
       synchronous("reference", reference(run));
     },
     plan: (call, limits) => {
-      const { passes, ...rest } = synchronous("plan", definition.plan(call, limits));
+      const { passes, ...rest } = checkObject(`${name}.plan`, synchronous("plan", definition.plan(call, limits)), "result");
+      if (!Array.isArray(passes)) throw expected(`${name}.plan`, "an array", "result.passes", passes);
       return { ...rest, passes: passes.map((pass) => ({ ...pass, shader })) };
     },
     unsupported: (_, device) => {
@@ -107,7 +114,7 @@ export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition
   };
   const call = (inputs: readonly Tensor[], attrs: A, scalars: Scalars = {}): Tensor[] => {
     if (!Array.isArray(inputs) || inputs.length === 0) throw expected(name, "at least one tensor", "inputs", inputs);
-    return apply(op, inputs, attrs, scalars);
+    return apply(op, inputs, checkObject(name, attrs, "attrs"), checkObject(name, scalars, "scalars"));
   };
   return Object.assign(call, { op });
 };

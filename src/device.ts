@@ -1,6 +1,6 @@
 import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange, HostArray } from "./backend.ts";
 import { ArgumentError, DataError, DeviceError, expected, StateError } from "./errors.ts";
-import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, showShape } from "./op.ts";
+import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, type Spec, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
 /** What values of a dtype are collected in; those of float16 are rounded by the device that stores them. */
@@ -281,6 +281,13 @@ export const checkShape = (where: string, shape: Shape): void => {
     throw expected(where, "an array of non-negative integers", "shape", shape);
   }
   if (!Number.isSafeInteger(elements(shape)) || elements(shape) >= 2 ** 31) throw expected(where, "fewer than 2^31 elements", "shape", shape);
+};
+
+/** Throws unless it is a shape with a dtype. */
+export const checkSpec = (where: string, spec: Spec, argument: string): void => {
+  if (typeof spec !== "object" || spec === null) throw expected(where, "a shape, or { shape, dtype },", argument, spec);
+  checkShape(where, spec.shape);
+  if (!Object.hasOwn(ARRAYS, spec.dtype)) throw expected(where, `one of ${DTYPES}`, `${argument}.dtype`, spec.dtype);
 };
 
 /** Fills in one size given as -1. */

@@ -1,8 +1,8 @@
 import { expected, StateError } from "./errors.ts";
 import { showShape } from "./op.ts";
-import { scope } from "./scope.ts";
+import { checkFunction, scope } from "./scope.ts";
 import { differentiate } from "./tape.ts";
-import { checkTensor, type Tensor } from "./tensor.ts";
+import { checkTensors, type Tensor } from "./tensor.ts";
 
 export interface ValueAndGrad {
   /** The loss, cut off from the tape. */
@@ -29,10 +29,9 @@ export interface ValueAndGrad {
  */
 export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): ValueAndGrad =>
   scope(() => {
-    if (typeof fn !== "function") throw expected("valueAndGrad", "a function", "fn", fn);
-    if (!Array.isArray(parameters)) throw expected("valueAndGrad", "an array of tensors", "parameters", parameters);
-    for (const [i, parameter] of (parameters as readonly Tensor[]).entries()) {
-      checkTensor("valueAndGrad", `parameters[${i}]`, parameter);
+    checkFunction("valueAndGrad", fn);
+    checkTensors("valueAndGrad", "parameters", parameters);
+    for (const [i, parameter] of parameters.entries()) {
       if (!parameter.requiresGrad || parameter.node)
         throw expected("valueAndGrad", "a leaf tensor with requiresGrad", `parameters[${i}]`, "one without");
     }
@@ -66,6 +65,7 @@ export const valueAndGrad = (fn: () => Tensor, parameters: readonly Tensor[]): V
  * ```
  */
 export const zeroGrad = (parameters: readonly Tensor[]): void => {
+  checkTensors("zeroGrad", "parameters", parameters);
   for (const parameter of parameters) {
     parameter.grad?.dispose();
     parameter.grad = undefined;

@@ -1,5 +1,5 @@
 /** Whether the tape records now. */
-import { refusePromise } from "./scope.ts";
+import { checkFunction, refusePromise } from "./scope.ts";
 
 let enabled = true;
 
@@ -22,6 +22,7 @@ export const isGradEnabled = (): boolean => enabled;
  * ```
  */
 export const noGrad = <T>(fn: () => T): T => {
+  checkFunction("noGrad", fn);
   const before = enabled;
   enabled = false;
   try {

@@ -5,7 +5,7 @@
 import type * as Library from "wgsl_reflect";
 // @ts-expect-error The package's main is CommonJS under "type": "module", and its ES module has no types beside it.
 import * as library from "wgsl_reflect/wgsl_reflect.module.js";
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, checkObject, expected } from "./errors.ts";
 import type { ParamsLayout, Shader, ShaderBinding } from "./op.ts";
 
 const { WgslParser, WgslReflect } = library as typeof Library;
@@ -43,7 +43,8 @@ const fail = (name: string, what: string, argument: string, received: string): A
  * ```
  */
 export const reflect = (name: string, source: string, libs: Readonly<Record<string, string>> = {}): Shader => {
-  const full = join(name, source, libs);
+  for (const [argument, text] of Object.entries({ name, source })) if (typeof text !== "string") throw expected("reflect", "text", argument, text);
+  const full = join(name, source, checkObject("reflect", libs, "libs"));
   let module: Library.WgslReflect;
   let nodes: readonly Library.Node[];
   try {

@@ -1,8 +1,10 @@
 /** Who frees a tensor: the innermost `scope` it was made in, unless it is returned or kept. */
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, expected } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 let current: Set<Tensor> | undefined;
+/** What a constructor has made so far. */
+let unfinished: Set<Tensor> | undefined;
 
 /** Called by every new tensor. */
 export const enroll = (tensor: Tensor): void => {
@@ -23,7 +25,30 @@ export const enroll = (tensor: Tensor): void => {
  */
 export const keep = (tensor: Tensor): Tensor => {
   current?.delete(tensor);
+  unfinished?.add(tensor);
   return tensor;
+};
+
+/** For constructors: when `fn` throws, what was kept in it is freed, so that an object of several tensors is made whole or not at all. */
+export const allOrNone = <T>(fn: () => T): T => {
+  const outer = unfinished;
+  const mine = new Set<Tensor>();
+  unfinished = mine;
+  try {
+    const made = fn();
+    for (const tensor of mine) outer?.add(tensor);
+    return made;
+  } catch (error) {
+    for (const tensor of mine) tensor.dispose();
+    throw error;
+  } finally {
+    unfinished = outer;
+  }
+};
+
+/** Throws unless it can be called. */
+export const checkFunction = (where: string, fn: unknown, argument = "fn"): void => {
+  if (typeof fn !== "function") throw expected(where, "a function", argument, fn);
 };
 
 /** Refuses what an asynchronous callback returns: two requests must not be mixed up in one scope. */
@@ -50,6 +75,7 @@ export const refusePromise = (where: string, result: unknown): void => {
  * ```
  */
 export const scope = <T>(fn: () => T): T => {
+  checkFunction("scope", fn);
   const outer = current;
   const mine = new Set<Tensor>();
   current = mine;

@@ -199,3 +199,9 @@ export class Tensor implements Disposable {
 export const checkTensor = (where: string, argument: string, value: unknown): void => {
   if (!(value instanceof Tensor)) throw expected(where, "a tensor", argument, value);
 };
+
+/** Throws unless `value` is an array of tensors. */
+export const checkTensors = (where: string, argument: string, value: unknown): void => {
+  if (!Array.isArray(value)) throw expected(where, "an array of tensors", argument, value);
+  for (const [i, entry] of value.entries()) checkTensor(where, `${argument}[${i}]`, entry);
+};

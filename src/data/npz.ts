@@ -3,7 +3,7 @@
  * so a program (or a page) that wants `.npz` unpacks it with the zip library that it has, and hands each entry to `decodeNpy`.
  */
 import { unzipSync, zipSync } from "fflate";
-import { expected, FileError } from "../errors.ts";
+import { checkObject, expected, FileError } from "../errors.ts";
 import { readWhole, replaceAs } from "./disk.ts";
 import { decodeNpy, encodeNpy, type NpyArray } from "./npy.ts";
 
@@ -95,7 +95,9 @@ export const decodeNpz = (bytes: Uint8Array, name = "npz"): Record<string, NpyAr
  * @example encodeNpz({ x: { shape: [1], data: Float32Array.of(1) } })[0]; // => 80
  */
 export const encodeNpz = (arrays: Readonly<Record<string, NpyArray>>): Uint8Array =>
-  zipSync(Object.fromEntries(Object.entries(arrays).map(([key, array]) => [`${key}.npy`, encodeNpy(array)])), { mtime: new Date(1980, 0, 1) });
+  zipSync(Object.fromEntries(Object.entries(checkObject("encodeNpz", arrays, "arrays")).map(([key, array]) => [`${key}.npy`, encodeNpy(array)])), {
+    mtime: new Date(1980, 0, 1),
+  });
 
 /** `decodeNpz` of a file. Throws FileError as it does, and for what cannot be read. */
 export const readNpz = (path: string): Record<string, NpyArray> => decodeNpz(readWhole("readNpz", path, "NPZ"), path);

@@ -44,7 +44,7 @@ export const isPermutation = (p: ArrayLike<number>): boolean => {
 };
 
 const checkPermutation = (where: string, argument: string, p: Permutation): void => {
-  if (!isPermutation(p)) throw expected(where, `a permutation of 0 … ${p.length - 1}`, argument, p);
+  if (typeof p?.length !== "number" || !isPermutation(p)) throw expected(where, "a permutation of 0 … length − 1", argument, p);
 };
 
 export const equalPermutations = (a: Permutation, b: Permutation): boolean => a.length === b.length && a.every((source, n) => source === b[n]);
@@ -85,11 +85,17 @@ export const permutationMatrix = (p: Permutation): Float32Array => {
 /**
  * The matrices of several permutations, row-major [count, length, length]: R[i, n, p_i[n]] = 1.
  *
- * @throws ArgumentError for a list that is no permutation.
+ * @throws ArgumentError for a list that is no permutation, and lists of different lengths.
  * @example permutationMatrices([Int32Array.of(1, 0)]); // => [0, 1, 1, 0]
  */
 export const permutationMatrices = (elements: readonly Permutation[]): Float32Array => {
+  const where = "permutationMatrices";
+  if (!Array.isArray(elements)) throw expected(where, "an array of permutations", "elements", elements);
   const d = elements[0]?.length ?? 0;
+  for (const [i, element] of elements.entries()) {
+    checkPermutation(where, `elements[${i}]`, element);
+    if (element.length !== d) throw expected(where, `a permutation of length ${d}`, `elements[${i}]`, element);
+  }
   const stack = new Float32Array(elements.length * d * d);
   for (const [i, element] of elements.entries()) stack.set(permutationMatrix(element), i * d * d);
   return stack;
@@ -122,6 +128,7 @@ export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
 export const generateGroup = (generators: readonly Permutation[], limit = 4096): Permutation[] => {
   if (!Array.isArray(generators) || generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
   for (const generator of generators) checkPermutation("generateGroup", "generators", generator);
+  if (!Number.isInteger(limit) || limit < 1) throw expected("generateGroup", "an integer of at least 1", "limit", limit);
   const found = [identityPermutation(generators[0].length)];
   const known = new Set(found.map((element) => element.join()));
   // The list grows while it is walked; in a finite group inverses are powers, so right products alone reach everything.

@@ -4,7 +4,7 @@
  */
 
 import type { HostTensor } from "../data/safetensors.ts";
-import { ArgumentError, expected } from "../errors.ts";
+import { ArgumentError, checkObject, checkRange, expected } from "../errors.ts";
 import type { HostLayer, PlainNetwork } from "./plain.ts";
 import { bytesOf, content, float, integer, lengthOf, type Message } from "./protobuf.ts";
 
@@ -104,11 +104,44 @@ const addLayer = (graph: Graph, layer: HostLayer, index: number, axes: number): 
   }
 };
 
+const WHERE = "encodeOnnx";
+const isCount = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= 0;
+const isShape = (shape: unknown): shape is readonly number[] => Array.isArray(shape) && shape.every(isCount);
+
+/** Throws unless it is a float32 tensor of such a shape. */
+const checkNumbers = (argument: string, value: HostTensor, what: string, fits: (shape: readonly number[]) => boolean): void => {
+  const { shape, data } = checkObject(WHERE, value, argument);
+  if (!isShape(shape) || !fits(shape)) throw expected(WHERE, what, `${argument}.shape`, shape);
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (!(data instanceof Float32Array) || data.length !== count) throw expected(WHERE, `${count} values in a Float32Array`, `${argument}.data`, data);
+};
+
+/** Throws unless it is a layer as `toPlain` gives it. */
+const checkLayer = (layer: HostLayer, index: number): void => {
+  const argument = `network.layers[${index}]`;
+  const { kind } = checkObject(WHERE, layer, argument);
+  if (layer.kind === "conv" || layer.kind === "linear") {
+    const [what, fits] = layer.kind === "conv" ? ["[Cout, Cin, k, …]", [3, 4, 5]] : ["[out, in]", [2]];
+    checkNumbers(`${argument}.weight`, layer.weight, `shape ${what}`, ({ length }) => fits.includes(length));
+    const [outputs, , ...kernel] = layer.weight.shape;
+    if (layer.bias !== undefined)
+      checkNumbers(`${argument}.bias`, layer.bias, `shape [${outputs}]`, (shape) => shape.length === 1 && shape[0] === outputs);
+    if (layer.kind === "linear") return;
+    const { pads } = layer;
+    if (!Array.isArray(pads) || pads.length !== kernel.length || !pads.every((pair) => isShape(pair) && pair.length === 2))
+      throw expected(WHERE, `${kernel.length} pairs of non-negative integers`, `${argument}.pads`, pads);
+  } else if (layer.kind === "norm") checkRange(WHERE, `${argument}.eps`, layer.eps, 0, Number.MAX_VALUE, "a non-negative number");
+  else if (layer.kind === "maxPool") {
+    if (!isCount(layer.size) || layer.size < 1) throw expected(WHERE, "a positive integer", `${argument}.size`, layer.size);
+  } else if (kind !== "relu" && kind !== "globalMean")
+    throw expected(WHERE, "one of conv, linear, norm, relu, maxPool, globalMean", `${argument}.kind`, kind);
+};
+
 /**
  * The bytes of an `.onnx` file of what `toPlain` gave: one input, `input` [batch, C, height, width] (or [batch, features]), one output, `output`. Batch and sizes of images may be
  * any that the network takes.
  *
- * @throws ArgumentError for another object, no layers, and more than 2 GB.
+ * @throws ArgumentError for another object, layers that are none, none with weights, and more than 2 GB.
  * @example
  * ```ts
  * const network = new DigitNetwork(initializer(device, 1), { kind: "learned", elements: 4 }, { width: 2, kernelSize: 3, layers: 2 });
@@ -118,10 +151,11 @@ const addLayer = (graph: Graph, layer: HostLayer, index: number, axes: number): 
  */
 export const encodeOnnx = (network: PlainNetwork): Uint8Array<ArrayBuffer> => {
   const layers = network?.layers;
-  const first = Array.isArray(layers) ? (layers as readonly HostLayer[]).find((layer) => "weight" in layer) : undefined;
-  const final = Array.isArray(layers) ? (layers as readonly HostLayer[]).findLast((layer) => "weight" in layer) : undefined;
-  if (first === undefined || !("weight" in first) || final === undefined || !("weight" in final))
-    throw expected("encodeOnnx", "what `toPlain` gives, with a layer that has weights,", "network", network);
+  if (!Array.isArray(layers)) throw expected(WHERE, "what `toPlain` gives", "network", network);
+  for (const [i, layer] of layers.entries()) checkLayer(layer, i);
+  const weighted = (layers as readonly HostLayer[]).filter((layer) => layer.kind === "conv" || layer.kind === "linear");
+  const [first, final] = [weighted[0], weighted.at(-1)];
+  if (first === undefined || final === undefined) throw expected(WHERE, "a layer that has weights", "network.layers", layers);
   const [, features, ...kernel] = first.weight.shape;
   const images = (axes: number): string[] => ["depth", "height", "width"].slice(3 - axes);
   const graph = new Graph();
@@ -142,6 +176,6 @@ export const encodeOnnx = (network: PlainNetwork): Uint8Array<ArrayBuffer> => {
   const operators = [...content(1, ""), ...integer(2, OPERATOR_SET)];
   const model: Message = [...integer(1, IR_VERSION), ...content(2, "birkhoff"), ...content(7, body), ...content(8, operators)];
   if (lengthOf(model) > MAX_BYTES)
-    throw new ArgumentError(`encodeOnnx: expected at most ${MAX_BYTES} bytes for \`network\`, but received ${lengthOf(model)}`);
+    throw new ArgumentError(`${WHERE}: expected at most ${MAX_BYTES} bytes for \`network\`, but received ${lengthOf(model)}`);
   return bytesOf(model);
 };

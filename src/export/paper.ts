@@ -43,6 +43,7 @@ export const loadPaperState = (layer: ExpandedConv, state: ReadonlyMap<string, H
     const value = (state as ReadonlyMap<string, HostTensor>).get(key);
     if (value === undefined) throw expected(where, `a tensor called ${JSON.stringify(key)}`, "state", [...state.keys()]);
     const wanted = paper.shape(shape);
+    if (!Array.isArray(value?.shape)) throw expected(where, "a tensor of a file", `state[${JSON.stringify(key)}]`, value);
     if (showShape(value.shape) !== showShape(wanted)) {
       const whole = paper.name === "representations" && value.shape.length === 3 && value.shape[0] === wanted[0] + 1;
       const received = `${showShape(value.shape)}${whole ? ", whose first element is learned too: this layer keeps it the identity" : ""}`;

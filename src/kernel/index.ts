@@ -5,9 +5,9 @@ import { limitsOf } from "../backends/webgpu/open.ts";
 import type { Pipeline } from "../backends/webgpu/pipelines.ts";
 import { Programs } from "../backends/webgpu/programs.ts";
 import { stored } from "../backends/webgpu/values.ts";
-import { checkShape, type Device } from "../device.ts";
+import { checkSpec, type Device } from "../device.ts";
 import { ArgumentError, type DataError, DeviceError, expected, StateError } from "../errors.ts";
-import { type Attrs, type DType, ELEMENT_BYTES, type Op, type Scalars, type Shape, type Spec } from "../op.ts";
+import type { Attrs, DType, Op, Scalars, Shape, Spec } from "../op.ts";
 import { deviceOf } from "../open.ts";
 import { refusePromise, scope } from "../scope.ts";
 import { Storage, Tensor } from "../tensor.ts";
@@ -287,10 +287,7 @@ export class Kernel implements Disposable {
 
 const specOf = (given: KernelInput, i: number): Spec => {
   const spec: Spec = Array.isArray(given) ? { shape: given as Shape, dtype: "float32" } : (given as Spec);
-  if (typeof spec !== "object" || spec === null) throw expected("prepareKernel", "a shape, or { shape, dtype },", `inputs[${i}]`, given);
-  checkShape("prepareKernel", spec.shape);
-  if (!Object.hasOwn(ELEMENT_BYTES, spec.dtype))
-    throw expected("prepareKernel", `one of ${Object.keys(ELEMENT_BYTES).join(", ")}`, `inputs[${i}].dtype`, spec.dtype);
+  checkSpec("prepareKernel", spec, `inputs[${i}]`);
   return { shape: [...spec.shape], dtype: spec.dtype };
 };
 

@@ -2,12 +2,12 @@
 
 import type { HostTensor, StateDict } from "../data/safetensors.ts";
 import type { Device } from "../device.ts";
-import { ArgumentError, expected, StateError } from "../errors.ts";
+import { ArgumentError, checkObject, expected, StateError } from "../errors.ts";
 import { zeroGrad } from "../grad.ts";
 import { noGrad } from "../gradMode.ts";
 import { showShape } from "../op.ts";
 import { checkMaxNorm, gradNorm } from "../ops/optimizer/index.ts";
-import { keep } from "../scope.ts";
+import { allOrNone, keep } from "../scope.ts";
 import { type Storage, Tensor } from "../tensor.ts";
 import { checkRate } from "./rate.ts";
 import { loadOptimizer, saveOptimizer } from "./state.ts";
@@ -132,9 +132,11 @@ export abstract class Optimizer implements Disposable {
     if (!Array.isArray(parameters) || parameters.length === 0) throw expected(where, "at least one parameter", "parameters", parameters);
     const options: readonly GroupOptions[] = isGroups(parameters) ? parameters : [{ parameters: parameters as readonly Tensor[] }];
     for (const [i, group] of options.entries()) this.#checkGroup(group, isGroups(parameters) ? `parameters[${i}].parameters` : "parameters", options);
-    this.groups = options.map(
-      ({ parameters, lr = defaults.lr, weightDecay = defaults.weightDecay }) =>
-        new ParameterGroup(where, { parameters, lr, weightDecay }, moments.length),
+    this.groups = allOrNone(() =>
+      options.map(
+        ({ parameters, lr = defaults.lr, weightDecay = defaults.weightDecay }) =>
+          new ParameterGroup(where, { parameters, lr, weightDecay }, moments.length),
+      ),
     );
   }
 
@@ -155,11 +157,12 @@ export abstract class Optimizer implements Disposable {
    * @throws ArgumentError when the number, a shape or a dtype of gradients does not fit or they live on another device;
    * StateError after `dispose()` or for a disposed tensor.
    */
-  step(gradients?: readonly (Tensor | undefined)[], { clipNorm }: StepOptions = {}): void {
+  step(gradients?: readonly (Tensor | undefined)[], options: StepOptions = {}): void {
     if (this.#disposed) throw new StateError(`${this.#where}: expected a live optimiser, but received one that was disposed`);
     const count = this.#storages.size;
-    if (gradients !== undefined && gradients.length !== count)
-      throw expected(this.#where, `${count} gradients, one per parameter,`, "gradients", gradients.length);
+    const { clipNorm } = checkObject(this.#where, options);
+    if (gradients !== undefined && (gradients as typeof gradients | null)?.length !== count)
+      throw expected(this.#where, `${count} gradients, one per parameter,`, "gradients", gradients);
     if (clipNorm !== undefined) checkMaxNorm(this.#where, "clipNorm", clipNorm);
     let position = 0;
     const pairs = this.groups.map((group) =>

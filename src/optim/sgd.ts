@@ -1,5 +1,5 @@
 import { apply } from "../apply.ts";
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { sgd } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
 import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
@@ -36,8 +36,8 @@ export class SGD extends Optimizer {
   readonly nesterov: boolean;
 
   constructor(parameters: readonly Tensor[] | readonly GroupOptions[], options: SGDOptions = {}) {
-    const { lr = 1e-3, momentum = 0, weightDecay = 0, nesterov = false } = options;
     const where = "SGD";
+    const { lr = 1e-3, momentum = 0, weightDecay = 0, nesterov = false } = checkObject(where, options);
     checkRate(where, "lr", lr);
     checkRate(where, "weightDecay", weightDecay);
     checkRate(where, "momentum", momentum);

@@ -1,5 +1,5 @@
 /** Maps from one space into another, fitted in closed form to parallel anchors: the baselines that relative representations are measured against. */
-import { expected } from "../errors.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { type Decomposition, filtered, inverseFilter, multiply, multiplyByTransposed, multiplyTransposed, svd } from "./linalg.ts";
 import { checkChoice, checkMatrix, checkPaired, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 import { type ColumnStatistics, columnStatistics } from "./standardise.ts";
@@ -94,11 +94,11 @@ const normalised = (x: Dense, { mean, scale }: ColumnStatistics): Dense => ({
  */
 export const fitAlignment = (x: HostMatrix, y: HostMatrix, options: AlignmentOptions = {}): Alignment => {
   const where = "fitAlignment";
-  const { method = "procrustes", normalise = "standardise", ridge = 0, shrinkage = 0 } = options;
+  const { method = "procrustes", normalise = "standardise", ridge = 0, shrinkage = 0 } = checkObject(where, options);
   checkChoice(where, "method", method, ALIGNMENT_METHODS);
   checkChoice(where, "normalise", normalise, NORMALISATIONS);
-  if (!(ridge >= 0 && Number.isFinite(ridge))) throw expected(where, "a number of at least 0", "ridge", ridge);
-  if (!(shrinkage >= 0 && shrinkage <= 1)) throw expected(where, "a number in [0, 1]", "shrinkage", shrinkage);
+  checkRange(where, "ridge", ridge, 0, Number.MAX_VALUE, "a number of at least 0");
+  checkRange(where, "shrinkage", shrinkage, 0, 1, "a number in [0, 1]");
   if (method === "procrustes" && (ridge > 0 || shrinkage > 0))
     throw expected(where, 'no regularisation with method "procrustes"', "ridge, shrinkage", [ridge, shrinkage]);
   const [from, to] = [checkMatrix(where, "x", x), checkMatrix(where, "y", y)];
@@ -147,10 +147,11 @@ const residual = (got: Dense, want: Dense): number => {
  * await matmul(device.tensor([[1, 2], [3, 4]]), weight, { bias }).read(); // => [21.5, 43.5]
  * ```
  */
-export const applyAlignment = ({ weight, bias }: Alignment, x: HostMatrix): HostMatrix => {
+export const applyAlignment = (map: Alignment, x: HostMatrix): HostMatrix => {
   const where = "applyAlignment";
+  const { weight, bias } = checkObject(where, map, "map");
   const [w, points] = [checkMatrix(where, "map.weight", weight), checkMatrix(where, "x", x)];
   if (points.columns !== w.rows) throw expected(where, `points of dimension ${w.rows}`, "x", points.columns);
-  if (bias?.length !== w.columns) throw expected(where, `${w.columns} values`, "map.bias", bias);
+  if (!(bias instanceof Float64Array) || bias.length !== w.columns) throw expected(where, `${w.columns} values in a Float64Array`, "map.bias", bias);
   return hostMatrix(mapped(points, w, bias));
 };

@@ -1,6 +1,6 @@
 /** Anchors without looking at where the points lie: at random, by label, and the same ones in two spaces. */
 import { choice, createRandom } from "../data/random.ts";
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { checkChoice, checkInteger, checkLabels, checkMatrix, checkPaired, type HostMatrix, takeRows } from "./matrix.ts";
 
 export interface AnchorOptions {
@@ -24,7 +24,8 @@ export interface StratifiedOptions extends AnchorOptions {
  * uniformAnchors(10, 0); // throws ArgumentError
  * ```
  */
-export const uniformAnchors = (count: number, anchors: number, { seed = 0 }: AnchorOptions = {}): Int32Array => {
+export const uniformAnchors = (count: number, anchors: number, options: AnchorOptions = {}): Int32Array => {
+  const { seed = 0 } = checkObject("uniformAnchors", options);
   checkInteger("uniformAnchors", "count", count, 1, 2 ** 31 - 1);
   checkInteger("uniformAnchors", "anchors", anchors, 1, count);
   return choice(count, anchors, createRandom(seed));
@@ -58,7 +59,7 @@ const apportion = (seats: number, weights: Float64Array, most: Int32Array): Int3
  */
 export const stratifiedAnchors = (labels: ArrayLike<number>, anchors: number, options: StratifiedOptions = {}): Int32Array => {
   const where = "stratifiedAnchors";
-  const { seed = 0, allocation = "proportional" } = options;
+  const { seed = 0, allocation = "proportional" } = checkObject(where, options);
   const checked = checkLabels(where, "labels", labels);
   checkChoice(where, "allocation", allocation, ["proportional", "equal"]);
   if (checked.length === 0) throw expected(where, "at least one label", "labels", labels);

@@ -1,5 +1,5 @@
 /** Back from a relative space into an absolute one. */
-import { expected } from "../errors.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { unitRows } from "./distance.ts";
 import { filtered, inverseFilter, multiply, numericalRank, svd, transposed } from "./linalg.ts";
 import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
@@ -40,9 +40,9 @@ export interface InverseProjection {
  */
 export const fitInverseProjection = (anchors: HostMatrix, options: InverseProjectionOptions = {}): InverseProjection => {
   const where = "fitInverseProjection";
-  const { similarity = "cosine", ridge = 0 } = options;
+  const { similarity = "cosine", ridge = 0 } = checkObject(where, options);
   checkChoice(where, "similarity", similarity, ["cosine", "inner"]);
-  if (!(ridge >= 0 && Number.isFinite(ridge))) throw expected(where, "a number of at least 0", "ridge", ridge);
+  checkRange(where, "ridge", ridge, 0, Number.MAX_VALUE, "a number of at least 0");
   const given = checkMatrix(where, "anchors", anchors);
   for (let k = 0; similarity === "cosine" && k < given.rows; k++) {
     if (given.data.subarray(k * given.columns, (k + 1) * given.columns).every((value) => value === 0))
@@ -78,8 +78,9 @@ const identity = (n: number): Dense => {
  * applyInverseProjection(inverse, { shape: [2, 1], data: Float32Array.of(8, 2) }).data; // => [2.0, 0.5]
  * ```
  */
-export const applyInverseProjection = ({ weight }: InverseProjection, relative: HostMatrix): HostMatrix => {
+export const applyInverseProjection = (inverse: InverseProjection, relative: HostMatrix): HostMatrix => {
   const where = "applyInverseProjection";
+  const { weight } = checkObject(where, inverse, "inverse");
   const [w, r] = [checkMatrix(where, "inverse.weight", weight), checkMatrix(where, "relative", relative)];
   if (r.columns !== w.rows) throw expected(where, `${w.rows} columns, one per anchor,`, "relative", r.columns);
   return hostMatrix(multiply(r, w));

@@ -71,7 +71,7 @@ export const checkLabels = (where: string, argument: string, labels: ArrayLike<n
   return Int32Array.from({ length: labels.length }, (_, i) => {
     const label = labels[i];
     if (!Number.isInteger(label) || label < 0 || label >= 2 ** 31)
-      throw expected(where, "whole numbers from 0", argument, `${label} at position ${i}`);
+      throw expected(where, "whole numbers from 0", argument, `${String(label)} at position ${i}`);
     return label;
   });
 };

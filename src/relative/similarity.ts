@@ -1,5 +1,5 @@
 /** How alike two spaces are in which the same inputs were embedded, whatever their dimensions: CKA and SVCCA. */
-import { DataError, expected } from "../errors.ts";
+import { checkFlags, checkObject, checkRange, DataError, expected } from "../errors.ts";
 import { dot, multiplyByTransposed, multiplyTransposed, squaredNorm, svd } from "./linalg.ts";
 import { checkMatrix, checkPaired, type Dense, dense, type HostMatrix } from "./matrix.ts";
 import { centred } from "./standardise.ts";
@@ -8,6 +8,12 @@ export interface CkaOptions {
   /** Whether HSIC is estimated without bias, which the plain estimate has where there are not many more rows than columns. Needs 4 rows. Default false. */
   readonly unbiased?: boolean;
 }
+
+const checkUnbiased = (where: string, options: CkaOptions): boolean => {
+  const { unbiased = false } = checkObject(where, options);
+  checkFlags(where, { unbiased });
+  return unbiased;
+};
 
 /** A space whose points are all the same has no structure to compare. */
 const requireSpread = (where: string, argument: string, x: Dense): void => {
@@ -57,7 +63,8 @@ const hsic = (x: Dense, y: Dense, unbiased: boolean): number => {
  * linearHsic(x, x, { unbiased: true }); // => 2.166667
  * ```
  */
-export const linearHsic = (x: HostMatrix, y: HostMatrix, { unbiased = false }: CkaOptions = {}): number => {
+export const linearHsic = (x: HostMatrix, y: HostMatrix, options: CkaOptions = {}): number => {
+  const unbiased = checkUnbiased("linearHsic", options);
   const [a, b] = checkSpaces("linearHsic", x, y, unbiased ? 4 : 2);
   return hsic(a, b, unbiased);
 };
@@ -77,7 +84,8 @@ export const linearHsic = (x: HostMatrix, y: HostMatrix, { unbiased = false }: C
  * linearCka(x, turned, { unbiased: true }); // => 1.000000
  * ```
  */
-export const linearCka = (x: HostMatrix, y: HostMatrix, { unbiased = false }: CkaOptions = {}): number => {
+export const linearCka = (x: HostMatrix, y: HostMatrix, options: CkaOptions = {}): number => {
+  const unbiased = checkUnbiased("linearCka", options);
   const [a, b] = checkSpaces("linearCka", x, y, unbiased ? 4 : 2);
   requireSpread("linearCka", "x", a);
   requireSpread("linearCka", "y", b);
@@ -132,8 +140,9 @@ const principal = (x: Dense, variance: number): Dense => {
  * directions; // => [1, 1]
  * ```
  */
-export const svcca = (x: HostMatrix, y: HostMatrix, { variance = 0.99 }: SvccaOptions = {}): Svcca => {
-  if (!(variance > 0 && variance <= 1)) throw expected("svcca", "a share in (0, 1]", "variance", variance);
+export const svcca = (x: HostMatrix, y: HostMatrix, options: SvccaOptions = {}): Svcca => {
+  const { variance = 0.99 } = checkObject("svcca", options);
+  checkRange("svcca", "variance", variance, Number.MIN_VALUE, 1, "a share in (0, 1]");
   const [a, b] = checkSpaces("svcca", x, y, 2);
   requireSpread("svcca", "x", a);
   requireSpread("svcca", "y", b);

@@ -1,5 +1,5 @@
 /** What a handful of seeds allow to say: mean and deviation, Student's t, paired tests, the least effect that would have been seen. */
-import { expected } from "../errors.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { checkInteger } from "./matrix.ts";
 
 export interface SampleSummary {
@@ -35,13 +35,13 @@ const checkNumbers = (where: string, argument: string, values: ArrayLike<number>
   if (typeof values?.length !== "number" || typeof values === "string" || values.length < least)
     throw expected(where, `at least ${least} number${least > 1 ? "s" : ""}`, argument, values);
   return Float64Array.from({ length: values.length }, (_, i) => {
-    if (!Number.isFinite(values[i])) throw expected(where, "finite numbers", argument, `${values[i]} at position ${i}`);
+    if (!Number.isFinite(values[i])) throw expected(where, "finite numbers", argument, `${String(values[i])} at position ${i}`);
     return values[i];
   });
 };
 
 const checkShare = (where: string, argument: string, value: number): void => {
-  if (!(value > 0 && value < 1)) throw expected(where, "a number in (0, 1)", argument, value);
+  if (!(typeof value === "number" && value > 0 && value < 1)) throw expected(where, "a number in (0, 1)", argument, value);
 };
 
 /** log Γ(x) for x > 0: Stirling's series, whose first term left out is below 1e-17 from 15 on; smaller x go up by the recurrence. */
@@ -92,7 +92,7 @@ const upperTail = (t: number, degrees: number): number => {
 };
 
 const checkDegrees = (where: string, degrees: number): void => {
-  if (!(degrees > 0 && Number.isFinite(degrees))) throw expected(where, "a positive number", "degreesOfFreedom", degrees);
+  checkRange(where, "degreesOfFreedom", degrees, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
 };
 
 /**
@@ -168,7 +168,8 @@ export const summarize = (values: ArrayLike<number>): SampleSummary => {
  * p; // => 0.0327
  * ```
  */
-export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, { confidence = 0.95 }: PairedTestOptions = {}): PairedTest => {
+export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, options: PairedTestOptions = {}): PairedTest => {
+  const { confidence = 0.95 } = checkObject("pairedTTest", options);
   const where = "pairedTTest";
   const [left, right] = [checkNumbers(where, "a", a, 2), checkNumbers(where, "b", b, 2)];
   if (left.length !== right.length) throw expected(where, `${left.length} numbers like \`a\``, "b", right.length);
@@ -195,9 +196,10 @@ export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, { confid
  * minimumDetectableEffect(1, 5); // => 1.662476
  * ```
  */
-export const minimumDetectableEffect = (deviation: number, count: number, { alpha = 0.05, power = 0.8 }: DetectableEffectOptions = {}): number => {
+export const minimumDetectableEffect = (deviation: number, count: number, options: DetectableEffectOptions = {}): number => {
+  const { alpha = 0.05, power = 0.8 } = checkObject("minimumDetectableEffect", options);
   const where = "minimumDetectableEffect";
-  if (!(deviation >= 0 && Number.isFinite(deviation))) throw expected(where, "a number of at least 0", "deviation", deviation);
+  checkRange(where, "deviation", deviation, 0, Number.MAX_VALUE, "a number of at least 0");
   checkInteger(where, "count", count, 2, 2 ** 31 - 1);
   checkShare(where, "alpha", alpha);
   checkShare(where, "power", power);

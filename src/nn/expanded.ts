@@ -24,7 +24,7 @@ export abstract class ExpandedConv extends Module implements PlainModule {
   readonly #dimensions: Dimensions;
   readonly #cache = new KernelCache();
 
-  constructor(where: string, dimensions: Dimensions, padding: Padding) {
+  constructor(where: string, dimensions: Dimensions, padding: Padding = 0) {
     super();
     this.#where = where;
     this.#dimensions = dimensions;

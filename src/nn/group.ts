@@ -1,30 +1,28 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
 import { cayleyTable, equalPermutations, identityPermutation, inverse, isPermutation, type Permutation } from "../data/permutations.ts";
-import { ArgumentError, expected } from "../errors.ts";
+import { ArgumentError, checkObject, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
-import { keep } from "../scope.ts";
+import { allOrNone, scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { ExpandedConv, type Padding } from "./expanded.ts";
-import { gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
+import { constants, gaussian, type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
 import type { Dimensions } from "./weightSharingConv.ts";
 
+/** Throws unless the permutations move `side` positions each and begin with the identity. */
+const checkSet = (where: string, set: readonly Permutation[], side: number, argument = "set"): void => {
+  if (!Array.isArray(set) || set.length === 0 || set.some((p) => p?.length !== side || !isPermutation(p)))
+    throw expected(where, `permutations of ${side || "equally many"} positions`, argument, set);
+  if (!equalPermutations(set[0], identityPermutation(side))) throw expected(where, "the identity as first element", argument, set);
+};
+
 /** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
 export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
-  if (!Array.isArray(group)) throw expected(where, "an array of permutations", "group", group);
-  const [first] = group as readonly Permutation[];
-  if (!first || group.some((element) => element.length !== length))
-    throw expected(
-      where,
-      `permutations of ${length} positions`,
-      "group",
-      group.map((element) => element.length),
-    );
-  if (!equalPermutations(first, identityPermutation(length))) throw expected(where, "the identity as first element", "group", first);
+  checkSet(where, group, length, "group");
   const table = cayleyTable(group);
   if (table.includes(-1))
     throw new ArgumentError(
@@ -47,7 +45,7 @@ export const checkGroup = (where: string, group: readonly Permutation[], length:
  * ```
  */
 export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
-  const length = group[0]?.length ?? 0;
+  const length = (group as readonly Permutation[] | undefined)?.[0]?.length ?? 0;
   const table = checkGroup("shiftTwist", group, length);
   const g = group.length;
   const inverses = group.map((element) => group.findIndex((other) => equalPermutations(other, inverse(element))));
@@ -61,7 +59,7 @@ export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
 
 /** Where each row of the elements after the identity has its 1: [g − 1, d]. */
 const positions = (init: Initializer, elements: readonly Permutation[]): Tensor =>
-  keep(init.device.tensor(Int32Array.from(elements.slice(1).flatMap((element) => [...element])), [elements.length - 1, elements[0].length]));
+  constants(init, Int32Array.from(elements.slice(1).flatMap((element) => [...element])), [elements.length - 1, elements[0].length]);
 
 interface GroupOptions {
   readonly inChannels: number;
@@ -73,12 +71,22 @@ interface GroupOptions {
   readonly padding?: Padding;
 }
 
+const checkGroupOptions = (where: string, options: GroupOptions): GroupOptions => {
+  const { inChannels, outChannels, kernelSize, group } = checkObject(where, options);
+  for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize })) checkCount(where, name, value);
+  checkGroup(where, group, kernelSize ** 2);
+  return options;
+};
+
 abstract class FixedConv extends ExpandedConv {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
   readonly #positions: Tensor;
 
-  constructor(where: string, elements: Tensor, padding: Padding, dimensions: Dimensions = 2) {
+  /** @param make positions of the elements, weight and bias */
+  constructor(where: string, dimensions: Dimensions, padding: Padding | undefined, make: () => readonly [Tensor, Tensor, Tensor]) {
     super(where, dimensions, padding);
-    this.#positions = elements;
+    [this.#positions, this.weight, this.bias] = allOrNone(make);
   }
 
   get stacks(): readonly LearnedStack[] {
@@ -109,16 +117,13 @@ abstract class FixedConv extends ExpandedConv {
  * ```
  */
 export class GroupLift2d extends FixedConv {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-
-  constructor(init: Initializer, { inChannels, outChannels, kernelSize: k, group, padding = 0 }: GroupOptions) {
-    checkCount("GroupLift2d", "inChannels", inChannels);
-    checkCount("GroupLift2d", "outChannels", outChannels);
-    checkGroup("GroupLift2d", group, k * k);
-    super("GroupLift2d", positions(init, group), padding);
-    this.weight = kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k);
-    this.bias = zeros(init, [outChannels]);
+  constructor(init: Initializer, options: GroupOptions) {
+    const { inChannels, outChannels, kernelSize: k, group } = checkGroupOptions("GroupLift2d", options);
+    super("GroupLift2d", 2, options.padding, () => [
+      positions(init, group),
+      kaimingNormal(init, [outChannels, inChannels, k, k], inChannels * k * k),
+      zeros(init, [outChannels]),
+    ]);
   }
 }
 
@@ -135,16 +140,13 @@ export class GroupLift2d extends FixedConv {
  * ```
  */
 export class GroupConv2d extends FixedConv {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-
-  constructor(init: Initializer, { inChannels, outChannels, kernelSize: k, group, padding = 0 }: GroupOptions) {
-    checkCount("GroupConv2d", "inChannels", inChannels);
-    checkCount("GroupConv2d", "outChannels", outChannels);
-    checkGroup("GroupConv2d", group, k * k);
-    super("GroupConv2d", positions(init, shiftTwist(group)), padding);
-    this.weight = kaimingUniform(init, [outChannels, inChannels, group.length, k, k], inChannels * group.length * k * k);
-    this.bias = zeros(init, [outChannels]);
+  constructor(init: Initializer, options: GroupOptions) {
+    const { inChannels, outChannels, kernelSize: k, group } = checkGroupOptions("GroupConv2d", options);
+    super("GroupConv2d", 2, options.padding, () => [
+      positions(init, shiftTwist(group)),
+      kaimingUniform(init, [outChannels, inChannels, group.length, k, k], inChannels * group.length * k * k),
+      zeros(init, [outChannels]),
+    ]);
   }
 }
 
@@ -187,23 +189,20 @@ export interface PermutedConvOptions {
  * ```
  */
 export class PermutedConv extends FixedConv {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-
   constructor(init: Initializer, options: PermutedConvOptions) {
     const where = "PermutedConv";
-    const { inChannels, outChannels, kernelSize, dimensions = 2, inElements, set, padding = 0 } = options;
+    const { inChannels, outChannels, kernelSize, dimensions = 2, inElements, set, padding } = checkObject(where, options);
     for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, inElements: inElements ?? 1 })) checkCount(where, name, value);
     if (![1, 2, 3].includes(dimensions)) throw expected(where, "1, 2 or 3", "dimensions", dimensions);
     const side = kernelSize ** dimensions * (inElements ?? 1);
-    if (!Array.isArray(set) || set.some((p) => p?.length !== side || !isPermutation(p)))
-      throw expected(where, `permutations of ${side} positions`, "set", set);
-    if (set.length === 0 || !equalPermutations(set[0], identityPermutation(side))) throw expected(where, "the identity as first element", "set", set);
-    super(where, positions(init, set), padding, dimensions);
+    checkSet(where, set, side);
     const sides = new Array<number>(dimensions).fill(kernelSize);
     const group = inElements === undefined ? [] : [inElements];
-    this.weight = kaimingUniform(init, [outChannels, inChannels, ...group, ...sides], inChannels * side);
-    this.bias = zeros(init, [outChannels]);
+    super(where, dimensions, padding, () => [
+      positions(init, set),
+      kaimingUniform(init, [outChannels, inChannels, ...group, ...sides], inChannels * side),
+      zeros(init, [outChannels]),
+    ]);
   }
 }
 
@@ -223,20 +222,19 @@ export class GroupLinear extends Module {
   readonly #positions: Tensor;
 
   /** @param options `set`: permutations of the d positions, identity first; need not be closed. `deviation` of the kernels: default 0.3 */
-  constructor(
-    init: Initializer,
-    { kernels, set, deviation = 0.3 }: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number },
-  ) {
+  constructor(init: Initializer, options: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number }) {
     super();
-    checkCount("GroupLinear", "kernels", kernels);
-    if (set.length === 0) throw expected("GroupLinear", "at least one permutation", "set", set);
-    this.weight = gaussian(init, [kernels, 1, set[0].length], deviation);
-    this.#positions = positions(init, set);
+    const where = "GroupLinear";
+    const { kernels, set, deviation = 0.3 } = checkObject(where, options);
+    checkCount(where, "kernels", kernels);
+    const side = (set as readonly Permutation[] | undefined)?.[0]?.length ?? 0;
+    checkSet(where, set, side);
+    [this.weight, this.#positions] = allOrNone(() => [gaussian(init, [kernels, 1, side], deviation), positions(init, set)]);
   }
 
   forward(x: Tensor): Tensor {
     const [, , features] = this.weight.shape;
-    return linear(x, reshape(expandKernel(this.#positions, this.weight), [-1, features]));
+    return scope(() => linear(x, reshape(expandKernel(this.#positions, this.weight), [-1, features])));
   }
 
   override dispose(): void {

@@ -3,6 +3,7 @@ import { createRandom, type Random } from "../data/random.ts";
 import { checkShape, Device } from "../device.ts";
 import { expected } from "../errors.ts";
 import { elements, type Shape } from "../op.ts";
+import { keep } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { parameter } from "./module.ts";
 
@@ -31,15 +32,23 @@ export const initializer = (device: Device, seed: number): Initializer => {
   return { device, next: () => createRandom(seed, stream++) };
 };
 
-const filled = ({ device, next }: Initializer, shape: Shape, draw: (random: Random) => number): Tensor => {
+const checked = (init: Initializer): Initializer => {
+  if (!(init?.device instanceof Device) || typeof init.next !== "function") throw expected("initializer", "what `initializer` gives", "init", init);
+  return init;
+};
+
+/** The next sequence of random numbers. */
+export const drawn = (init: Initializer): Random => checked(init).next();
+
+/** A tensor that stays as it is. */
+export const constants = (init: Initializer, values: Float32Array | Int32Array, shape: Shape): Tensor =>
+  keep(checked(init).device.tensor(values, shape));
+
+const filled = (init: Initializer, shape: Shape, draw: (random: Random) => number): Tensor => {
   checkShape("initializer", shape);
-  const random = next();
-  return parameter(
-    device.tensor(
-      Float32Array.from({ length: elements(shape) }, () => draw(random)),
-      shape,
-    ),
-  );
+  const random = drawn(init);
+  const values = Float32Array.from({ length: elements(shape) }, () => draw(random));
+  return parameter(init.device.tensor(values, shape));
 };
 
 /** Gain of a leaky ReLU of slope √5, which PyTorch's layers use: √(2 / (1 + 5)). */
@@ -64,4 +73,7 @@ export const unitUniform = (init: Initializer, shape: Shape): Tensor => filled(i
 export const gaussian = (init: Initializer, shape: Shape, deviation: number): Tensor => filled(init, shape, (random) => deviation * random.normal());
 
 /** A parameter of zeros; draws no numbers. */
-export const zeros = ({ device }: Initializer, shape: Shape): Tensor => parameter(device.zeros(shape));
+export const zeros = (init: Initializer, shape: Shape): Tensor => parameter(checked(init).device.zeros(shape));
+
+/** A parameter of ones; draws no numbers. */
+export const ones = (init: Initializer, shape: Shape): Tensor => parameter(checked(init).device.ones(shape));

@@ -1,15 +1,15 @@
 /** Several relative spaces of the same anchors, each invariant to something else, made into one. */
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { add, exp, mul, sub, tanh } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { logsumexp, sum } from "../ops/reduce/index.ts";
 import { permute, reshape, stack } from "../ops/shape/index.ts";
-import { scope } from "../scope.ts";
+import { allOrNone, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import { type Initializer, kaimingUniform, zeros } from "./init.ts";
+import { type Initializer, kaimingUniform, ones, zeros } from "./init.ts";
 import { checkCount, Linear } from "./layers.ts";
-import { Module, parameter } from "./module.ts";
+import { Module } from "./module.ts";
 
 /** How the spaces become one; what each does stands at `ProductOfInvariances`. */
 export type Aggregation = "concat" | "sum" | "mlpSum" | "weighted" | "attention";
@@ -25,8 +25,6 @@ export interface ProductOfInvariancesOptions {
   readonly aggregation?: Aggregation;
 }
 
-const ones = ({ device }: Initializer, shape: readonly number[]): Tensor => parameter(device.ones(shape));
-
 const softmax = (x: Tensor, axis: number): Tensor => exp(sub(x, logsumexp(x, axis, { keepDims: true })));
 
 /** A layer norm over the last axis with a gain and a shift of their own per space: [N, ..., K]. */
@@ -36,8 +34,7 @@ class Normalisation extends Module {
 
   constructor(init: Initializer, shape: readonly number[]) {
     super();
-    this.gain = ones(init, shape);
-    this.shift = zeros(init, shape);
+    [this.gain, this.shift] = allOrNone(() => [ones(init, shape), zeros(init, shape)]);
   }
 
   forward(x: Tensor): Tensor {
@@ -54,8 +51,7 @@ class MlpSum extends Module {
 
   constructor(init: Initializer, spaces: number, anchors: number) {
     super();
-    this.weight = kaimingUniform(init, [spaces, anchors, anchors], anchors);
-    this.bias = zeros(init, [spaces, 1, anchors]);
+    [this.weight, this.bias] = allOrNone(() => [kaimingUniform(init, [spaces, anchors, anchors], anchors), zeros(init, [spaces, 1, anchors])]);
   }
 
   forward(x: Tensor): Tensor {
@@ -89,11 +85,13 @@ class AttentionSum extends Module {
   constructor(init: Initializer, anchors: number) {
     super();
     const projection = (): Linear => new Linear(init, anchors, anchors);
-    this.query = projection();
-    this.key = projection();
-    this.value = projection();
-    this.output = projection();
-    this.normalisation = new Normalisation(init, [anchors]);
+    [this.query, this.key, this.value, this.output, this.normalisation] = allOrNone(() => [
+      projection(),
+      projection(),
+      projection(),
+      projection(),
+      new Normalisation(init, [anchors]),
+    ]);
   }
 
   forward(x: Tensor): Tensor {
@@ -135,19 +133,22 @@ export class ProductOfInvariances extends Module {
   readonly #anchors: number;
   readonly #aggregation: Aggregation;
 
-  constructor(init: Initializer, { spaces, anchors, aggregation = "mlpSum" }: ProductOfInvariancesOptions) {
+  constructor(init: Initializer, options: ProductOfInvariancesOptions) {
     super();
     const where = "ProductOfInvariances";
+    const { spaces, anchors, aggregation = "mlpSum" } = checkObject(where, options);
     checkCount(where, "spaces", spaces);
     checkCount(where, "anchors", anchors, 2);
     if (!AGGREGATIONS.includes(aggregation)) throw expected(where, `one of ${AGGREGATIONS.join(", ")}`, "aggregation", aggregation);
     this.#spaces = spaces;
     this.#anchors = anchors;
     this.#aggregation = aggregation;
-    this.normalisation = new Normalisation(init, [spaces, 1, anchors]);
-    if (aggregation === "mlpSum") this.head = new MlpSum(init, spaces, anchors);
-    if (aggregation === "weighted") this.head = new WeightedSum(init, spaces);
-    if (aggregation === "attention") this.head = new AttentionSum(init, anchors);
+    const head = (): Module | undefined => {
+      if (aggregation === "mlpSum") return new MlpSum(init, spaces, anchors);
+      if (aggregation === "weighted") return new WeightedSum(init, spaces);
+      return aggregation === "attention" ? new AttentionSum(init, anchors) : undefined;
+    };
+    [this.normalisation, this.head] = allOrNone(() => [new Normalisation(init, [spaces, 1, anchors]), head()]);
   }
 
   /** Columns of the result: N·K for "concat", else K. */

@@ -1,13 +1,14 @@
 /** Anchors that are learned: convex mixtures of points, the same mixtures in every space, so that anchors stay parallel. */
 import { choice } from "../data/random.ts";
-import { expected } from "../errors.ts";
+import { checkShape } from "../device.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { add, exp, log, maximum, mul, neg, sqrt, square, sub } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { logsumexp, mean, min, sum } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import type { Initializer } from "./init.ts";
+import { constants, drawn, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 
@@ -45,13 +46,14 @@ export class LearnedAnchors extends Module {
   constructor(init: Initializer, options: LearnedAnchorsOptions) {
     super();
     const where = "LearnedAnchors";
-    const { anchors, points, temperature = 0.2 } = options;
+    const { anchors, points, temperature = 0.2 } = checkObject(where, options);
     checkCount(where, "points", points);
     checkCount(where, "anchors", anchors);
     if (anchors > points) throw expected(where, `at most ${points} anchors, one per point,`, "anchors", anchors);
-    if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
-    const indices = options.indices ?? choice(points, anchors, init.next());
-    if (indices.length !== anchors) throw expected(where, `${anchors} indices`, "indices", indices.length);
+    checkShape(where, [anchors, points]);
+    checkRange(where, "temperature", temperature, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
+    const { indices = choice(points, anchors, drawn(init)) } = options;
+    if (indices?.length !== anchors) throw expected(where, `${anchors} indices`, "indices", indices);
     const logits = new Float32Array(anchors * points);
     for (let k = 0; k < anchors; k++) {
       const index = indices[k];
@@ -59,7 +61,7 @@ export class LearnedAnchors extends Module {
       // As much as all the others together.
       logits[k * points + index] = temperature * Math.log(Math.max(1, points - 1));
     }
-    this.logits = parameter(init.device.tensor(logits, [anchors, points]));
+    this.logits = parameter(constants(init, logits, [anchors, points]));
     this.#temperature = temperature;
   }
 

@@ -172,7 +172,7 @@ describe("times", () => {
       results: async () => [],
     });
     const timings = await timeInTurns([side("a", 1), side("b", 50)], "forward", { rounds: 2, sampleMs: 20, pauseMs: 0 });
-    expect(turns).toEqual(["a1", "a1", "a4", "b1", "b1", "a5", "a20", "b1", "a5", "a20", "b1"]);
+    expect(turns).toEqual(["a1", "a1", "a8", "a20", "b1", "b1", "a5", "a20", "b1", "a5", "a20", "b1"]);
     expect(timings.map(({ name, medianMs }) => [name, medianMs])).toEqual([
       ["a", 1],
       ["b", 50],

@@ -54,6 +54,17 @@ export interface RaceOptions {
 
 const MOST_STEPS = 2000;
 
+/** Steps that take so long in a row: what a step takes alone, or among a few, says little of short ones. */
+const stepsFor = async (contestant: Contestant, pass: Pass, sampleMs: number): Promise<number> => {
+  await contestant.run(pass, 1);
+  let steps = 1;
+  for (let ms = await contestant.run(pass, steps); ms < sampleMs && steps < MOST_STEPS; ms = await contestant.run(pass, steps)) {
+    const wanted = Math.ceil((steps * sampleMs) / ms);
+    steps = Math.min(MOST_STEPS, Math.max(2 * steps, Math.min(8 * steps, wanted)));
+  }
+  return steps;
+};
+
 /** Samples of several contestants in turns, so that whatever else the machine does meets all of them alike. */
 export const timeInTurns = async (
   contestants: readonly Contestant[],
@@ -61,13 +72,7 @@ export const timeInTurns = async (
   { rounds, sampleMs, pauseMs }: Omit<RaceOptions, "timeRivals">,
 ): Promise<readonly Timing[]> => {
   const steps: number[] = [];
-  for (const contestant of contestants) {
-    await contestant.run(pass, 1);
-    const single = await contestant.run(pass, 1);
-    // The first steps may be slow; a few in a row tell better how long one takes.
-    const few = single * 4 < sampleMs ? (await contestant.run(pass, 4)) / 4 : single;
-    steps.push(Math.max(1, Math.min(MOST_STEPS, Math.ceil(sampleMs / few))));
-  }
+  for (const contestant of contestants) steps.push(await stepsFor(contestant, pass, sampleMs));
   const samples: number[][] = contestants.map(() => []);
   for (let round = 0; round < rounds; round++) {
     for (const [i, contestant] of contestants.entries()) {

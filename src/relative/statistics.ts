@@ -157,7 +157,8 @@ export const summarize = (values: ArrayLike<number>): SampleSummary => {
 /**
  * Student's paired test: whether `a` differs from `b` where entry i of both comes from one seed. Pairing takes out what a seed does to both, which is most of the noise.
  *
- * @param a, @param b as many numbers, at least 2
+ * @param a numbers, at least 2
+ * @param b as many numbers
  * @returns mean and deviation of a − b with t, the two-sided p, and the interval of the mean
  * @throws ArgumentError for different lengths, fewer than 2 numbers, numbers that are not finite, and a confidence outside of (0, 1).
  * @example

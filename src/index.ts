@@ -64,6 +64,7 @@ export {
   type LearnedStack,
   type MatrixOptions,
   type MatrixSettings,
+  type Regularized,
   type SinkhornSettings,
   TiedMatrices,
 } from "./nn/matrices.ts";
@@ -77,7 +78,6 @@ export {
   type NearestOptions,
   normRegularizer,
   overlapRegularizer,
-  type Regularized,
   sharpnessRegularizer,
 } from "./nn/regularizers.ts";
 export { ResidualNetwork, type ResidualNetworkOptions } from "./nn/residual.ts";

@@ -6,7 +6,15 @@ import { noGrad } from "../src/gradMode.ts";
 import type { Symmetry } from "../src/nn/convolutions.ts";
 import { GroupConv2d, GroupLift2d, shiftTwist } from "../src/nn/group.ts";
 import { initializer } from "../src/nn/init.ts";
-import { constrained, LearnedMatrices, type LearnedStack, type MatrixOptions, matrixSettings, TiedMatrices } from "../src/nn/matrices.ts";
+import {
+  constrained,
+  LearnedMatrices,
+  type LearnedStack,
+  type MatrixOptions,
+  matrixSettings,
+  type Regularized,
+  TiedMatrices,
+} from "../src/nn/matrices.ts";
 import type { Module } from "../src/nn/module.ts";
 import { DigitNetwork } from "../src/nn/networks.ts";
 import {
@@ -15,7 +23,6 @@ import {
   identityRegularizer,
   normRegularizer,
   overlapRegularizer,
-  type Regularized,
   sharpnessRegularizer,
 } from "../src/nn/regularizers.ts";
 import {

@@ -36,6 +36,7 @@ export const loadPaperState = (layer: ExpandedConv, state: ReadonlyMap<string, H
   if (names === undefined || names.length !== 3 || !names.every((name) => Object.hasOwn(PAPER, name)))
     throw expected(where, "a WeightSharingLift2d or WeightSharingConv2d", "layer", layer);
   if (!(state instanceof Map)) throw expected(where, "a Map of tensors by name", "state", state);
+  if (typeof prefix !== "string") throw expected(where, "a string", "prefix", prefix);
   const ours: StateDict = new Map();
   for (const [name, { shape }] of own as Map<string, { readonly shape: readonly number[] }>) {
     const paper = PAPER[name];

@@ -1,6 +1,6 @@
 /** The convolutions of a network, each with the symmetry that all of them have. */
 import type { Permutation } from "../data/permutations.ts";
-import { expected } from "../errors.ts";
+import { checkFlags, checkObject, expected } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { ExpandedConv } from "./expanded.ts";
 import { GroupConv2d, GroupLift2d, PermutedConv } from "./group.ts";
@@ -48,26 +48,40 @@ export abstract class SymmetricNetwork extends Module {
 
   /** The stacks of matrices that are learned, each once, in the order of the layers; empty in the other networks. */
   learnedStacks(): LearnedStack[] {
-    return learnedStacks(this.convolutions.filter((block) => block instanceof ExpandedConv));
+    return learnedStacks(
+      "learnedStacks",
+      this.convolutions.filter((block) => block instanceof ExpandedConv),
+    );
   }
 }
+
+/** Throws for symmetries of no known kind, and such as are none of so many layers. */
+const checkSymmetry = (where: string, symmetry: Symmetry, layers: number): void => {
+  const { kind } = checkObject(where, symmetry, "symmetry");
+  if (!["none", "learned", "fixed", "permuted"].includes(kind)) throw expected(where, "none, learned, fixed or permuted", "symmetry.kind", kind);
+  if (symmetry.kind === "learned") {
+    const { factorised = false, shared = false } = symmetry;
+    checkFlags(where, { factorised });
+    if (![false, "learned", "tied"].includes(shared)) throw expected(where, 'false, "learned" or "tied"', "shared", shared);
+  }
+  if (symmetry.kind === "permuted" && !(Array.isArray(symmetry.sets) && symmetry.sets.length === layers && symmetry.sets.every(Array.isArray)))
+    throw expected(where, `permutations of ${layers} layers`, "sets", symmetry.sets);
+};
 
 /** One group of all layers. */
 const sharedGroup = (
   where: string,
   init: Initializer,
-  kind: "learned" | "tied",
-  elements: number,
-  kernelSize: number,
+  { elements, shared }: Extract<Symmetry, { kind: "learned" }>,
+  [{ kernelSize }, ...others]: readonly Conv2dLayerOptions[],
   options: MatrixOptions,
 ): FactorisedStacks => {
   checkCount(where, "elements", elements);
   checkCount(where, "kernelSize", kernelSize);
   const space = new LearnedMatrices(init, { ...options, elements, side: kernelSize ** 2 }, where);
-  return {
-    space,
-    group: kind === "tied" ? new TiedMatrices(space) : new LearnedMatrices(init, { ...options, elements, side: elements }, where),
-  };
+  // Lifting alone has no group axis on which there is something to learn.
+  const tied = shared === "tied" || others.length === 0;
+  return { space, group: tied ? new TiedMatrices(space) : new LearnedMatrices(init, { ...options, elements, side: elements }, where) };
 };
 
 /** How many elements a group axis has behind all layers; 1 without symmetry. */
@@ -90,14 +104,8 @@ export const convolutions = (
   shapes: readonly Conv2dLayerOptions[],
   options: MatrixOptions,
 ): Convolution[] => {
-  if (symmetry.kind === "learned" && ![undefined, false, "learned", "tied"].includes(symmetry.shared))
-    throw expected(where, 'false, "learned" or "tied"', "shared", symmetry.shared);
-  if (symmetry.kind === "permuted" && symmetry.sets.length !== shapes.length)
-    throw expected(where, `permutations of ${shapes.length} layers`, "sets", symmetry.sets.length);
-  const shared =
-    symmetry.kind === "learned" && symmetry.shared
-      ? sharedGroup(where, init, symmetry.shared, symmetry.elements, shapes[0].kernelSize, options)
-      : undefined;
+  checkSymmetry(where, symmetry, shapes.length);
+  const shared = symmetry.kind === "learned" && symmetry.shared ? sharedGroup(where, init, symmetry, shapes, options) : undefined;
   return shapes.map((shape, layer) => {
     const lifts = layer === 0;
     if (symmetry.kind === "none") return new Conv2d(init, shape);

@@ -1,5 +1,5 @@
 /** The ordinary layers that networks need beside the group layers. */
-import { expected } from "../errors.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import { conv2d } from "../ops/conv/index.ts";
 import { minimum, mul, relu, sub } from "../ops/elementwise/index.ts";
@@ -7,15 +7,16 @@ import { linear } from "../ops/matmul/index.ts";
 import { batchNorm } from "../ops/norm/index.ts";
 import { uniform } from "../ops/random/index.ts";
 import { reshape } from "../ops/shape/index.ts";
-import { keep, scope } from "../scope.ts";
+import { allOrNone, keep, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import { type Initializer, kaimingUniform, zeros } from "./init.ts";
-import { Module, parameter } from "./module.ts";
+import { drawn, type Initializer, kaimingUniform, ones, zeros } from "./init.ts";
+import { Module } from "./module.ts";
 import type { PlainLayer, PlainModule } from "./plain.ts";
 
-/** Throws unless `value` is a whole number of at least `low`. */
-export const checkCount = (where: string, argument: string, value: number, low = 1): void => {
+/** Throws unless `value` is a whole number from `low` to `high`. */
+export const checkCount = (where: string, argument: string, value: number, low = 1, high = 2 ** 31 - 1): void => {
   if (!Number.isInteger(value) || value < low) throw expected(where, `an integer of at least ${low}`, argument, value);
+  if (value > high) throw expected(where, `an integer of at most ${high}`, argument, value);
 };
 
 /**
@@ -39,8 +40,7 @@ export class Linear extends Module implements PlainModule {
     super();
     checkCount("Linear", "inFeatures", inFeatures);
     checkCount("Linear", "outFeatures", outFeatures);
-    this.weight = kaimingUniform(init, [outFeatures, inFeatures], inFeatures);
-    this.bias = zeros(init, [outFeatures]);
+    [this.weight, this.bias] = allOrNone(() => [kaimingUniform(init, [outFeatures, inFeatures], inFeatures), zeros(init, [outFeatures])]);
   }
 
   forward(x: Tensor): Tensor {
@@ -77,13 +77,14 @@ export class Conv2d extends Module implements PlainModule {
   readonly bias: Tensor;
   readonly #padding: number | "valid" | "same";
 
-  constructor(init: Initializer, { inChannels, outChannels, kernelSize, padding = 0 }: Conv2dLayerOptions) {
+  constructor(init: Initializer, options: Conv2dLayerOptions) {
     super();
+    const { inChannels, outChannels, kernelSize, padding = 0 } = checkObject("Conv2d", options);
     checkCount("Conv2d", "inChannels", inChannels);
     checkCount("Conv2d", "outChannels", outChannels);
     checkCount("Conv2d", "kernelSize", kernelSize);
-    this.weight = kaimingUniform(init, [outChannels, inChannels, kernelSize, kernelSize], inChannels * kernelSize ** 2);
-    this.bias = zeros(init, [outChannels]);
+    const shape = [outChannels, inChannels, kernelSize, kernelSize];
+    [this.weight, this.bias] = allOrNone(() => [kaimingUniform(init, shape, inChannels * kernelSize ** 2), zeros(init, [outChannels])]);
     this.#padding = padding;
   }
 
@@ -124,11 +125,12 @@ export class BatchNorm extends Module {
   constructor(init: Initializer, channels: number) {
     super();
     checkCount("BatchNorm", "channels", channels);
-    const { device } = init;
-    this.weight = parameter(device.ones([channels]));
-    this.bias = zeros(init, [channels]);
-    this.runningMean = keep(device.zeros([channels]));
-    this.runningVar = keep(device.ones([channels]));
+    [this.weight, this.bias, this.runningMean, this.runningVar] = allOrNone(() => [
+      ones(init, [channels]),
+      zeros(init, [channels]),
+      keep(init.device.zeros([channels])),
+      keep(init.device.ones([channels])),
+    ]);
   }
 
   override namedParameters(): Map<string, Tensor> {
@@ -171,9 +173,8 @@ export class Dropout extends Module {
 
   constructor(init: Initializer, p: number) {
     super();
-    if (!(p >= 0 && p < 1)) throw expected("Dropout", "a number in [0, 1)", "p", p);
-    this.p = p;
-    this.#seed = init.next().uint32();
+    this.p = checkRange("Dropout", "p", p, 0, 1 - Number.EPSILON / 2, "a number in [0, 1)");
+    this.#seed = drawn(init).uint32();
   }
 
   forward(x: Tensor): Tensor {
@@ -181,9 +182,9 @@ export class Dropout extends Module {
     const { p, training } = this;
     if (!training || p === 0) return reshape(x, x.shape);
     return scope(() => {
-      const drawn = uniform(x.device, x.shape, { seed: this.#seed, stream: this.stream++ });
+      const numbers = uniform(x.device, x.shape, { seed: this.#seed, stream: this.stream++ });
       // Above p: scaled beyond the limit, and brought back to it.
-      const mask = noGrad(() => minimum(mul(relu(sub(drawn, p)), HUGE), 1 / (1 - p)));
+      const mask = noGrad(() => minimum(mul(relu(sub(numbers, p)), HUGE), 1 / (1 - p)));
       return mul(x, mask);
     });
   }

@@ -1,14 +1,16 @@
 /** Stacks of matrices that say how the elements of a group act: learned ones, and ones that follow from others. */
-import { ArgumentError, checkFlags, expected } from "../errors.ts";
+import { checkShape } from "../device.ts";
+import { ArgumentError, checkFlags, checkObject, checkRange, expected } from "../errors.ts";
 import { exp, mul, sub } from "../ops/elementwise/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { logsumexp } from "../ops/reduce/index.ts";
 import { concat, reshape } from "../ops/shape/index.ts";
 import { sinkhorn } from "../ops/sinkhorn/index.ts";
-import { keep, scope } from "../scope.ts";
+import { MAX_ITERATIONS } from "../ops/sinkhorn/op.ts";
+import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Initializer } from "./init.ts";
+import { constants, drawn, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 import { checkStart, hostSinkhorn, type MatrixStart, startLogits } from "./start.ts";
@@ -66,8 +68,8 @@ export interface MatrixSource {
 
 /** Settings with their defaults; throws for those that make no sense. */
 export const matrixSettings = (where: string, settings: MatrixSettings): Required<MatrixSettings> => {
-  const { iterations = 20, temperature = 1, constraint = "doublyStochastic" } = settings;
-  checkCount(where, "iterations", iterations);
+  const { iterations = 20, temperature = 1, constraint = "doublyStochastic" } = checkObject(where, settings);
+  checkCount(where, "iterations", iterations, 1, MAX_ITERATIONS);
   checkTemperature(where, temperature);
   if (!["doublyStochastic", "rowStochastic", "none"].includes(constraint))
     throw expected(where, '"doublyStochastic", "rowStochastic" or "none"', "constraint", constraint);
@@ -75,7 +77,7 @@ export const matrixSettings = (where: string, settings: MatrixSettings): Require
 };
 
 const checkTemperature = (where: string, temperature: number): void => {
-  if (!(temperature > 0 && Number.isFinite(temperature))) throw expected(where, "a positive number", "temperature", temperature);
+  checkRange(where, "temperature", temperature, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
 };
 
 export interface MatrixSizes {
@@ -87,11 +89,12 @@ export interface MatrixSizes {
 
 /** Throws for what no stack can be made of. */
 export const checkMatrices = (where: string, options: MatrixOptions & MatrixSizes): void => {
-  const { elements, side, start = UNIFORM, frozen = false } = options;
+  const { elements, side, start = UNIFORM, frozen = false } = checkObject(where, options);
   checkCount(where, "elements", elements);
   checkCount(where, "side", side);
   checkFlags(where, { frozen });
   matrixSettings(where, options);
+  checkShape(where, [elements - 1, side, side]);
   checkStart(where, start, elements - 1, side);
 };
 
@@ -147,10 +150,10 @@ export class LearnedMatrices extends Module implements LearnedStack, MatrixSourc
     this.#where = where;
     this.#frozen = frozen;
     this.#settings = matrixSettings(where, options);
-    const logits = startLogits(start, elements - 1, side, init.next());
+    const logits = startLogits(start, elements - 1, side, drawn(init));
     const { constraint, iterations } = this.#settings;
-    const values = init.device.tensor(constraint === "none" ? hostSinkhorn(logits, side, iterations) : logits, [elements - 1, side, side]);
-    this.representations = frozen ? keep(values) : parameter(values);
+    const values = constants(init, constraint === "none" ? hostSinkhorn(logits, side, iterations) : logits, [elements - 1, side, side]);
+    this.representations = frozen ? values : parameter(values);
   }
 
   /** Whether the matrices stay as they started. */
@@ -232,7 +235,7 @@ export class TiedMatrices implements MatrixSource {
   constructor(space: LearnedMatrices, settings: SinkhornSettings = {}) {
     if (!(space instanceof LearnedMatrices)) throw expected("TiedMatrices", "LearnedMatrices", "space", space);
     this.space = space;
-    this.#settings = matrixSettings("TiedMatrices", { temperature: 0.05, ...settings });
+    this.#settings = matrixSettings("TiedMatrices", { temperature: 0.05, ...checkObject("TiedMatrices", settings, "settings") });
   }
 
   get sources(): readonly Tensor[] {
@@ -246,7 +249,7 @@ export class TiedMatrices implements MatrixSource {
 
   /** [g − 1, g, g] */
   stack(): Tensor {
-    return this.make(this.space.stack());
+    return scope(() => this.make());
   }
 
   /** Internal: from matrices on the pixels that were computed already. */
@@ -281,12 +284,16 @@ export const factorisedSource = ({ group, space }: FactorisedStacks): MatrixSour
   },
 });
 
+/** A layer or its stack, as regularisers, schedules and optimisers take it: several that share matrices count once, those without learned ones not at all. */
+export type Regularized = LearnedStack | { readonly stacks: readonly LearnedStack[] };
+
 /** Every stack that is learned among layers, once, in order. */
-export const learnedStacks = (layers: Iterable<LearnedStack | { readonly stacks: readonly LearnedStack[] }>): LearnedStack[] => {
+export const learnedStacks = (where: string, layers: readonly Regularized[]): LearnedStack[] => {
+  const stacks = Array.isArray(layers) ? layers.flatMap((layer) => layer?.stacks ?? [layer]) : [undefined];
+  if (stacks.some((stack) => typeof stack?.representations?.size !== "number"))
+    throw expected(where, "an array of layers with `representations`", "layers", layers);
   const found = new Map<Tensor, LearnedStack>();
-  for (const layer of layers) {
-    for (const stack of "stacks" in layer ? layer.stacks : [layer]) if (!found.has(stack.representations)) found.set(stack.representations, stack);
-  }
+  for (const stack of stacks as LearnedStack[]) if (!found.has(stack.representations)) found.set(stack.representations, stack);
   return [...found.values()];
 };
 

@@ -1,12 +1,12 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
 import { identityPermutation, permutationMatrix } from "../data/permutations.ts";
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { mul, relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { maxPool2d } from "../ops/pool/index.ts";
 import { mean } from "../ops/reduce/index.ts";
 import { expand, reshape, transpose } from "../ops/shape/index.ts";
-import { scope } from "../scope.ts";
+import { allOrNone, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Convolution, convolutions, groupOrder, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import type { Initializer } from "./init.ts";
@@ -56,6 +56,9 @@ export interface DigitNetworkOptions extends MatrixOptions {
   readonly head?: "invariant" | "equivariant";
 }
 
+const WHERE = "DigitNetwork";
+const MAX_LAYERS = 1000;
+
 /** Of every layer norm. */
 const EPS = 1e-5;
 
@@ -90,17 +93,19 @@ export class DigitNetwork extends SymmetricNetwork implements PlainModule {
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
-    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1, hidden = 0, head = "invariant" } = options;
-    checkCount("DigitNetwork", "width", width);
-    checkCount("DigitNetwork", "layers", layers);
-    checkCount("DigitNetwork", "classes", classes);
-    checkCount("DigitNetwork", "pool", pool);
-    checkCount("DigitNetwork", "hidden", hidden, 0);
-    if (head !== "invariant" && head !== "equivariant") throw expected("DigitNetwork", '"invariant" or "equivariant"', "head", head);
+    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1, hidden = 0, head = "invariant" } = checkObject(WHERE, options);
+    checkCount(WHERE, "width", width);
+    checkCount(WHERE, "layers", layers, 1, MAX_LAYERS);
+    checkCount(WHERE, "classes", classes);
+    checkCount(WHERE, "pool", pool);
+    checkCount(WHERE, "hidden", hidden, 0);
+    if (head !== "invariant" && head !== "equivariant") throw expected(WHERE, '"invariant" or "equivariant"', "head", head);
     const shapes = Array.from({ length: layers }, (_, layer) => ({ inChannels: layer === 0 ? inChannels : width, outChannels: width, kernelSize }));
-    this.blocks = convolutions("DigitNetwork", init, symmetry, shapes, options);
-    this.hidden = hidden > 0 ? new Linear(init, width, hidden) : undefined;
-    this.head = new Linear(init, hidden > 0 ? hidden : width, classes);
+    [this.blocks, this.hidden, this.head] = allOrNone(() => [
+      convolutions(WHERE, init, symmetry, shapes, options),
+      hidden > 0 ? new Linear(init, width, hidden) : undefined,
+      new Linear(init, hidden > 0 ? hidden : width, classes),
+    ]);
     this.equivariant = head === "equivariant";
     this.#group = groupOrder(symmetry);
     this.#pool = pool;
@@ -153,28 +158,32 @@ export class DigitNetwork extends SymmetricNetwork implements PlainModule {
 
   /** What comes out of each block, behind norm, ReLU and pooling: [B, width, g, H', W'] each, without symmetry [B, width, H', W']. Throws as `forward`. */
   activations(x: Tensor): Tensor[] {
-    checkTensor("DigitNetwork", "x", x);
+    checkTensor(WHERE, "x", x);
     const [height, width] = x.shape.slice(-2);
     if (x.shape.length !== 4 || Math.min(height, width) < this.#minimum) {
-      throw expected("DigitNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
+      throw expected(WHERE, `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
     }
     let h = x;
-    return this.blocks.map((block, i) => {
-      const y = block.forward(h);
-      h = relu(layerNorm(y, y.shape.slice(1), { eps: EPS }));
-      if (i === 0 && this.#pool > 1) h = poolImages(h, this.#pool);
-      return h;
-    });
+    return scope(() =>
+      this.blocks.map((block, i) => {
+        const y = block.forward(h);
+        h = relu(layerNorm(y, y.shape.slice(1), { eps: EPS }));
+        if (i === 0 && this.#pool > 1) h = poolImages(h, this.#pool);
+        return h;
+      }),
+    );
   }
 
   forward(x: Tensor): Tensor {
-    const outputs = this.activations(x);
-    const last = outputs[outputs.length - 1];
-    if (!this.hidden && !this.equivariant) return this.head.forward(groupPool(last));
-    const positions = last.shape.map((_, axis) => axis).slice(-2);
-    const [batch, channels, elements = 1] = last.shape.slice(0, -2);
-    const each = transpose(reshape(mean(last, positions), [batch, channels, elements]), 1, 2);
-    const logits = this.head.forward(this.hidden ? relu(this.hidden.forward(each)) : each);
-    return this.equivariant ? reshape(logits, [batch, -1]) : mean(logits, 1);
+    return scope(() => {
+      const outputs = this.activations(x);
+      const last = outputs[outputs.length - 1];
+      if (!this.hidden && !this.equivariant) return this.head.forward(groupPool(last));
+      const positions = last.shape.map((_, axis) => axis).slice(-2);
+      const [batch, channels, elements = 1] = last.shape.slice(0, -2);
+      const each = transpose(reshape(mean(last, positions), [batch, channels, elements]), 1, 2);
+      const logits = this.head.forward(this.hidden ? relu(this.hidden.forward(each)) : each);
+      return this.equivariant ? reshape(logits, [batch, -1]) : mean(logits, 1);
+    });
   }
 }

@@ -1,20 +1,15 @@
 /** Losses of the matrices alone: what a stack should look like, whatever the task. Derivations: README.md. */
-import { expected } from "../errors.ts";
+import { checkObject, checkRange, expected } from "../errors.ts";
 import { add, exp, log, maximum, mul, neg, square, sub } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { logsumexp, mean, min, sum } from "../ops/reduce/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { identityMatrix, type LearnedStack, learnedStacks, withIdentity } from "./matrices.ts";
-
-/** A layer or its stack: several that share matrices count once, those without learned ones not at all. */
-export type Regularized = LearnedStack | { readonly stacks: readonly LearnedStack[] };
+import { identityMatrix, type LearnedStack, learnedStacks, type Regularized, withIdentity } from "./matrices.ts";
 
 const total = (where: string, layers: readonly Regularized[], term: (layer: LearnedStack) => Tensor): Tensor => {
-  if (!Array.isArray(layers) || layers.some((layer) => !Array.isArray(layer?.stacks) && typeof layer?.representations?.size !== "number"))
-    throw expected(where, "an array of layers with `representations`", "layers", layers);
-  const stacks = learnedStacks(layers).filter(({ representations }) => representations.size > 0);
+  const stacks = learnedStacks(where, layers).filter(({ representations }) => representations.size > 0);
   if (stacks.length === 0) throw expected(where, "at least one layer with learned matrices", "layers", `${layers.length} without`);
   return scope(() => stacks.map(term).reduce((a, b) => add(a, b)));
 };
@@ -99,10 +94,8 @@ export interface NearestOptions {
   readonly softness?: number;
 }
 
-const checkSoftness = (where: string, { softness = 0.1 }: NearestOptions): number => {
-  if (!(softness >= 0 && Number.isFinite(softness))) throw expected(where, "a non-negative number", "softness", softness);
-  return softness;
-};
+const checkSoftness = (where: string, options: NearestOptions): number =>
+  checkRange(where, "softness", checkObject(where, options).softness ?? 0.1, 0, Number.MAX_VALUE, "a non-negative number");
 
 /** R_i R_j for every learned i and every j, the identity first: [g − 1, g, d, d]. */
 const products = (learned: Tensor, all: Tensor): Tensor => {

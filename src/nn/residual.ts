@@ -1,9 +1,10 @@
 /** The paper's network for CIFAR-10: a lifting convolution and residual blocks of group convolutions, then pooling and two linear maps. */
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { add, relu } from "../ops/elementwise/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { instanceNorm } from "../ops/norm/index.ts";
 import { reshape } from "../ops/shape/index.ts";
+import { allOrNone, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Convolution, convolutions, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
@@ -30,6 +31,9 @@ export interface ResidualNetworkOptions extends MatrixOptions {
   /** Probability with which one of these is 0 in training. Default 0.3. */
   readonly dropout?: number;
 }
+
+/** The last of more would have more channels than a tensor has numbers. */
+const MAX_BLOCKS = 31;
 
 /** Two convolutions beside a shortcut; sizes stay, then pooling. */
 class ResidualBlock extends Module {
@@ -107,20 +111,25 @@ export class ResidualNetwork extends SymmetricNetwork {
   constructor(init: Initializer, symmetry: Symmetry, options: ResidualNetworkOptions) {
     super();
     const where = "ResidualNetwork";
-    const { width, kernelSize = 7, blocks = 2, classes = 10, inChannels = 3, pool = 2, hidden = 256, dropout = 0.3 } = options;
-    for (const [name, value] of Object.entries({ width, kernelSize, blocks, classes, inChannels, pool, hidden })) checkCount(where, name, value);
+    const { width, kernelSize = 7, blocks = 2, classes = 10, inChannels = 3, pool = 2, hidden = 256, dropout = 0.3 } = checkObject(where, options);
+    for (const [name, value] of Object.entries({ width, kernelSize, classes, inChannels, pool, hidden })) checkCount(where, name, value);
+    checkCount(where, "blocks", blocks, 1, MAX_BLOCKS);
     const widths = Array.from({ length: blocks }, (_, block) => width * 2 ** block);
     const channels = [inChannels, width, ...widths.flatMap((wide) => [wide, wide])];
     const shapes = channels.slice(1).map((outChannels, i) => ({ inChannels: channels[i], outChannels, kernelSize, padding: "same" as const }));
-    const [lift, ...others] = convolutions(where, init, symmetry, shapes, options);
-    this.lift = lift;
-    this.norm = new BatchNorm(init, width);
-    this.blocks = widths.map((wide, block) => new ResidualBlock(init, others.slice(2 * block, 2 * block + 2), channels[1 + 2 * block], wide, pool));
     const last = widths[blocks - 1];
-    this.projection = kaimingUniform(init, [hidden, last], last);
-    this.projectionNorm = new BatchNorm(init, hidden);
-    this.dropout = new Dropout(init, dropout);
-    this.head = new Linear(init, hidden, classes);
+    [this.lift, this.norm, this.blocks, this.projection, this.projectionNorm, this.dropout, this.head] = allOrNone(() => {
+      const [lift, ...others] = convolutions(where, init, symmetry, shapes, options);
+      return [
+        lift,
+        new BatchNorm(init, width),
+        widths.map((wide, block) => new ResidualBlock(init, others.slice(2 * block, 2 * block + 2), channels[1 + 2 * block], wide, pool)),
+        kaimingUniform(init, [hidden, last], last),
+        new BatchNorm(init, hidden),
+        new Dropout(init, dropout),
+        new Linear(init, hidden, classes),
+      ];
+    });
     this.#minimum = Math.max(2, pool) * pool ** (blocks - 1);
   }
 
@@ -133,14 +142,18 @@ export class ResidualNetwork extends SymmetricNetwork {
     checkTensor("ResidualNetwork", "x", x);
     if (x.shape.length !== 4 || Math.min(...x.shape.slice(-2)) < this.#minimum)
       throw expected("ResidualNetwork", `images of at least ${this.#minimum}×${this.#minimum} as [B, C, H, W]`, "x", x.shape);
-    const outputs = [relu(this.norm.forward(this.lift.forward(x)))];
-    for (const block of this.blocks) outputs.push(block.forward(outputs[outputs.length - 1]));
-    return outputs;
+    return scope(() => {
+      const outputs = [relu(this.norm.forward(this.lift.forward(x)))];
+      for (const block of this.blocks) outputs.push(block.forward(outputs[outputs.length - 1]));
+      return outputs;
+    });
   }
 
   forward(x: Tensor): Tensor {
-    const outputs = this.activations(x);
-    const hidden = linear(groupPool(outputs[outputs.length - 1]), this.projection);
-    return this.head.forward(this.dropout.forward(relu(this.projectionNorm.forward(hidden))));
+    return scope(() => {
+      const outputs = this.activations(x);
+      const hidden = linear(groupPool(outputs[outputs.length - 1]), this.projection);
+      return this.head.forward(this.dropout.forward(relu(this.projectionNorm.forward(hidden))));
+    });
   }
 }

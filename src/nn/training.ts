@@ -1,10 +1,9 @@
 /** How matrices and kernels are trained together: matrices at a rate of their own, and not from the first step. */
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import type { GroupOptions } from "../optim/optimizer.ts";
 import { checkCount } from "./layers.ts";
-import { learnedStacks } from "./matrices.ts";
-import type { Module } from "./module.ts";
-import type { Regularized } from "./regularizers.ts";
+import { learnedStacks, type Regularized } from "./matrices.ts";
+import { Module } from "./module.ts";
 
 /**
  * Groups for an optimiser: everything but the matrices of `layers` first, then the matrices, each stack once, where there are any. Shared matrices that no parameter of
@@ -21,9 +20,12 @@ import type { Regularized } from "./regularizers.ts";
 export const matrixGroups = (
   network: Module,
   layers: readonly Regularized[],
-  { lr, matrixLr }: { readonly lr: number; readonly matrixLr: number },
+  rates: { readonly lr: number; readonly matrixLr: number },
 ): GroupOptions[] => {
-  const logits = new Set(learnedStacks(layers).map(({ representations }) => representations));
+  const where = "matrixGroups";
+  const { lr, matrixLr } = checkObject(where, rates, "rates");
+  if (!(network instanceof Module)) throw expected(where, "a module", "network", network);
+  const logits = new Set(learnedStacks(where, layers).map(({ representations }) => representations));
   const own = network.parameters().filter(({ size }) => size > 0);
   const groups = [
     { parameters: own.filter((parameter) => !logits.has(parameter)), lr },
@@ -48,7 +50,7 @@ export const matrixGroups = (
  */
 export const restMatrices = (layers: readonly Regularized[], steps: number): ((step: number) => boolean) => {
   checkCount("restMatrices", "steps", steps, 0);
-  const stacks = learnedStacks(layers);
+  const stacks = learnedStacks("restMatrices", layers);
   return (step) => {
     if (!Number.isInteger(step) || step < 0) throw expected("restMatrices", "an integer of at least 0", "step", step);
     for (const { representations } of stacks) representations.requiresGrad = step >= steps;

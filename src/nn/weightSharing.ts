@@ -1,4 +1,6 @@
 /** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
+import { checkObject } from "../errors.ts";
+import { allOrNone } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { ExpandedConv, type Padding } from "./expanded.ts";
 import { type Initializer, kaimingNormal, kaimingUniform, zeros } from "./init.ts";
@@ -57,19 +59,20 @@ abstract class DenseConv extends ExpandedConv {
     options: WeightSharingOptions & GivenMatrices<LearnedMatrices>,
     inElements: number | undefined,
   ) {
-    super(where, dimensions, options.padding ?? 0);
+    super(where, dimensions, checkObject(where, options).padding);
     const { inChannels, outChannels, kernelSize, elements, matrices } = options;
     const side = checkSizes(where, dimensions, options) * (inElements ?? 1);
     const sides = new Array<number>(dimensions).fill(kernelSize);
     if (inElements !== undefined) checkCount(where, "inElements", inElements);
-    if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, side, side], options);
+    if (matrices !== undefined) checkGiven(where, matrices, "matrices", [elements - 1, side, side], options);
     else checkMatrices(where, { ...options, side });
-    this.weight =
+    [this.weight, this.bias, this.matrices] = allOrNone(() => [
       inElements === undefined
         ? kaimingNormal(init, [outChannels, inChannels, ...sides], inChannels * side)
-        : kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * side);
-    this.bias = zeros(init, [outChannels]);
-    this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side }, where);
+        : kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * side),
+      zeros(init, [outChannels]),
+      matrices ?? new LearnedMatrices(init, { ...options, side }, where),
+    ]);
   }
 
   get stacks(): readonly LearnedStack[] {
@@ -91,23 +94,26 @@ abstract class FactorisedConv extends ExpandedConv {
   readonly space: LearnedMatrices;
 
   constructor(where: string, dimensions: Dimensions, init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
-    super(where, dimensions, options.padding ?? 0);
+    super(where, dimensions, checkObject(where, options).padding);
     const { inChannels, outChannels, kernelSize, elements, inElements = elements, matrices } = options;
     const side = checkSizes(where, dimensions, options);
     checkCount(where, "inElements", inElements);
-    if (matrices) {
+    if (matrices !== undefined) {
+      checkObject(where, matrices, "matrices");
       checkGiven(where, matrices.group, "matrices.group", [elements - 1, inElements, inElements], options);
       checkGiven(where, matrices.space, "matrices.space", [elements - 1, side, side], options);
     } else for (const one of [inElements, side]) checkMatrices(where, { ...options, side: one });
     const sides = new Array<number>(dimensions).fill(kernelSize);
-    this.weight = kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * inElements * side);
-    this.bias = zeros(init, [outChannels]);
-    this.group = matrices?.group ?? new LearnedMatrices(init, { ...options, side: inElements }, where);
-    this.space = matrices?.space ?? new LearnedMatrices(init, { ...options, side }, where);
+    [this.weight, this.bias, this.group, this.space] = allOrNone(() => [
+      kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * inElements * side),
+      zeros(init, [outChannels]),
+      matrices?.group ?? new LearnedMatrices(init, { ...options, side: inElements }, where),
+      matrices?.space ?? new LearnedMatrices(init, { ...options, side }, where),
+    ]);
   }
 
   get stacks(): readonly LearnedStack[] {
-    return learnedStacks(this.group instanceof LearnedMatrices ? [this.group, this.space] : [this.space]);
+    return learnedStacks("stacks", this.group instanceof LearnedMatrices ? [this.group, this.space] : [this.space]);
   }
 
   protected source(): MatrixSource {
@@ -183,7 +189,7 @@ export class WeightSharingLift3d extends DenseConv {
  */
 export class WeightSharingConv2d extends DenseConv {
   constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
-    super("WeightSharingConv2d", 2, init, options, options.inElements ?? options.elements);
+    super("WeightSharingConv2d", 2, init, options, options?.inElements ?? options?.elements);
   }
 }
 
@@ -200,7 +206,7 @@ export class WeightSharingConv2d extends DenseConv {
  */
 export class WeightSharingConv1d extends DenseConv {
   constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
-    super("WeightSharingConv1d", 1, init, options, options.inElements ?? options.elements);
+    super("WeightSharingConv1d", 1, init, options, options?.inElements ?? options?.elements);
   }
 }
 
@@ -217,7 +223,7 @@ export class WeightSharingConv1d extends DenseConv {
  */
 export class WeightSharingConv3d extends DenseConv {
   constructor(init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<LearnedMatrices>) {
-    super("WeightSharingConv3d", 3, init, options, options.inElements ?? options.elements);
+    super("WeightSharingConv3d", 3, init, options, options?.inElements ?? options?.elements);
   }
 }
 

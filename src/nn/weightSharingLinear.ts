@@ -1,6 +1,8 @@
 /** The weight-sharing layer of the toy problems. */
+import { checkObject } from "../errors.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
+import { allOrNone, scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { gaussian, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
@@ -39,12 +41,14 @@ export class WeightSharingLinear extends Module {
   ) {
     super();
     const where = "WeightSharingLinear";
-    const { features, kernels, elements, deviation = 0.3, matrices } = options;
+    const { features, kernels, elements, deviation = 0.3, matrices } = checkObject(where, options);
     for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount(where, name, value);
-    if (matrices) checkGiven(where, matrices, "matrices", [elements - 1, features, features], options);
+    if (matrices !== undefined) checkGiven(where, matrices, "matrices", [elements - 1, features, features], options);
     else checkMatrices(where, { ...options, side: features });
-    this.weight = gaussian(init, [kernels, 1, features], deviation);
-    this.matrices = matrices ?? new LearnedMatrices(init, { ...options, side: features }, where);
+    [this.weight, this.matrices] = allOrNone(() => [
+      gaussian(init, [kernels, 1, features], deviation),
+      matrices ?? new LearnedMatrices(init, { ...options, side: features }, where),
+    ]);
   }
 
   get stacks(): readonly LearnedStack[] {
@@ -53,8 +57,10 @@ export class WeightSharingLinear extends Module {
 
   forward(x: Tensor): Tensor {
     const [, , features] = this.weight.shape;
-    const kernel = this.#cache.kernel("WeightSharingLinear", this.matrices, this.weight, { identity: true, dimensions: 1 });
-    return linear(x, reshape(kernel, [-1, features]));
+    return scope(() => {
+      const kernel = this.#cache.kernel("WeightSharingLinear", this.matrices, this.weight, { identity: true, dimensions: 1 });
+      return linear(x, reshape(kernel, [-1, features]));
+    });
   }
 
   override dispose(): void {

@@ -1,10 +1,20 @@
 /** Learning rates over time: plain functions from the step (0 for the first) to a factor of the initial learning rate. */
 import { checkRange, expected } from "../errors.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { Optimizer } from "./optimizer.ts";
 import { checkRate } from "./rate.ts";
 
 /** From the step, 0 for the first, to the factor of the initial learning rate. */
 export type Schedule = (step: number) => number;
+
+const checkSchedule = (where: string, argument: string, schedule: unknown): void => {
+  if (typeof schedule !== "function") throw expected(where, "a function of the step", argument, schedule);
+};
+
+/** A schedule that is asked for steps alone. */
+const scheduled =
+  (where: string, factor: Schedule): Schedule =>
+  (step) =>
+    factor(checkRange(where, "step", step, 0, Number.MAX_VALUE, "a non-negative number"));
 
 const checkSteps = (where: string, argument: string, value: number): void => {
   if (!Number.isInteger(value) || value < 1) throw expected(where, "a positive integer", argument, value);
@@ -18,7 +28,7 @@ const checkSteps = (where: string, argument: string, value: number): void => {
  */
 export const constant = (factor = 1): Schedule => {
   checkRate("constant", "factor", factor);
-  return () => factor;
+  return scheduled("constant", () => factor);
 };
 
 /**
@@ -30,7 +40,7 @@ export const constant = (factor = 1): Schedule => {
 export const stepDecay = (every: number, factor = 0.1): Schedule => {
   checkSteps("stepDecay", "every", every);
   checkRate("stepDecay", "factor", factor);
-  return (step) => factor ** Math.floor(step / every);
+  return scheduled("stepDecay", (step) => factor ** Math.floor(step / every));
 };
 
 /**
@@ -43,7 +53,7 @@ export const stepDecay = (every: number, factor = 0.1): Schedule => {
 export const cosine = (steps: number, floor = 0): Schedule => {
   checkSteps("cosine", "steps", steps);
   checkRate("cosine", "floor", floor);
-  return (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * Math.min(step, steps)) / steps))) / 2;
+  return scheduled("cosine", (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * Math.min(step, steps)) / steps))) / 2);
 };
 
 /**
@@ -55,9 +65,8 @@ export const cosine = (steps: number, floor = 0): Schedule => {
  */
 export const exponential = (steps: number, floor: number): Schedule => {
   checkSteps("exponential", "steps", steps);
-  if (!(typeof floor === "number" && floor > 0 && floor < Number.POSITIVE_INFINITY))
-    throw expected("exponential", "a positive number", "floor", floor);
-  return (step) => floor ** (Math.min(step, steps) / steps);
+  checkRange("exponential", "floor", floor, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
+  return scheduled("exponential", (step) => floor ** (Math.min(step, steps) / steps));
 };
 
 /**
@@ -69,7 +78,7 @@ export const exponential = (steps: number, floor: number): Schedule => {
 export const linearWarmup = (steps: number, from = 1 / 3): Schedule => {
   checkSteps("linearWarmup", "steps", steps);
   checkRate("linearWarmup", "from", from);
-  return (step) => from + ((1 - from) * Math.min(step, steps)) / steps;
+  return scheduled("linearWarmup", (step) => from + ((1 - from) * Math.min(step, steps)) / steps);
 };
 
 /**
@@ -89,7 +98,7 @@ export const cyclicLinear = (steps: number, cycles = 4, ratio = 0.75): Schedule 
   checkSteps(where, "cycles", cycles);
   checkRange(where, "ratio", ratio, Number.MIN_VALUE, 1, "a number in (0, 1]");
   const period = steps / cycles;
-  return (step) => (step >= steps ? 1 : Math.min(1, (step % period) / (period * ratio)));
+  return scheduled(where, (step) => (step >= steps ? 1 : Math.min(1, (step % period) / (period * ratio))));
 };
 
 /**
@@ -106,16 +115,18 @@ export const cyclicLinear = (steps: number, cycles = 4, ratio = 0.75): Schedule 
  */
 export const chained = (schedules: readonly Schedule[], milestones: readonly number[]): Schedule => {
   const where = "chained";
-  if (schedules.length === 0) throw expected(where, "at least one schedule", "schedules", schedules);
-  if (milestones.length !== schedules.length - 1) throw expected(where, `${schedules.length - 1} steps`, "milestones", milestones);
+  if (!Array.isArray(schedules) || schedules.length === 0) throw expected(where, "at least one schedule", "schedules", schedules);
+  for (const [i, schedule] of schedules.entries()) checkSchedule(where, `schedules[${i}]`, schedule);
+  if (!Array.isArray(milestones) || milestones.length !== schedules.length - 1)
+    throw expected(where, `${schedules.length - 1} steps`, "milestones", milestones);
   for (const [i, milestone] of milestones.entries()) {
     checkSteps(where, `milestones[${i}]`, milestone);
     if (i > 0 && milestone <= milestones[i - 1]) throw expected(where, "rising steps", "milestones", milestones);
   }
-  return (step) => {
+  return scheduled(where, (step) => {
     const index = milestones.filter((milestone) => step >= milestone).length;
-    return schedules[index](step - (index === 0 ? 0 : milestones[index - 1]));
-  };
+    return (schedules as readonly Schedule[])[index](step - (index === 0 ? 0 : milestones[index - 1]));
+  });
 };
 
 /**
@@ -135,9 +146,11 @@ export const chained = (schedules: readonly Schedule[], milestones: readonly num
  * ```
  */
 export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: number) => void) => {
+  if (!(optimizer instanceof Optimizer)) throw expected("scheduleLr", "an optimiser", "optimizer", optimizer);
+  checkSchedule("scheduleLr", "schedule", schedule);
   const initial = optimizer.groups.map(({ lr }) => lr);
   return (step) => {
-    const factor = schedule(step);
+    const factor = checkRate("scheduleLr", `schedule(${step})`, schedule(step));
     for (const [i, group] of optimizer.groups.entries()) group.lr = factor * initial[i];
   };
 };
@@ -164,14 +177,16 @@ interface Tempered {
  */
 export const scheduleTemperature = (layers: readonly Tempered[], schedule: Schedule): ((step: number) => void) => {
   const where = "scheduleTemperature";
-  const stacks = [...new Set(layers.flatMap((layer) => layer.stacks ?? [layer]))];
-  const initial = stacks.map(({ temperature }) => {
-    if (typeof temperature !== "number") throw expected(where, "layers, or stacks with a `temperature`,", "layers", temperature);
-    return temperature;
+  if (!Array.isArray(layers)) throw expected(where, "an array of layers", "layers", layers);
+  checkSchedule(where, "schedule", schedule);
+  const stacks = [...new Set((layers as readonly Tempered[]).flatMap((layer) => layer?.stacks ?? [layer]))];
+  const initial = stacks.map((stack) => {
+    if (typeof stack?.temperature !== "number") throw expected(where, "layers, or stacks with a `temperature`,", "layers", stack);
+    return stack.temperature;
   });
   return (step) => {
     const factor = schedule(step);
-    if (!(factor > 0 && factor < Number.POSITIVE_INFINITY)) throw expected(where, `a positive factor at step ${step}`, "schedule", factor);
+    checkRange(where, "schedule", factor, Number.MIN_VALUE, Number.MAX_VALUE, `a positive factor at step ${step}`);
     for (const [i, stack] of stacks.entries()) stack.temperature = factor * initial[i];
   };
 };

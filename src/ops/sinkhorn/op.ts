@@ -12,7 +12,7 @@ import * as referenceBackward from "./reference-backward.ts";
 
 /** The largest side of a matrix: a row is held by one workgroup. */
 export const MAX_SIDE = 4096;
-const MAX_ITERATIONS = 100_000;
+export const MAX_ITERATIONS = 100_000;
 
 /** The names of the inputs behind the first, in order. */
 export const operandNames = (operands: string): string[] => operands.split(" ").filter((name) => name !== "");

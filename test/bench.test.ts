@@ -291,22 +291,28 @@ describe("reports", () => {
   });
 });
 
-test("every bench: names are unique, tolerances have reasons, the shapes fit, fused and naive agree on a small batch", async () => {
+test("names of cases are unique", () => {
   const names = benches.flatMap(({ cases }) => cases.map(({ name }) => name));
   expect(new Set(names).size).toBe(names.length);
-  for (const entry of benches.flatMap(({ cases }) => cases)) {
-    expect(entry.tolerance.reason).not.toBe("");
-    // One item of what is for hardware GPUs alone may take float64 loops minutes; its forms are those of the other cases.
-    if (entry.only === "hardware GPU") continue;
-    const operations = Math.max(...Object.values(entry.cost).map((cost) => cost.operations));
-    // As little as one item of the batch.
-    const scale = { forward: { operations: Math.max(operations, 2e7 * entry.output[0]), bytes: 1 } };
-    const { entry: small, data } = sliceOf({ ...entry, cost: scale }, dataOf(entry));
-    using fused = ours("fused", small.fused, small, data, truth);
-    using naive = ours("naive", small.naive, small, data, truth);
-    expect(disagreement(await naive.results("forward"), await fused.results("forward"))).toBeLessThan(1e-9);
-    // Where nothing is a batch, everything is computed.
-    const batched = entry.inputs.some((input) => input.batched ?? true);
-    expect(small.output).toEqual(batched ? [1, ...entry.output.slice(1)] : entry.output);
-  }
 });
+
+test.each(benches.map(({ name, cases }) => [name, cases] as const))(
+  "%s: tolerances have reasons, the shapes fit, fused and naive agree on a small batch",
+  async (_, cases) => {
+    for (const entry of cases) {
+      expect(entry.tolerance.reason).not.toBe("");
+      // One item of what is for hardware GPUs alone may take float64 loops minutes; its forms are those of the other cases.
+      if (entry.only === "hardware GPU") continue;
+      const operations = Math.max(...Object.values(entry.cost).map((cost) => cost.operations));
+      // As little as one item of the batch.
+      const scale = { forward: { operations: Math.max(operations, 2e7 * entry.output[0]), bytes: 1 } };
+      const { entry: small, data } = sliceOf({ ...entry, cost: scale }, dataOf(entry));
+      using fused = ours("fused", small.fused, small, data, truth);
+      using naive = ours("naive", small.naive, small, data, truth);
+      expect(disagreement(await naive.results("forward"), await fused.results("forward"))).toBeLessThan(1e-9);
+      // Where nothing is a batch, everything is computed.
+      const batched = entry.inputs.some((input) => input.batched ?? true);
+      expect(small.output).toEqual(batched ? [1, ...entry.output.slice(1)] : entry.output);
+    }
+  },
+);

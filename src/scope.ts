@@ -6,6 +6,10 @@ let current: Set<Tensor> | undefined;
 /** What a constructor has made so far. */
 let unfinished: Set<Tensor> | undefined;
 
+/** Without the class, which needs this file. */
+const isTensor = (value: object | null | undefined): value is Tensor =>
+  typeof value === "object" && value !== null && "storage" in value && "dispose" in value;
+
 /** Called by every new tensor. */
 export const enroll = (tensor: Tensor): void => {
   current?.add(tensor);
@@ -14,6 +18,7 @@ export const enroll = (tensor: Tensor): void => {
 /**
  * Takes a tensor out of the current scope: whoever calls this owns it and must dispose of it. Returns the tensor.
  *
+ * @throws ArgumentError for what is no tensor.
  * @example
  * ```ts
  * let cached: Tensor | undefined;
@@ -24,6 +29,7 @@ export const enroll = (tensor: Tensor): void => {
  * ```
  */
 export const keep = (tensor: Tensor): Tensor => {
+  if (!isTensor(tensor)) throw expected("keep", "a tensor", "tensor", tensor);
   current?.delete(tensor);
   unfinished?.add(tensor);
   return tensor;
@@ -97,8 +103,8 @@ function* tensorsIn(value: unknown): Iterable<Tensor> {
   if (typeof value !== "object" || value === null) return;
   if (Array.isArray(value)) {
     for (const item of value) yield* tensorsIn(item);
-  } else if ("storage" in value && "dispose" in value) {
-    yield value as Tensor;
+  } else if (isTensor(value)) {
+    yield value;
   } else if (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null) {
     for (const item of Object.values(value)) yield* tensorsIn(item);
   }

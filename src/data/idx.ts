@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { constants, gunzipSync, type ZlibOptions } from "node:zlib";
-import { FileError } from "../errors.ts";
+import { expected, FileError } from "../errors.ts";
 import { fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
 
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
@@ -94,6 +94,8 @@ const unpack = (path: string, packed: Uint8Array): Uint8Array => {
 };
 
 const readBytes = (path: string): Uint8Array => {
+  // Numbers are open files to the runtime.
+  if (typeof path !== "string") throw expected("readIdx", "a path", "path", path);
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(path);

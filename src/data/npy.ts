@@ -1,5 +1,5 @@
 /** NPY, NumPy's file format of one array: magic, version, a header that is the literal of a Python dictionary, then the values. */
-import { expected, FileError } from "../errors.ts";
+import { checkFlags, checkObject, expected, FileError } from "../errors.ts";
 
 export type NpyData =
   | Float32Array
@@ -198,7 +198,9 @@ export const decodeNpy = (bytes: Uint8Array, name = "npy"): NpyArray => {
  * encodeNpy({ shape: [4], data: Int32Array.of(7, 8, 9) }); // throws ArgumentError
  * ```
  */
-export const encodeNpy = (array: NpyArray, { fortranOrder = false }: EncodeNpyOptions = {}): Uint8Array => {
+export const encodeNpy = (array: NpyArray, options: EncodeNpyOptions = {}): Uint8Array => {
+  const { fortranOrder = false } = checkObject("encodeNpy", options);
+  checkFlags("encodeNpy", { fortranOrder });
   const { shape, data } = array ?? {};
   const code = CODES.get(data?.constructor);
   if (code === undefined) throw expected("encodeNpy", "a typed array of numbers", "array.data", data);

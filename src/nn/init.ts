@@ -1,7 +1,7 @@
 /** Initial values, drawn on the host so that every device starts from the same numbers. */
 import { createRandom, type Random } from "../data/random.ts";
 import { checkShape, Device } from "../device.ts";
-import { expected } from "../errors.ts";
+import { checkRange, expected } from "../errors.ts";
 import { elements, type Shape } from "../op.ts";
 import { keep } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
@@ -70,7 +70,10 @@ export const kaimingNormal = (init: Initializer, shape: Shape, fanIn: number): T
 export const unitUniform = (init: Initializer, shape: Shape): Tensor => filled(init, shape, (random) => random.uniform());
 
 /** N(0, deviation²). */
-export const gaussian = (init: Initializer, shape: Shape, deviation: number): Tensor => filled(init, shape, (random) => deviation * random.normal());
+export const gaussian = (init: Initializer, shape: Shape, deviation: number): Tensor => {
+  checkRange("initializer", "deviation", deviation, 0, Number.MAX_VALUE, "a non-negative number");
+  return filled(init, shape, (random) => deviation * random.normal());
+};
 
 /** A parameter of zeros; draws no numbers. */
 export const zeros = (init: Initializer, shape: Shape): Tensor => parameter(checked(init).device.zeros(shape));

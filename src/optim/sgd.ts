@@ -1,5 +1,5 @@
 import { apply } from "../apply.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkFlags, checkObject, expected } from "../errors.ts";
 import { sgd } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
 import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
@@ -41,6 +41,7 @@ export class SGD extends Optimizer {
     checkRate(where, "lr", lr);
     checkRate(where, "weightDecay", weightDecay);
     checkRate(where, "momentum", momentum);
+    checkFlags(where, { nesterov });
     if (nesterov && momentum === 0) throw expected(where, "a positive number, since `nesterov` is set,", "momentum", momentum);
     super(where, parameters, { lr, weightDecay }, momentum === 0 ? [] : ["momentum_buffer"]);
     this.momentum = momentum;

@@ -1,0 +1,102 @@
+/** What a random call comes to on a device. */
+import { BirkhoffError } from "../../../src/errors.ts";
+import * as birkhoff from "../../../src/index.ts";
+import { Module } from "../../../src/nn/module.ts";
+import { sum } from "../../../src/ops/reduce/index.ts";
+import { Tensor } from "../../../src/tensor.ts";
+import { type Context, realise, type Subject } from "./arguments.ts";
+
+interface Fact {
+  readonly shape: readonly (number | string)[];
+  readonly values: ArrayLike<number>;
+}
+
+export interface Outcome {
+  readonly error?: BirkhoffError;
+  readonly facts: readonly Fact[];
+}
+
+/** Whoever frees it in the end. */
+const isDisposable = (value: object): value is Disposable => Symbol.dispose in value;
+
+/** Tensors in a result. */
+const tensorsIn = (value: unknown): Tensor[] => {
+  if (value instanceof Tensor) return [value];
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || isDisposable(value)) return [];
+  return (value instanceof Map ? [...value.values()] : Object.values(value)).flatMap(tensorsIn);
+};
+
+/** Every number of a result; texts as they are. */
+const factsOf = async (value: unknown): Promise<Fact[]> => {
+  if (value instanceof Tensor) return [{ shape: value.shape, values: await value.read() }];
+  if (typeof value === "number") return [{ shape: [], values: [value] }];
+  if (ArrayBuffer.isView(value) && "length" in value)
+    return [{ shape: [value.length as number], values: Array.from(value as unknown as ArrayLike<number | bigint>, Number) }];
+  if (typeof value === "function") return [];
+  if (typeof value !== "object" || value === null) return [{ shape: [String(value)], values: [] }];
+  if (isDisposable(value)) return [];
+  const facts: Fact[] = [];
+  for (const [key, item] of value instanceof Map ? value : Object.entries(value))
+    facts.push({ shape: [String(key)], values: [] }, ...(await factsOf(item)));
+  return facts;
+};
+
+const publicFunction = (name: string): ((...args: readonly unknown[]) => unknown) =>
+  (birkhoff as unknown as Record<string, (...args: readonly unknown[]) => unknown>)[name];
+
+/** Runs the call, with the gradient of its first result where there is one, and frees everything. Whatever is no error of ours is thrown. */
+export const outcomeOf = async (
+  { device, grad }: Omit<Context, "own">,
+  name: string,
+  { run = (_, ...args) => publicFunction(name)(...args) }: Subject,
+  args: readonly unknown[],
+): Promise<Outcome> => {
+  const owned = new Set<Disposable>();
+  const context: Context = {
+    device,
+    grad,
+    own: (value) => {
+      owned.add(value);
+      return value;
+    },
+  };
+  try {
+    const result = await run(context, ...(realise(args, context) as unknown[]));
+    const tensors = tensorsIn(result);
+    for (const tensor of tensors) context.own(tensor);
+    const [first] = tensors;
+    if (grad && first?.node && !first.disposed) {
+      using loss = sum(first);
+      loss.backward();
+    }
+    const facts = await factsOf(result);
+    for (const made of owned) {
+      if (made instanceof Tensor) await made.grad?.read();
+      else if (made instanceof Module) for (const { grad: gradient } of made.parameters()) if (gradient) facts.push(...(await factsOf(gradient)));
+    }
+    return { facts };
+  } catch (error) {
+    if (error instanceof BirkhoffError) return { error, facts: [] };
+    throw error;
+  } finally {
+    for (const made of owned) made[Symbol.dispose]();
+    // What data broke before the call was over is told by the next read, which is another call's.
+    await device.synchronize().catch(() => undefined);
+  }
+};
+
+/** Largest difference of two answers, beside their largest number; what is not finite must be so in both. */
+export const difference = (own: Outcome, truth: Outcome): number => {
+  let worst = 0;
+  for (const [i, { values }] of truth.facts.entries()) {
+    const others = own.facts[i].values;
+    let largest = 1;
+    for (const value of Array.from(values)) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+    for (const [k, value] of Array.from(values).entries()) {
+      const other = others[k];
+      if (Number.isFinite(value) && Number.isFinite(other)) worst = Math.max(worst, Math.abs(value - other) / largest);
+      else if (!Object.is(value, other)) worst = Number.POSITIVE_INFINITY;
+    }
+  }
+  return worst;
+};

@@ -251,6 +251,9 @@ describe("discover", () => {
     expect([first.code, first.stderr]).toEqual([0, expect.stringContaining("100.0%")]);
     const results = readFileSync(join(config, "../results/tiny.jsonl"), "utf8");
     expect(results.trimEnd().split("\n")).toHaveLength(4);
+    // As one would type it again, without where the page went.
+    const command = `birkhoff discover --config ${config} --device native --networks "C4, given" --networks learned --steps 5`;
+    expect(JSON.parse(results.split("\n")[0]).command).toBe(command);
     const second = await birkhoff(...call, "--steps", "5");
     expect([second.code, second.stderr]).toEqual([0, ""]);
     expect(second.stdout).toMatch(/learned +80 +2/);

@@ -22,6 +22,8 @@ export interface Flags {
   list(name: string): readonly string[];
   number(name: string): number | undefined;
   has(name: string): boolean;
+  /** The options as they were given, as one would type them again, without those named. */
+  given(without?: readonly string[]): string;
 }
 
 /**
@@ -36,8 +38,11 @@ export const parseFlags = (command: string, flags: readonly Flag[], args: readon
     ]),
   );
   let values: Record<string, unknown>;
+  let options: readonly { readonly name: string; readonly value?: string | undefined }[];
   try {
-    ({ values } = parseArgs({ args: [...args], options: known, strict: true, allowPositionals: false }));
+    const parsed = parseArgs({ args: [...args], options: known, strict: true, allowPositionals: false, tokens: true });
+    values = parsed.values;
+    options = parsed.tokens.filter((token) => token.kind === "option");
   } catch (error) {
     throw new ArgumentError(`${where}: ${(error as Error).message.split("\n")[0]}; see \`birkhoff ${command} --help\``, { cause: error });
   }
@@ -65,6 +70,11 @@ export const parseFlags = (command: string, flags: readonly Flag[], args: readon
     list: (name) => (values[name] as string[] | undefined) ?? [],
     number: (name) => (values[name] === undefined ? undefined : Number(values[name])),
     has: (name) => values[name] === true,
+    given: (without = []) =>
+      options
+        .filter(({ name }) => !without.includes(name))
+        .flatMap(({ name, value }) => [`--${name}`, ...(value === undefined ? [] : [/^[\w./:@%+=,-]+$/.test(value) ? value : JSON.stringify(value)])])
+        .join(" "),
   };
 };
 

@@ -322,7 +322,9 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
   const pictures = flags.text("svg");
   const configuration = makeConfiguration(flags);
   const results = resultsPath(flags, configuration);
-  const command = [WHERE, ...args].join(" ");
+  const command = `${WHERE} ${flags.given()}`.trimEnd();
+  // What results say of a run is what decides about it, not where somebody's output went.
+  const decisive = `${WHERE} ${flags.given(["json", "report", "svg", "results"])}`.trimEnd();
   const steps = flags.number("checkpoint-steps");
   const several = new Set(runsOf(configuration).map(({ seed }) => seed)).size > 1;
   return runJob(flags, {
@@ -331,7 +333,7 @@ export const discoverCommand = async (args: readonly string[]): Promise<number> 
       discover(device, configuration, {
         ...(results !== undefined && { results }),
         ...(steps !== undefined && { every: { steps } }),
-        provenance: { machine: processor(), command, device: device.kind },
+        provenance: { machine: processor(), command: decisive, device: device.kind },
         onStart: ({ name, description }) => say(`${name} on ${machine}\n${description}\n`),
         onProgress: (now) => progress({ ...now, facts: facts(now, several) }),
         signal,

@@ -2,14 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { checkConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { ArgumentError } from "../src/errors.ts";
-
-const small = {
-  name: "small",
-  data: { kind: "generated", symmetry: "cyclic", size: 4 },
-  networks: [{ kind: "learned" }, { kind: "plain" }],
-  training: { steps: 60, warmup: 10, batchSize: 8 },
-  seeds: { from: 3, count: 2 },
-};
+import { small } from "./support/experiment.ts";
 
 describe("configurations", () => {
   const one = { ...small, networks: [{ kind: "learned" }], seeds: [0] };

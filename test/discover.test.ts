@@ -19,14 +19,7 @@ import { reportPictures } from "../src/report/svg.ts";
 import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { writeDigits } from "./support/digits.ts";
-
-const small = {
-  name: "small",
-  data: { kind: "generated", symmetry: "cyclic", size: 4 },
-  networks: [{ kind: "learned" }, { kind: "plain" }],
-  training: { steps: 60, warmup: 10, batchSize: 8 },
-  seeds: { from: 3, count: 2 },
-};
+import { small } from "./support/experiment.ts";
 
 describe("coefficients", () => {
   test.each(["half", "rot45", "two-axes"] as const)("%s: those of a mixture are found, and compared with the planted ones", (name) => {

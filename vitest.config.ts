@@ -16,6 +16,7 @@ const full = process.env.BIRKHOFF_TEST_FULL === "1";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/folder.ts"],
     setupFiles: ["test/support/setup.ts"],
     exclude: full ? configDefaults.exclude : [...configDefaults.exclude, "test/full/**"],
     // A process per file: an addon or a GPU device that misbehaves takes no other file with it.

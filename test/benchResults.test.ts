@@ -1,6 +1,5 @@
 /** What `birkhoff bench --all` keeps: names of machines, lines in files, and the page. */
-import { appendFileSync, mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test, vi } from "vitest";
@@ -10,6 +9,7 @@ import { codeState, type Machine, machineName, slugOf } from "../bench/harness/p
 import { alreadyThere, appendResults, isMeasured, type Kept, type Measurement, type Run, readResults, sourcesOf } from "../bench/harness/results.ts";
 import { benches } from "../bench/index.ts";
 import { benchCommand } from "../src/cli/bench.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const run: Run = {
   ...{ machine: "AMD EPYC, 2 cores, Linux x64", command: "birkhoff bench --all", commit: "abc", date: "2026-01-01T00:00:00.000Z", node: "v20.20.2" },
@@ -39,7 +39,7 @@ const refused = (name: string): Kept => ({
 });
 const onGpu = { device: "webgpu", description: "driver 1", machine: "NVIDIA H200, 16 cores, Linux x64", medianMs: 0.5 };
 const kept = (name: string): string => fileURLToPath(new URL(`../bench/results/${name}.jsonl`, import.meta.url));
-const temporary = (): string => join(mkdtempSync(join(tmpdir(), "birkhoff-bench-results-")), "deep", "x.jsonl");
+const temporary = (): string => join(temporaryFolder(), "deep", "x.jsonl");
 
 describe("machines", () => {
   const machine: Machine = { cpu: "AMD EPYC", cores: 2, platform: "linux", arch: "x64" };

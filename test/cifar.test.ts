@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { loadCifar10Folder, readCifar10 } from "../src/data/cifar.ts";
 import { generatedImages, IMAGE_FORMATS } from "../src/data/generatedImages.ts";
 import { FileError } from "../src/errors.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const RECORD = 3073;
 
@@ -22,9 +22,8 @@ const records = (labels: readonly number[]): Buffer =>
 describe("CIFAR-10 files", () => {
   let folder = "";
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "birkhoff-cifar-"));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
   const put = (name: string, bytes: Uint8Array): string => {
     const path = join(folder, name);
     writeFileSync(path, bytes);

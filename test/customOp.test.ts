@@ -1,10 +1,9 @@
 /** A user's own kernel on the tape: WGSL, float64, and C, as the documentation of `customOp` has it. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { type CustomOp, type CustomOpDefinition, customOp } from "../src/customOp.ts";
 import { ArgumentError, DeviceError } from "../src/errors.ts";
 import { elements, input, output } from "../src/op.ts";
@@ -12,6 +11,7 @@ import { openDevice } from "../src/open.ts";
 import { scope } from "../src/scope.ts";
 import { defineCase, ROUNDING } from "../src/testing/cases.ts";
 import { compareCase, runCase } from "../src/testing/conformance.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const WGSL = `
 struct Params { count: u32, factor: f32 }
@@ -37,17 +37,13 @@ extern "C" void scale(const birkhoff_call* call) {
   call->parallel(call, call->inputs[0].size, 16, piece, &s);
 }`;
 
-let folder: string;
+const folder = temporaryFolder();
 let library: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "birkhoff-custom-"));
   library = join(folder, "scale.so");
   writeFileSync(join(folder, "scale.cc"), C);
   const include = fileURLToPath(new URL("../native", import.meta.url));
   execFileSync("g++", ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", `-I${include}`, join(folder, "scale.cc"), "-o", library]);
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true });
 });
 
 type Definition = CustomOpDefinition<Record<string, never>>;

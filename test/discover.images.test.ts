@@ -1,12 +1,12 @@
 /** Images of `birkhoff discover`: in colour, generated, with their own test images, and what a step of training takes. */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Device } from "../src/device.ts";
 import { checkConfiguration } from "../src/discover/configuration.ts";
 import { type DiscoverResult, discover } from "../src/discover/index.ts";
 import { openDevice } from "../src/open.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -56,7 +56,7 @@ test("images in the sizes of well-known data sets where there are none; every ki
 });
 
 test("held out are a data set's own test images where that is asked for", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "birkhoff-cifar-"));
+  const folder = temporaryFolder();
   const record = (label: number): Uint8Array => new Uint8Array(3073).fill(20 * label).fill(label, 0, 1);
   const write = (name: string, labels: readonly number[]): void => writeFileSync(join(folder, name), Buffer.concat(labels.map(record)));
   write("data_batch_1.bin", [0, 1, 2, 3, 4, 5, 6, 7]);

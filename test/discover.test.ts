@@ -1,6 +1,5 @@
 /** Results and interrupted runs of `birkhoff discover`. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PICTURE_NAMES, PICTURES } from "../scripts/experiment-pictures.ts";
@@ -20,6 +19,7 @@ import { fitCoefficients } from "../src/symmetry/coefficients.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { writeDigits } from "./support/digits.ts";
 import { small } from "./support/experiment.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 describe("coefficients", () => {
   test.each(["half", "rot45", "two-axes"] as const)("%s: those of a mixture are found, and compared with the planted ones", (name) => {
@@ -48,7 +48,7 @@ describe("results", () => {
   });
 
   test("a line that was being written is dropped and written anew; another broken line is an error", () => {
-    const path = join(mkdtempSync(join(tmpdir(), "birkhoff-results-")), "deep", "x.jsonl");
+    const path = join(temporaryFolder(), "deep", "x.jsonl");
     expect(readResults(path)).toEqual([]);
     const records = [record("é", 0, 0.5), record("a", 1, 0.6)];
     for (const each of records) appendResult(path, each);
@@ -108,11 +108,11 @@ describe("runs", () => {
   afterAll(() => device.close());
 
   const provenance = { machine: "m", command: "c", device: "native" };
-  const file = (): string => join(mkdtempSync(join(tmpdir(), "birkhoff-runs-")), "x.jsonl");
+  const file = (): string => join(temporaryFolder(), "x.jsonl");
   const go = (value: unknown, options: Partial<DiscoverOptions> = {}, on = device): Promise<DiscoverResult> =>
     discover(on, checkConfiguration(value, "x.json"), { provenance, ...options });
   const learned = { ...small, networks: [{ kind: "learned" }], seeds: [3] };
-  const digits = mkdtempSync(join(tmpdir(), "birkhoff-digits-"));
+  const digits = temporaryFolder();
   const images = {
     ...learned,
     data: { kind: "images", folder: digits, heldOut: 20 },

@@ -1,7 +1,6 @@
 /** What a process may do to devices from outside: workers, a GPU that is lost at any stage, an addon for another machine. */
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
@@ -10,6 +9,7 @@ import { valueAndGrad } from "../src/grad.ts";
 import { openDevice } from "../src/open.ts";
 import { mul } from "../src/ops/elementwise/index.ts";
 import { sum } from "../src/ops/reduce/index.ts";
+import { temporaryFolder } from "./support/folder.ts";
 import { foreignDevice } from "./support/webgpu.ts";
 
 test.each(["compile", "enqueue", "backward", "read"])("webgpu: a device lost during %s is a DeviceError, and nothing hangs", async (stage) => {
@@ -41,7 +41,7 @@ test.each(["compile", "enqueue", "backward", "read"])("webgpu: a device lost dur
 
 test("an addon of another architecture: one line says which file and why, and the reference device works", async () => {
   const before = process.env.BIRKHOFF_ADDON;
-  const folder = mkdtempSync(join(tmpdir(), "birkhoff-addon-"));
+  const folder = temporaryFolder();
   const file = join(folder, "birkhoff.node");
   try {
     const library = readFileSync(new URL("../build/Release/birkhoff.node", import.meta.url));
@@ -59,7 +59,6 @@ test("an addon of another architecture: one line says which file and why, and th
   } finally {
     if (before === undefined) delete process.env.BIRKHOFF_ADDON;
     else process.env.BIRKHOFF_ADDON = before;
-    rmSync(folder, { recursive: true });
   }
 });
 

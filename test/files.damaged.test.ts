@@ -1,6 +1,5 @@
 /** Files cut off at every byte, and with every bit changed: refused with a typed error, or read; nothing hangs, crashes or takes memory that the file does not hold. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
@@ -11,6 +10,7 @@ import type { Seen } from "../src/discover/seen.ts";
 import { FileError } from "../src/errors.ts";
 import { decodeNpy, decodeSafetensors, initializer, Linear, openDevice, SGD } from "../src/index.ts";
 import { decodeIdx, WHOLE } from "./support/files.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** Far more than any of the files here holds. */
 const MEMORY = 1 << 20;
@@ -48,29 +48,25 @@ test.each<[string, Uint8Array, (bytes: Uint8Array) => unknown]>([
 });
 
 test("a checkpoint that is cut off is refused, and nothing is loaded of it", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "birkhoff-checkpoint-"));
-  try {
-    await using device = await openDevice({ device: "reference" });
-    const network = new Linear(initializer(device, 1), 1, 1);
-    const optimizer = new SGD(network.parameters());
-    const contender = { network, layers: [] } as unknown as Contender;
-    const path = join(folder, "run.safetensors");
-    const file = checkpointFile(path, "run");
-    const seen: Seen = { losses: [1], steps: [1], accuracy: [0.5], agreement: [], snapshots: [], seconds: 1 };
-    await file.save(contender, optimizer, seen);
-    expect(file.load(contender, optimizer)).toMatchObject({ losses: [1] });
-    const whole = Uint8Array.from(readFileSync(path));
-    const state = await network.stateDict();
-    device.write(network.weight, [7]);
-    for (const bytes of prefixes(whole)) {
-      writeFileSync(path, bytes);
-      expect(() => file.load(contender, optimizer)).toThrow(FileError);
-    }
-    expect(await network.weight.item()).toBe(7);
-    writeFileSync(path, whole);
-    file.load(contender, optimizer);
-    expect(await network.stateDict()).toEqual(state);
-  } finally {
-    rmSync(folder, { recursive: true });
+  const folder = temporaryFolder();
+  await using device = await openDevice({ device: "reference" });
+  const network = new Linear(initializer(device, 1), 1, 1);
+  const optimizer = new SGD(network.parameters());
+  const contender = { network, layers: [] } as unknown as Contender;
+  const path = join(folder, "run.safetensors");
+  const file = checkpointFile(path, "run");
+  const seen: Seen = { losses: [1], steps: [1], accuracy: [0.5], agreement: [], snapshots: [], seconds: 1 };
+  await file.save(contender, optimizer, seen);
+  expect(file.load(contender, optimizer)).toMatchObject({ losses: [1] });
+  const whole = Uint8Array.from(readFileSync(path));
+  const state = await network.stateDict();
+  device.write(network.weight, [7]);
+  for (const bytes of prefixes(whole)) {
+    writeFileSync(path, bytes);
+    expect(() => file.load(contender, optimizer)).toThrow(FileError);
   }
+  expect(await network.weight.item()).toBe(7);
+  writeFileSync(path, whole);
+  file.load(contender, optimizer);
+  expect(await network.stateDict()).toEqual(state);
 });

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { loadIdxFolder, readIdx } from "../src/data/idx.ts";
 import { FileError } from "../src/errors.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** An IDX file from its parts; `body` is the raw bytes of the values. */
 const idx = (type: number, shape: readonly number[], body: Uint8Array | readonly number[]): Buffer => {
@@ -18,9 +18,8 @@ const idx = (type: number, shape: readonly number[], body: Uint8Array | readonly
 describe("IDX files", () => {
   let folder = "";
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "birkhoff-idx-"));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
   const put = (name: string, bytes: Uint8Array): string => {
     const path = join(folder, name);
     writeFileSync(path, bytes);

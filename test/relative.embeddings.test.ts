@@ -1,19 +1,16 @@
-/** Embeddings and labels as commands load them. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { writeNpy } from "../src/data/disk.ts";
 import { loadEmbeddings, loadLabels } from "../src/data/embeddings.ts";
 import type { NpyArray } from "../src/data/npy.ts";
 import { writeNpz } from "../src/data/npz.ts";
 import { FileError } from "../src/errors.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 let folder = "";
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "birkhoff-embeddings-"));
+  folder = temporaryFolder();
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 const points = { shape: [2, 2], data: Float64Array.of(1, 2, 3, 4) };
 const labels = { shape: [2], data: BigInt64Array.of(7n, 0n) };

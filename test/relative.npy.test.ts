@@ -1,13 +1,13 @@
 /** NumPy's files: bytes laid out by hand as NumPy lays them out, round trips, and what is refused. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { zipSync } from "fflate";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { readNpy, writeNpy } from "../src/data/disk.ts";
 import { decodeNpy, encodeNpy, type NpyArray, type NpyData } from "../src/data/npy.ts";
 import { crc32, decodeNpz, encodeNpz, readNpz, writeNpz } from "../src/data/npz.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** A file from its parts, its header padded as by NumPy. */
 const npy = (header: string, body: ArrayLike<number> = [], version = 1): Uint8Array => {
@@ -155,9 +155,8 @@ describe("NPY, written", () => {
 describe("NPZ", () => {
   let folder = "";
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "birkhoff-npz-"));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const arrays = { embeddings: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }, labels: { shape: [2], data: BigInt64Array.of(0n, 1n) } };
 

@@ -1,12 +1,12 @@
 /** The example of sentence embeddings as a user runs it, in a folder of its own with a small stand-in for the library that it loads. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { decodeNpy } from "../src/data/npy.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const MAIN = fileURLToPath(new URL("../examples/sentence-embeddings/main.ts", import.meta.url));
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
@@ -35,9 +35,8 @@ exports.pipeline = async (task, model, { dtype }) => {
 
 let folder = "";
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "birkhoff-sentences-"));
+  folder = temporaryFolder();
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 const put = (name: string, content: string): void => {
   mkdirSync(dirname(join(folder, name)), { recursive: true });

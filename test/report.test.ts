@@ -1,9 +1,8 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Script } from "node:vm";
 import { inflateSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { dihedralGroup, type Permutation, type PermutationSet, permutationMatrices, permute, rotationGroup } from "../src/data/permutations.ts";
 import { createRandom } from "../src/data/random.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
@@ -22,6 +21,7 @@ import { compareElements } from "../src/symmetry/elements.ts";
 import { identifyGroup } from "../src/symmetry/identify.ts";
 import { layerConsistency } from "../src/symmetry/layers.ts";
 import { matchGroup } from "../src/symmetry/relabelling.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** A stack that goes from near-uniform to sharp: rows and columns of exp(noise + t·P), normalised in turn. */
 const sharpening = (group: PermutationSet, d: number, count: number, last = 14): Snapshot[] => {
@@ -148,9 +148,8 @@ const embedded = (
 
 let folder = "";
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "birkhoff-report-"));
+  folder = temporaryFolder();
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 describe("report", () => {
   it("says at a glance what was found", () => {

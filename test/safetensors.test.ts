@@ -1,12 +1,12 @@
 /** safetensors: the test vectors of the format's own implementation as bytes, its limits, and files that are whole or not there. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { readSafetensors, replaceFile, writeSafetensors } from "../src/data/disk.ts";
 import { decodeSafetensors, encodeSafetensors, type HostTensor, type SafetensorsDType } from "../src/data/safetensors.ts";
 import { ArgumentError, FileError } from "../src/errors.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** A file from its parts. */
 const file = (header: string | Uint8Array, body: ArrayLike<number> = [], length?: bigint): Uint8Array => {
@@ -214,11 +214,10 @@ describe("what is written", () => {
 });
 
 describe("files", () => {
-  let folder: string;
+  let folder = "";
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "safetensors-"));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   it("replace what was there, through links too, and leave nothing else behind", () => {
     const path = join(folder, "a.safetensors");

@@ -1,9 +1,8 @@
 /** The example of a service: answers under concurrent clients, lost devices, refusals, and its end as a process. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Device } from "birkhoff";
@@ -14,6 +13,7 @@ import { Batcher, BusyError } from "../examples/service/batcher.ts";
 import { Engine } from "../examples/service/engine.ts";
 import { ANCHORS, CLASSES, embeddings, FEATURES, load, train } from "../examples/service/model.ts";
 import { createServer, DEFAULTS, type ServerOptions } from "../examples/service/server.ts";
+import { temporaryFolder } from "./support/folder.ts";
 import { foreignDevice } from "./support/webgpu.ts";
 
 const BODIES = 64;
@@ -226,7 +226,7 @@ test("a full queue answers 503 and says when to come again; what it holds is ans
 test("the process: starts, answers, and on SIGTERM finishes what it has before it ends", async () => {
   const main = fileURLToPath(new URL("../examples/service/main.ts", import.meta.url));
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  const folder = mkdtempSync(join(tmpdir(), "birkhoff-service-"));
+  const folder = temporaryFolder();
   const file = join(folder, "model.safetensors");
   writeFileSync(file, checkpoint);
   const child = spawn(process.execPath, ["--import", tsx, main, "--port", "0", "--device", "native", "--checkpoint", file, "--max-wait", "20000"]);
@@ -250,5 +250,4 @@ test("the process: starts, answers, and on SIGTERM finishes what it has before i
   }
   expect(await ended).toEqual([0, null]);
   expect(output).toContain("closed");
-  rmSync(folder, { recursive: true });
 });

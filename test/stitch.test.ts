@@ -1,6 +1,3 @@
-/** The stitching experiment: its ladder on generated data, on embeddings in files, and what it says of wrong input. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeNpy } from "../src/data/disk.ts";
@@ -10,6 +7,7 @@ import { openDevice } from "../src/open.ts";
 import { renderStitchReport } from "../src/report/stitch.ts";
 import { embeddingData, generatedData, type StitchData, splitData } from "../src/stitch/data.ts";
 import { meanOf, type StitchResult, type StitchSettings, stitch } from "../src/stitch/index.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const SETTINGS: StitchSettings = {
   seed: 3,
@@ -119,8 +117,7 @@ describe("on generated classes", () => {
 });
 
 describe("on embeddings in files", () => {
-  const folder = mkdtempSync(join(tmpdir(), "stitch-"));
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const { views, labels } = generatedData({ seed: 2, count: 600, classes: 4 });
   const [{ values, size }] = views;
   // Another encoder's space: coordinates in another order, in other units, moved, and one more that says nothing.

@@ -1,11 +1,11 @@
 /** A process with a webgpu device ends by itself, with the code that it should, whatever its device is doing; and does without an addon. */
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { temporaryFolder } from "./support/folder.ts";
 
 const run = promisify(execFile);
 const CHILD = fileURLToPath(new URL("support/webgpu-child.mjs", import.meta.url));
@@ -35,17 +35,13 @@ describe("endings", () => {
 });
 
 test("an addon that is missing, cut off or of another architecture: one line, and the other devices work in the same process", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "birkhoff-addon-"));
-  try {
-    const library = readFileSync(new URL("../build/Release/birkhoff.node", import.meta.url));
-    library.writeUInt16LE(0xf3, 18); // The machine in the header of an ELF file: RISC-V.
-    const foreign = join(folder, "foreign.node");
-    const cut = join(folder, "cut.node");
-    writeFileSync(foreign, library);
-    writeFileSync(cut, library.subarray(0, 100));
-    const outcomes = await Promise.all([foreign, cut, join(folder, "none.node")].map((file) => end("addon", { BIRKHOFF_ADDON: file })));
-    for (const outcome of outcomes) expect(outcome).toEqual({ code: 0, output: "ERR_DEVICE 1 line\nreference 2\nwebgpu 2\nreference true" });
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const folder = temporaryFolder();
+  const library = readFileSync(new URL("../build/Release/birkhoff.node", import.meta.url));
+  library.writeUInt16LE(0xf3, 18); // The machine in the header of an ELF file: RISC-V.
+  const foreign = join(folder, "foreign.node");
+  const cut = join(folder, "cut.node");
+  writeFileSync(foreign, library);
+  writeFileSync(cut, library.subarray(0, 100));
+  const outcomes = await Promise.all([foreign, cut, join(folder, "none.node")].map((file) => end("addon", { BIRKHOFF_ADDON: file })));
+  for (const outcome of outcomes) expect(outcome).toEqual({ code: 0, output: "ERR_DEVICE 1 line\nreference 2\nwebgpu 2\nreference true" });
 });

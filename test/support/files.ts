@@ -1,10 +1,10 @@
 /** A small file of every format, whole. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readIdx } from "../../src/data/idx.ts";
 import { encodeNpz } from "../../src/data/npz.ts";
 import { encodeNpy, encodeSafetensors } from "../../src/index.ts";
+import { temporaryFolder } from "./folder.ts";
 
 export const WHOLE: Readonly<Record<"safetensors" | "npy" | "npz" | "idx", Uint8Array>> = {
   safetensors: encodeSafetensors(
@@ -19,8 +19,7 @@ export const WHOLE: Readonly<Record<"safetensors" | "npy" | "npz" | "idx", Uint8
   idx: Uint8Array.of(0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6),
 };
 
-const folder = mkdtempSync(join(tmpdir(), "birkhoff-files-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder();
 
 /** `readIdx` of bytes. */
 export const decodeIdx = (given: Uint8Array): ReturnType<typeof readIdx> => {

@@ -183,12 +183,12 @@ describe("runs", () => {
   };
 
   /** Stops a run after a step as a kill would: nothing is tidied up. */
-  const killedAfter = async (value: unknown, results: string, steps: number, on = device): Promise<void> => {
+  const killedAfter = async (value: unknown, results: string, steps: number, on = device, every = 20): Promise<void> => {
     let count = 0;
     const onProgress = (): void => {
       if (++count === steps) throw new Error("killed");
     };
-    await expect(go(value, { results, every: { steps: 20 }, onProgress }, on)).rejects.toThrow("killed");
+    await expect(go(value, { results, every: { steps: every }, onProgress }, on)).rejects.toThrow("killed");
   };
 
   test.each([
@@ -220,14 +220,16 @@ describe("runs", () => {
     expect(readdirSync(join(results, "..", "checkpoints"))).toEqual([]);
   });
 
-  test("reference: a run killed halfway goes on to the same losses", async () => {
-    await using reference = await openDevice({ device: "reference" });
-    const whole = await go(learned, {}, reference);
+  test.each(["reference", "webgpu"] as const)("%s: a run killed halfway goes on to the same losses", async (kind) => {
+    await using other = await openDevice({ device: kind });
+    const short = { ...learned, training: { steps: 12, warmup: 4, batchSize: 8 } };
+    const whole = await go(short, {}, other);
     const results = file();
-    await killedAfter(learned, results, 33, reference);
+    await killedAfter(short, results, 9, other, 6);
     let steps = 0;
-    const resumed = await go(learned, { results, onProgress: () => steps++ }, reference);
-    expect(steps).toBe(40);
+    const resumed = await go(short, { results, onProgress: () => steps++ }, other);
+    expect(steps).toBe(6);
+    expect(resumed.shown?.losses).toHaveLength(12);
     expect(resumed.shown?.losses).toEqual(whole.shown?.losses);
   });
 

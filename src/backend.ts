@@ -76,6 +76,6 @@ export interface Backend {
   run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void;
   /** Resolves when everything enqueued so far has run; reports faults like `read`. */
   synchronize(): Promise<void>;
-  /** Ends pending work and frees everything; later use throws StateError. Safe to call twice. */
+  /** Ends pending work and frees everything; later use throws StateError. Resolves when nothing is under way any more. Safe to call twice. */
   close(): Promise<void>;
 }

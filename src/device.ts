@@ -244,11 +244,10 @@ export class Device implements AsyncDisposable {
     return this.#told(this.backend.read(buffer));
   }
 
-  /** Frees everything; later use throws StateError. Safe to call twice. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  /** Frees everything; later use throws StateError. Resolves when nothing is under way any more. Safe to call twice. */
+  close(): Promise<void> {
     this.#closed = true;
-    await this.backend.close();
+    return this.backend.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -26,8 +26,12 @@ describe("endings", () => {
     ["exit", 3, ""],
     ["close", 0, "read 2,3,4"],
     ["destroy", 0, "ERR_DEVICE"],
-    ["terminate", 0, ""],
-    ["workerExit", 0, ""],
+    ["workerReturn", 0, "worker 0"],
+    ["workerThrow", 0, "worker 1 on purpose"],
+    ["workerRejection", 0, "worker 1 on purpose"],
+    ["workerExit", 0, "worker 4"],
+    ["terminateIdle", 0, "worker 1"],
+    ["terminateClosed", 0, "worker 1"],
     ["exitWithWorker", 3, ""],
   ])("%s", async (ending, code, output) => {
     expect(await end(ending)).toEqual({ code, output });

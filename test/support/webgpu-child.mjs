@@ -1,5 +1,6 @@
 /** A process that ends in the way its argument names while a webgpu device is at work: `node test/support/webgpu-child.mjs <ending>`. */
-import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { once } from "node:events";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { add, openDevice } from "birkhoff";
 import { create } from "webgpu";
 
@@ -8,10 +9,38 @@ const busy = async () => {
   return { device, y: add(device.tensor([1, 2, 3]), 1) };
 };
 
-const inWorker = async (after) => {
-  const worker = new Worker(new URL(import.meta.url));
-  await new Promise((resolve) => worker.once("message", resolve));
+/** Does `after` to a worker once its device is in the state, and says how the worker ended. */
+const inWorker = async (state, after) => {
+  const worker = new Worker(new URL(import.meta.url), { workerData: state });
+  let error = "";
+  worker.on("error", ({ message }) => {
+    error = ` ${message}`;
+  });
+  await once(worker, "message");
+  const ended = new Promise((resolve) => worker.once("exit", resolve));
   await after(worker);
+  const code = await ended;
+  console.log(`worker ${code}${error}`);
+};
+
+/** What a worker does with its device before it says so, and how it ends when it is told to. */
+const states = {
+  idle: ({ y }) => y.read(),
+  pending: ({ y }) => void y.read().catch(() => {}),
+  closed: async ({ device, y }) => {
+    void y.read().catch(() => {});
+    // Long enough for pipelines to be under way.
+    await new Promise(setImmediate);
+    await device.close();
+  },
+};
+const ends = {
+  return: () => {},
+  throw: () => {
+    throw new Error("on purpose");
+  },
+  rejection: () => void Promise.reject(new Error("on purpose")),
+  exit: () => process.exit(4),
 };
 
 const read = async (y) => console.log(`read ${(await y.read()).join()}`);
@@ -54,10 +83,14 @@ const endings = {
     gpuDevice.destroy();
     await reading.catch(({ code }) => console.log(code));
   },
-  /** The worker's environment goes down with a device that is idle: with work in flight Dawn's binding ends the whole process. */
-  terminate: () => inWorker((worker) => worker.terminate()),
-  workerExit: () => inWorker((worker) => new Promise((resolve) => worker.once("exit", resolve).postMessage("exit"))),
-  exitWithWorker: () => inWorker(() => process.exit(3)),
+  workerReturn: () => inWorker("pending", (worker) => worker.postMessage("return")),
+  workerThrow: () => inWorker("pending", (worker) => worker.postMessage("throw")),
+  workerRejection: () => inWorker("pending", (worker) => worker.postMessage("rejection")),
+  workerExit: () => inWorker("pending", (worker) => worker.postMessage("exit")),
+  /** From outside, which runs nothing in the worker: with work in flight Dawn's binding ends the whole process. */
+  terminateIdle: () => inWorker("idle", (worker) => worker.terminate()),
+  terminateClosed: () => inWorker("closed", (worker) => worker.terminate()),
+  exitWithWorker: () => inWorker("idle", () => process.exit(3)),
   /** Without an addon that can be loaded, which `BIRKHOFF_ADDON` names. */
   addon: async () => {
     await openDevice({ device: "native" }).catch(({ code, message }) => console.log(code, message.split("\n").length, "line"));
@@ -77,8 +110,7 @@ const endings = {
 if (isMainThread) {
   await endings[process.argv[2]]();
 } else {
-  const { y } = await busy();
-  await y.read();
-  parentPort.on("message", () => process.exit());
-  parentPort.postMessage("idle");
+  await states[workerData](await busy());
+  parentPort.once("message", (ending) => ends[ending]());
+  parentPort.postMessage("ready");
 }

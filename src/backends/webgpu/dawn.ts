@@ -1,5 +1,8 @@
-/** Dawn, Chromium's WebGPU, in Node: the only file that knows the npm package `webgpu`. */
+/** Dawn, Chromium's WebGPU, in Node: the only file that loads the npm package `webgpu`. */
 import { DeviceError } from "../../errors.ts";
+import { watchLooks } from "./worker.ts";
+
+export { closeAtEnd } from "./worker.ts";
 
 /** Dawn crashes when its GPU object is collected before the devices made from it, so these live as long as the process. */
 const dawn = new Map<string, GPU>();
@@ -27,6 +30,7 @@ export const openDawn = async (flags: readonly string[]): Promise<GPU> => {
       { cause: error },
     );
   }
+  watchLooks();
   // Another caller may have been here while the package loaded.
   const gpu = dawn.get(key) ?? package_.create([...ALWAYS, ...flags]);
   dawn.set(key, gpu);

@@ -63,9 +63,13 @@ class WebGPUBackend implements Backend, GpuMemory {
   #live = 0;
   #lost: DeviceError | undefined;
   #closed = false;
+  /** Staging buffers that are being mapped. */
+  readonly #mappings = new Set<Promise<void>>();
+  /** Tells the worker's end that there is nothing left to close. */
+  readonly #leave: (() => void) | undefined;
 
   constructor(opened: Opened, memoryLimit = Number.POSITIVE_INFINITY) {
-    const { device, owned, limits } = opened;
+    const { device, owned, limits, closeAtEnd } = opened;
     this.#device = device;
     this.#owned = owned;
     this.limits = limits;
@@ -88,6 +92,7 @@ class WebGPUBackend implements Backend, GpuMemory {
     this.#queue = new Queue(device, this.#uniforms.take(Queue.uniformBytes), (failed) => this.#watch(failed));
     this.#programs = new Programs(device, limits);
     this.#memoryLimit = memoryLimit;
+    this.#leave = closeAtEnd?.(() => void this.close());
     void device.lost.then(({ reason, message }) => {
       this.#lost ??= new DeviceError(`webgpu: expected a working device, but it was lost (${reason}): ${message}`);
       this.#queue.clear();
@@ -219,8 +224,14 @@ class WebGPUBackend implements Backend, GpuMemory {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (!this.#closed) this.#end();
+    // Whoever waited for this may terminate its worker: see worker.ts.
+    await Promise.allSettled([...this.#mappings, ...this.#reports, this.#programs.settled()]);
+  }
+
+  #end(): void {
     this.#closed = true;
+    this.#leave?.();
     this.#queue.clear();
     for (const pool of [this.#storage, this.#staging, this.#uniforms]) pool.destroy();
     for (const { gpu, borrowed } of this.#adopted) if (!borrowed) gpu.destroy();
@@ -241,7 +252,7 @@ class WebGPUBackend implements Backend, GpuMemory {
     try {
       await this.#queue.submit();
       this.#assertUsable(where);
-      await staging.gpu.mapAsync(MAP_READ, 0, bytes + STATUS_BYTES);
+      await this.#map(staging.gpu, bytes + STATUS_BYTES);
       data = staging.gpu.getMappedRange(0, bytes + STATUS_BYTES).slice(0);
       staging.gpu.unmap();
     } catch (error) {
@@ -262,6 +273,16 @@ class WebGPUBackend implements Backend, GpuMemory {
     const fault = withStatus ? this.#programs.faults.error(data.slice(bytes)) : undefined;
     if (fault) throw fault;
     return data.slice(0, bytes);
+  }
+
+  async #map(staging: GPUBuffer, bytes: number): Promise<void> {
+    const mapping = staging.mapAsync(MAP_READ, 0, bytes);
+    this.#mappings.add(mapping);
+    try {
+      await mapping;
+    } finally {
+      this.#mappings.delete(mapping);
+    }
   }
 
   #own(where: string, buffer: Buffer): GpuBuffer {

@@ -25,6 +25,8 @@ export interface Opened {
   /** Whether `close` destroys the device. */
   readonly owned: boolean;
   readonly limits: Limits;
+  /** Has a function called at the end of the worker that this is, where one is to be; gives what takes that back. */
+  readonly closeAtEnd: ((close: () => void) => () => void) | undefined;
 }
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const satisfies readonly GPUFeatureName[];
@@ -78,7 +80,12 @@ export const requestDevice = async (adapter: GPUAdapter, subgroupMatrices = fals
 };
 
 /** A device as the options ask for it. Throws DeviceError saying what was tried. */
-export const open = async (options: WebGPUOptions): Promise<Opened> => {
+export const open = async (options: WebGPUOptions): Promise<Opened> => ({
+  ...(await find(options)),
+  closeAtEnd: inNode() ? (await import("./dawn.ts")).closeAtEnd : undefined,
+});
+
+const find = async (options: WebGPUOptions): Promise<Omit<Opened, "closeAtEnd">> => {
   const { gpuDevice, powerPreference, allowSoftware = true, subgroupMatrices = false } = options;
   const dawnFlags = [...(options.dawnFlags ?? []), ...(subgroupMatrices && inNode() ? ["enable-dawn-features=allow_unsafe_apis"] : [])];
   if (gpuDevice) {

@@ -27,6 +27,8 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #modules = new WeakMap<Shader, GPUShaderModule>();
   readonly #pipelines = new WeakMap<Shader, Map<string, Pipeline>>();
+  /** What Dawn has not answered yet. */
+  readonly #pending = new Set<Promise<unknown>>();
   #created = 0;
 
   constructor(device: GPUDevice) {
@@ -56,6 +58,11 @@ export class PipelineCache {
     return pipeline;
   }
 
+  /** Resolves when nothing is being compiled. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#pending);
+  }
+
   #start(shader: Shader, entry: string, constants: Readonly<Record<string, number>>): Pipeline {
     const device = this.#device;
     const label = `${shader.name} (${entry})`;
@@ -75,6 +82,7 @@ export class PipelineCache {
         failure = await compileError(label, shader, module, error.message);
       },
     );
+    this.#keep(settled);
     return {
       id: this.#created++,
       label,
@@ -99,8 +107,13 @@ export class PipelineCache {
     try {
       return create();
     } finally {
-      this.#device.popErrorScope().catch(() => null);
+      this.#keep(this.#device.popErrorScope().catch(() => null));
     }
+  }
+
+  #keep(answer: Promise<unknown>): void {
+    this.#pending.add(answer);
+    void answer.finally(() => this.#pending.delete(answer));
   }
 
   #module(shader: Shader): GPUShaderModule {

@@ -44,6 +44,11 @@ export class Programs {
     return program;
   }
 
+  /** Resolves when nothing is being compiled. */
+  settled(): Promise<void> {
+    return this.#pipelines.settled();
+  }
+
   #plan(call: Call): Plan {
     let plan = this.#plans.get(call);
     if (!plan) {

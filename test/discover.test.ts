@@ -182,8 +182,8 @@ describe("runs", () => {
     training: { steps: 60, warmup: 10, batchSize: 8, norm: 0.1 },
   };
 
-  /** Stops a run after a step as a kill would: nothing is tidied up. */
-  const killedAfter = async (value: unknown, results: string, steps: number, on = device, every = 20): Promise<void> => {
+  /** Stops a run after a step as a kill would: nothing is tidied up. By default it is saved at steps at which it is measured too. */
+  const killedAfter = async (value: unknown, results: string, steps: number, on = device, every = 15): Promise<void> => {
     let count = 0;
     const onProgress = (): void => {
       if (++count === steps) throw new Error("killed");
@@ -207,7 +207,7 @@ describe("runs", () => {
     await killedAfter(value, results, 33);
     let steps = 0;
     const resumed = await go(value, { results, onProgress: () => steps++ });
-    expect([steps, resumed.report.notes]).toEqual([40, []]);
+    expect([steps, resumed.report.notes]).toEqual([30, []]);
     expect(resumed.shown?.losses).toEqual(whole.shown?.losses);
     expect(resumed.shown?.losses).toHaveLength(60);
     expect(resumed.shown?.layers.map(({ snapshots }) => snapshots)).toEqual(whole.shown?.layers.map(({ snapshots }) => snapshots));
@@ -312,7 +312,7 @@ describe("runs", () => {
     const kernel = contender.network.parameters().find((parameter) => parameter.shape.length > 2) as Tensor;
     const before = [await weight.read(), await kernel.read()];
     const look = () => ({ operations: 0, bytes: 0, memory: 0 });
-    const observer = { start: () => 0, onStep: () => {}, save: () => Promise.resolve(), pause: () => false, look };
+    const observer = { start: () => 0, onStep: () => {}, save: () => Promise.resolve(), pause: () => false, looks: () => false, look };
     await train(experiment, contender, trainSettings(run.training, experiment.stepsPerEpoch), observer);
     const moved = async (tensor: Tensor, from: ArrayLike<number>): Promise<number> =>
       Math.max(...(await tensor.read()).map((x, i) => Math.abs(x - from[i])));

@@ -134,6 +134,7 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
     const { layers } = contender;
     const settings = trainSettings(run.training, experiment.stepsPerEpoch);
     const interval = Math.max(1, Math.ceil(settings.steps / SNAPSHOTS));
+    const measured = (step: number): boolean => step % interval === 0 && step < settings.steps;
     let seen = nothingSeen(contender);
     const measure = async (step: number): Promise<void> => {
       const stacks = await Promise.all(layers.map(readStack));
@@ -166,12 +167,13 @@ export const runOne = async (experiment: Experiment, run: Run, options: RunOptio
         async onStep(step, loss, cost) {
           seen.losses.push(loss);
           costs.push(cost);
-          if ((step + 1) % interval === 0 && step + 1 < settings.steps) await measure(step + 1);
+          if (measured(step + 1)) await measure(step + 1);
           const now = performance.now();
           seen.seconds += (now - since) / 1000;
           since = now;
           options.onStep(seen);
         },
+        looks: measured,
         pause: (step) =>
           checkpoint !== undefined && ("steps" in every ? step % every.steps === 0 : performance.now() - saved >= every.seconds * 1000),
         async save(_, optimizer) {

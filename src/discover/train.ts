@@ -29,8 +29,10 @@ export const trainSettings = (training: TrainingSettings, stepsPerEpoch: number)
 export interface TrainObserver {
   /** Before the first step: puts an earlier state back. Returns the steps done so far, 0 for none. */
   start(optimizer: Optimizer): number;
-  /** After every step, in order; the loss is without regularisers. May return a promise, which the next step awaits. */
+  /** After every step, in order; the loss is without regularisers. May return a promise, which is awaited before the step after the next. */
   onStep(step: number, loss: number, cost: StepCost): void | Promise<void>;
+  /** Whether `onStep` looks at the network after so many steps: the next one waits until it has. */
+  looks(step: number): boolean;
   /** After a step whose losses have all been seen, where `pause` says so. */
   save(step: number, optimizer: Optimizer): Promise<void>;
   /** Whether to save after so many steps. */
@@ -135,10 +137,9 @@ export const train = async (
       await settle();
       pending = value;
       done++;
-      if (done < steps && observer.pause(done)) {
-        await settle();
-        await observer.save(done, optimizer);
-      }
+      const pause = done < steps && observer.pause(done);
+      if (pause || observer.looks(done)) await settle();
+      if (pause) await observer.save(done, optimizer);
     }
     await settle();
     if (done < steps) await observer.save(done, optimizer);

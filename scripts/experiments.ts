@@ -1,6 +1,6 @@
 /**
  * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->`,
- * `<!-- accuracies: names -->` or `<!-- costs: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too,
+ * `<!-- accuracies: names -->`, `<!-- differences: network, names -->` or `<!-- costs: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too,
  * with names behind it only these.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -11,6 +11,7 @@ import { IMAGE_FORMATS } from "../src/data/generatedImages.ts";
 import { type Configuration, checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type RunRecord, readResults, recordsOf, summarise } from "../src/discover/results.ts";
 import { openDevice } from "../src/open.ts";
+import { probability } from "../src/report/stitch.ts";
 import { writePictures } from "./experiment-pictures.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
@@ -33,6 +34,10 @@ const table = ([heads, ...rows]: readonly (readonly string[])[]): string =>
   [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
 const percent = (share: number): string => (100 * share).toFixed(1);
+
+const points = (share: number): string => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
+
+const namesOf = ({ networks }: Configuration): string[] => networks.map(({ name, kind }) => name ?? kind);
 
 /** "C8 × 30", the most frequent first. */
 const counted = (names: readonly string[]): string => {
@@ -80,12 +85,15 @@ const toys = (names: readonly string[]): string => {
   return `${table([heads, ...rows])}\n\n${provenance(names.flatMap((name) => load(name).records))}`;
 };
 
-/** One table per experiment, one row per network. */
+/** One table per experiment, one row per network, dashes where nothing was run. */
 const networks = (names: readonly string[]): string =>
   names
     .map((name) => {
       const { configuration, records } = load(name);
-      return `**\`${name}\`**: ${configuration.about ?? ""}\n\n${table(networkRows(summarise(records)))}\n\n${provenance(records)}`;
+      const [heads, ...rows] = networkRows(summarise(records));
+      const rest = namesOf(configuration).filter((network) => records.every((record) => record.network !== network));
+      const all = [heads, ...rows, ...rest.map((network) => [network, ...heads.slice(1).map(() => "–")])];
+      return `**\`${name}\`**: ${configuration.about ?? ""}\n\n${table(all)}\n\n${provenance(records)}`;
     })
     .join("\n\n");
 
@@ -93,22 +101,40 @@ const networks = (names: readonly string[]): string =>
 const accuracies = (names: readonly string[]): string => {
   const done = names.map(load);
   const summaries = done.map(({ records }) => summarise(records));
-  const rows = done[0].configuration.networks.map(({ name, kind }) => [
-    name ?? kind,
+  const rows = namesOf(done[0].configuration).map((name) => [
+    name,
     ...summaries.map((summary) => {
-      const own = summary.find(({ network }) => network === (name ?? kind));
+      const own = summary.find(({ network }) => network === name);
       if (!own?.measures.heldOutAccuracy) return "–";
       const { mean, deviation } = own.measures.heldOutAccuracy;
       const spread = own.seeds > 1 ? ` ± ${percent(deviation)}` : "";
       const against = own.differences.heldOutAccuracy;
-      const difference = against
-        ? `; ${against.mean < 0 ? "−" : "+"}${percent(Math.abs(against.mean))}, detectable ${percent(against.detectable)}`
-        : "";
+      const difference = against ? `; ${points(against.mean)}, detectable ${percent(against.detectable)}` : "";
       return `${percent(mean)}${spread} (${own.seeds}${difference})`;
     }),
   ]);
+  const longest = done.map(({ records }) => Math.max(0, ...records.map(({ steps, step }) => (steps * (step?.processor ?? 0)) / 1e3)));
+  rows.push(["longest run, processor s", ...longest.map((seconds) => (seconds > 0 ? seconds.toFixed(0) : "–"))]);
   const commands = provenance(done.flatMap(({ records }) => records));
   return `${table([["network", ...names.map((name) => `\`${name}\``)], ...rows])}${commands === "" ? "" : `\n\n${commands}`}`;
+};
+
+/** The same networks beside one of them: mean difference in points, its interval, p and what the seeds could have shown. */
+const differences = ([base, ...names]: readonly string[]): string => {
+  const done = names.map(load);
+  const summaries = done.map(({ records }) => summarise(records, base));
+  const rows = namesOf(done[0].configuration)
+    .filter((name) => name !== base)
+    .map((name) => [
+      name,
+      ...summaries.map((summary) => {
+        const against = summary.find(({ network }) => network === name)?.differences.heldOutAccuracy;
+        if (!against) return "–";
+        const [low, high] = against.interval.map(points);
+        return `${points(against.mean)} (${low} to ${high}; p ${probability(against.p)}; detectable ${percent(against.detectable)}; ${against.count})`;
+      }),
+    ]);
+  return table([[`minus ${base}`, ...names.map((name) => `\`${name}\``)], ...rows]);
 };
 
 /** Of the machine that the steps were run on. */
@@ -117,16 +143,13 @@ const CORES = 2;
 /** A data-centre GPU to reckon with, NVIDIA's H100 and H200 (SXM): float32 outside of tensor cores, and the memory of the H200. */
 const GPU = { operations: 67e12, bytes: 4.8e12 } as const;
 
-/** One row per network: what the steps that were run took, and the whole training at that rate. Of several such runs the one that took the processor least. */
+/** One row per network: what the steps that were run took, and the whole training at that rate. Of several such runs the one of most steps, and of these the one that took the processor least. */
 const costs = (names: readonly string[]): string => {
   const found = names.map((name) => ({ ...load(name), runs: readResults(join(ROOT, "experiments/results", `${name}.jsonl`)) }));
   const rows = found.flatMap(({ configuration: { name, data, networks, training = {} }, runs }) =>
     networks.map(({ name: network = "" }) => {
       const measured = runs.filter((run) => run.network === network && run.step);
-      const best = measured.reduce<RunRecord | undefined>(
-        (a, b) => ((a?.step?.processor ?? Infinity) <= (b.step?.processor ?? Infinity) ? a : b),
-        undefined,
-      );
+      const [best] = measured.sort((a, b) => b.steps - a.steps || (a.step?.processor ?? 0) - (b.step?.processor ?? 0));
       if (!best?.step || data.kind !== "images") return [`\`${name}\``, network, ...Array.from({ length: 11 }, () => "–")];
       const { operations, bytes, memory, milliseconds, processor } = best.step;
       const images = IMAGE_FORMATS[data.format ?? "idx"].training;
@@ -167,7 +190,7 @@ const costs = (names: readonly string[]): string => {
   return `${table([heads, ...rows])}\n\n${provenance(found.flatMap(({ runs }) => runs.filter(({ step }) => step)))}`;
 };
 
-const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies, costs };
+const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies, differences, costs };
 
 /** The page with its tables as the results have them. */
 export const withTables = (page: string): string =>

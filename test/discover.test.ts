@@ -196,7 +196,7 @@ describe("runs", () => {
     ["images", images],
     [
       "a shared group with everything that may be asked of it",
-      { ...images, ...wished({ shared: "tied", start: { kind: "permutations", blend: 2 } }) },
+      { ...images, ...wished({ shared: "tied", start: { kind: "permutations" } }) },
     ],
     ["turned images", turns],
     ["a residual network on generated images in colour", colours],

@@ -68,7 +68,7 @@ const architecture = {
     .discriminatedUnion("kind", [
       z.strictObject({ kind: z.literal("uniform") }),
       z.strictObject({ kind: z.literal("identity"), sharpness: share.optional() }),
-      z.strictObject({ kind: z.literal("permutations"), sharpness: share.optional(), blend: count.optional() }),
+      z.strictObject({ kind: z.literal("permutations"), sharpness: share.optional() }),
     ])
     .optional(),
   frozen: z.boolean().optional(),

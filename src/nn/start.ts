@@ -2,7 +2,6 @@
 import { type Permutation, permutationMatrix } from "../data/permutations.ts";
 import { type Random, range, shuffle } from "../data/random.ts";
 import { expected } from "../errors.ts";
-import { checkCount } from "./layers.ts";
 
 /**
  * Where a stack of matrices starts. With u ~ U[0, 1) for every logit, the same for every kind, and s the `sharpness` in [0, 1]:
@@ -11,15 +10,15 @@ import { checkCount } from "./layers.ts";
  * |---|---|---|
  * | `"uniform"`, the paper's and the default | u | near 1/d everywhere |
  * | `"identity"` | log(s·I + (1 − s)/d) + u | near the identity |
- * | `"permutations"` | log(s·Q + (1 − s)/d) + u | near random permutations, or means of `blend` of them |
+ * | `"permutations"` | log(s·Q + (1 − s)/d) + u | near random permutations |
  *
  * `sharpness` is the share of a matrix that lies on its target before u; 0 is the paper's start up to a constant, 1 the target itself, up to 1e-12 and almost without
- * gradient. Default 0.5. All permutations of a stack differ from each other and from the identity. `blend`: default 1.
+ * gradient. Default 0.5. All permutations of a stack differ from each other and from the identity.
  */
 export type MatrixStart =
   | { readonly kind: "uniform" }
   | { readonly kind: "identity"; readonly sharpness?: number }
-  | { readonly kind: "permutations"; readonly sharpness?: number; readonly blend?: number };
+  | { readonly kind: "permutations"; readonly sharpness?: number };
 
 /** In place of log 0. */
 const LEAST = 1e-12;
@@ -43,12 +42,8 @@ const distinctPermutations = (count: number, d: number, random: Random): Permuta
 /** What the matrices start near: [count, d, d], row-major. */
 const targets = (start: Exclude<MatrixStart, { kind: "uniform" }>, count: number, d: number, random: Random): Float64Array => {
   const result = new Float64Array(count * d * d);
-  const blend = start.kind === "identity" ? 1 : (start.blend ?? 1);
-  const all = start.kind === "identity" ? Array.from({ length: count }, () => range(d)) : distinctPermutations(count * blend, d, random);
-  for (const [i, one] of all.entries()) {
-    const offset = Math.floor(i / blend) * d * d;
-    for (const [at, entry] of permutationMatrix(one).entries()) result[offset + at] += entry / blend;
-  }
+  const all = start.kind === "identity" ? Array.from({ length: count }, () => range(d)) : distinctPermutations(count, d, random);
+  for (const [i, one] of all.entries()) result.set(permutationMatrix(one), i * d * d);
   return result;
 };
 
@@ -57,13 +52,12 @@ export const checkStart = (where: string, start: MatrixStart, count: number, d: 
   const kind: unknown = start?.kind;
   if (kind !== "uniform" && kind !== "identity" && kind !== "permutations")
     throw expected(where, '"uniform", "identity" or "permutations"', "start.kind", kind);
-  const { sharpness = 0.5, blend = 1 } = start as { readonly sharpness?: number; readonly blend?: number };
+  const { sharpness = 0.5 } = start as { readonly sharpness?: number };
   if (!(sharpness >= 0 && sharpness <= 1)) throw expected(where, "a number in [0, 1]", "start.sharpness", sharpness);
-  checkCount(where, "start.blend", blend);
   let most = 1;
-  for (let i = 2; i <= d && most <= count * blend; i++) most *= i;
-  if (kind === "permutations" && most - 1 < count * blend)
-    throw expected(where, `at most ${most - 1} permutations, as many as ${d} positions have beside the identity,`, "start", count * blend);
+  for (let i = 2; i <= d && most <= count; i++) most *= i;
+  if (kind === "permutations" && most - 1 < count)
+    throw expected(where, `at most ${most - 1} permutations, as many as ${d} positions have beside the identity,`, "start", count);
 };
 
 /** Logits of `count` matrices of side d, row-major. */

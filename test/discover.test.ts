@@ -194,10 +194,7 @@ describe("runs", () => {
   test.each([
     ["generated", learned],
     ["images", images],
-    [
-      "a shared group with everything that may be asked of it",
-      { ...images, ...wished({ shared: "tied", start: { kind: "permutations" } }) },
-    ],
+    ["a shared group with everything that may be asked of it", { ...images, ...wished({ shared: "tied", start: { kind: "permutations" } }) }],
     ["turned images", turns],
     ["a residual network on generated images in colour", colours],
   ])("%s: a run killed halfway goes on to the same losses, pictures and figures", async (_, value) => {

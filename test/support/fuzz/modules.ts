@@ -36,7 +36,12 @@ const matrixOptions = {
   temperature: real(0.2, 5),
   constraint: among("doublyStochastic", "rowStochastic", "none"),
   start: fc.oneof(
-    fc.constantFrom<unknown>({ kind: "uniform" }, { kind: "identity", sharpness: 0.9 }, { kind: "permutations", sharpness: 1 }, { kind: "permutations" }),
+    fc.constantFrom<unknown>(
+      { kind: "uniform" },
+      { kind: "identity", sharpness: 0.9 },
+      { kind: "permutations", sharpness: 1 },
+      { kind: "permutations" },
+    ),
     garbage,
   ),
   frozen: among(true, false),

@@ -11,7 +11,8 @@ struct Params {
   p: u32,
   d: u32,
   group: u32,
-  identity: u32,
+  // Rows of w to whose gradient what arrives at the identity is added: all or none.
+  added: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,11 +28,16 @@ fn to_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
   let row = i / params.d;
   if (row >= params.kernels * params.p) { return; }
   var total = 0.0;
-  if (params.identity == 1u) { total = t[(row / params.cin * params.group * params.cin + row % params.cin) * params.d + i % params.d]; }
+  if (row < params.added) { total = t[(row / params.cin * params.group * params.cin + row % params.cin) * params.d + i % params.d]; }
   let b = row % params.p;
-  for (var g = 0u; g < params.matrices; g++) {
-    let first = (g * params.kernels * params.p + row - b) * params.d + i % params.d;
-    for (var a = 0u; a < params.p; a++) { total += factors[(g * params.p + a) * params.p + b] * values[first + a * params.d]; }
+  let apart = params.kernels * params.p;
+  var from_factors = b;
+  // One element of the group after the other, and in it one neighbour a.
+  for (var first = row - b; first < params.matrices * apart; first += apart) {
+    for (var neighbour = first; neighbour < first + params.p; neighbour++) {
+      total += factors[from_factors] * values[neighbour * params.d + i % params.d];
+      from_factors += params.p;
+    }
   }
   y[i] = total;
 }

@@ -29,11 +29,14 @@ struct Params {
   mixed: u32,
   // Rows of the result in a tile.
   tall: u32,
-  // 1 where what is mixed are results.
-  late: u32,
-  // 1 where rows of d numbers begin at multiples of four.
+  // All or none of the following. Rows of w that are mixed as they are read, rows of the result that are mixed.
+  mixed_operands: u32,
+  mixed_results: u32,
+  // Where w, r and t may be read in quads, as rows of d numbers begin at multiples of four.
   quads: u32,
-  // 1 where what arrives at the identity is added to the gradient of w.
+  // Numbers of w that are copied to the identity's place.
+  copied: u32,
+  // Rows of the gradient of w to which what arrives at the identity is added.
   added: u32,
 }
 
@@ -59,21 +62,21 @@ fn expanded(kernel: u32, g: u32) -> u32 {
 
 // Four numbers from `at` on; past the end of what the kind of product reads, they are whatever lies there.
 fn w_at(at: u32) -> vec4f {
-  if (params.quads == 1u) { return w_quads[at / 4u]; }
+  if (at < params.quads) { return w_quads[at / 4u]; }
   return vec4f(w[at], w[at + 1u], w[at + 2u], w[at + 3u]);
 }
 
 fn w_four(batch: u32, kernel: u32, m: u32) -> vec4f {
-  if (params.mixed == 0u || params.late == 1u) { return w_at(kernel * params.d + m); }
+  if (kernel >= params.mixed_operands) { return w_at(kernel * params.d + m); }
   let first = kernel / params.mixed * params.mixed;
   let from_factors = (batch * params.mixed + kernel - first) * params.mixed;
   var total = vec4f();
-  for (var b = 0u; b < params.mixed; b++) { total += factors[from_factors + b] * w_at((first + b) * params.d + m); }
+  for (var b = first; b < first + params.mixed; b++) { total += factors[from_factors + b - first] * w_at(b * params.d + m); }
   return total;
 }
 
 fn r_four(at: u32) -> vec4f {
-  if (params.quads == 1u) { return r_quads[at / 4u]; }
+  if (at < params.quads) { return r_quads[at / 4u]; }
   return vec4f(r[at], r[at + 1u], r[at + 2u], r[at + 3u]);
 }
 
@@ -83,8 +86,9 @@ fn t_at(batch: u32, kernel: u32, n: u32) -> u32 {
 }
 
 fn t_four(batch: u32, kernel: u32, n: u32) -> vec4f {
-  if (params.quads == 1u) { return t_quads[t_at(batch, kernel, n) / 4u]; }
-  return vec4f(t[t_at(batch, kernel, n)], t[t_at(batch, kernel, n + 1u)], t[t_at(batch, kernel, n + 2u)], t[t_at(batch, kernel, n + 3u)]);
+  let at = t_at(batch, kernel, n);
+  if (at < params.quads) { return t_quads[at / 4u]; }
+  return vec4f(t[at], t[t_at(batch, kernel, n + 1u)], t[t_at(batch, kernel, n + 2u)], t[t_at(batch, kernel, n + 3u)]);
 }
 
 // What is past the end of the depth counts as 0, whatever lies there.
@@ -118,7 +122,7 @@ fn put(batch: u32, row: u32, column: u32, value: f32) {
     return;
   }
   var total = value;
-  if (params.added == 1u) { total += t[expanded(row, 0u) + column]; }
+  if (row < params.added) { total += t[expanded(row, 0u) + column]; }
   y[(batch * params.rows + row) * params.columns + column] = total;
 }
 
@@ -126,7 +130,7 @@ fn put(batch: u32, row: u32, column: u32, value: f32) {
 fn copy(first: u32, lane: u32) {
   for (var part = 0u; part < 16u; part++) {
     let at = first + lane + 64u * part;
-    if (at < params.rows * params.d) { y[expanded(at / params.d, 0u) + at % params.d] = w[at]; }
+    if (at < params.copied) { y[expanded(at / params.d, 0u) + at % params.d] = w[at]; }
   }
 }
 
@@ -135,17 +139,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let index = linear_workgroup(group, groups);
   let across = (params.columns + 31u) / 32u;
   let tiles = across * ((params.rows + params.tall - 1u) / params.tall);
-  if (index >= tiles * params.batches) {
-    if (KIND == FORWARD && params.identity == 1u) { copy((index - tiles * params.batches) * 1024u, lane); }
-    return;
-  }
+  // What is left of the workgroups only copies.
+  let copies = index >= tiles * params.batches;
+  let depth = select(params.depth, 0u, copies);
   let batch = index / tiles;
   let top = index % tiles / across * params.tall;
   let side = index % across * 32u;
   let down = lane / 8u;
   let along = lane % 8u;
   var results = array<vec4f, 4>();
-  for (var first = 0u; first < params.depth; first += 16u) {
+  for (var first = 0u; first < depth; first += 16u) {
     for (var half = 0u; half < 2u; half++) {
       let part = lane + 64u * half;
       if (KIND == TO_MATRICES) {
@@ -189,7 +192,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     workgroupBarrier();
   }
-  if (KIND == FORWARD && params.late == 1u) {
+  if (copies) {
+    if (KIND == FORWARD) { copy((index - tiles * params.batches) * 1024u, lane); }
+    return;
+  }
+  if (KIND == FORWARD && top < params.mixed_results) {
     mix_results(top, side, down, along, results);
     return;
   }
@@ -221,7 +228,7 @@ fn mix_results(top: u32, side: u32, down: u32, along: u32, results: array<vec4f,
       let column = along + 8u * j;
       let from_factors = ((side + column) / params.d * p + row - first) * p;
       var total = 0.0;
-      for (var b = 0u; b < p; b++) { total += factors[from_factors + b] * unmixed[(first + b) * 32u + column]; }
+      for (var b = first; b < first + p; b++) { total += factors[from_factors + b - first] * unmixed[b * 32u + column]; }
       put(0u, top + row, side + column, total);
     }
   }

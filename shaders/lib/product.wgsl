@@ -3,7 +3,7 @@
 // for a batch p of matrices, with strides for everything that is read: transposes, repeated and summed batch axes cost no copies. The work along q and k
 // can be split over workgroups: then c holds [splits, batches, m, n], which are added up by `combine` of product.wgsl.
 //   a, b: dense matrices behind each other, as words, with two numbers in one where they are float16; read by strides
-//   bias: [n], read when `biased` is 1, or a single number, when it is 2     c: [splits, batches, m, n]     z: as c, written when `keeps` is 1
+//   bias: [n], or a single number     c: [splits, batches, m, n]     z: as c, where the sums are kept
 override ACTIVATION: u32 = 0u;
 // Whether one batch axis is kept, or none, and none is summed: finding places along more takes longer than a product of tiny matrices.
 override ONE_AXIS: u32 = 0u;
@@ -12,8 +12,11 @@ struct Params {
   m: u32,
   n: u32,
   k: u32,
+  // Columns that have a bias: all or none. How far apart their numbers are: 0 for a single one.
   biased: u32,
-  keeps: u32,
+  bias_step: u32,
+  // Elements of z: as many as c has, or none.
+  kept_sums: u32,
   a_row: u32,
   a_k: u32,
   b_k: u32,
@@ -44,7 +47,7 @@ fn offsets(number: u32, first: u32, count: u32) -> vec2u {
   if (ONE_AXIS == 1u) { return number * vec2u(params.a_strides[first / 4u].x, params.b_strides[first / 4u].x); }
   var rest = number;
   var result = vec2u(0u);
-  for (var i = count; i > 0u; i--) {
+  for (var i = select(0u, count, number > 0u); i > 0u; i--) {
     let axis = first + i - 1u;
     let size = params.sizes[axis / 4u][axis % 4u];
     let step = rest % size;
@@ -59,16 +62,17 @@ struct Ending {
   m: u32,
   n: u32,
   biased: u32,
-  keeps: bool,
+  bias_step: u32,
+  kept_sums: u32,
 }
 
 fn ending() -> Ending {
-  return Ending(params.m, params.n, params.biased, params.keeps == 1u);
+  return Ending(params.m, params.n, params.biased, params.bias_step, params.kept_sums);
 }
 
 fn finish(end: Ending, at: u32, column: u32, sum: f32) {
   var total = sum;
-  if (end.biased > 0u) { total += bias[select(column, 0u, end.biased == 2u)]; }
-  if (end.keeps) { z[at] = total; }
+  if (column < end.biased) { total += bias[column * end.bias_step]; }
+  if (at < end.kept_sums) { z[at] = total; }
   c[at] = activated(ACTIVATION, total);
 }

@@ -6,6 +6,8 @@ import { type ExpandAttrs, type FactorSizes, factorSizesOf, type Sizes, sizesOf 
 export const TILE = 32;
 /** Numbers that a workgroup copies to the identity's place. */
 export const COPIED = 1024;
+/** In place of a number of elements: more than there are. */
+const ALL = 2 ** 32 - 1;
 /** Threads of the kernels that give one result each. */
 const THREADS = 256;
 
@@ -59,9 +61,11 @@ const product = (
           identity,
           mixed,
           tall,
-          late: Number(late),
-          quads: Number(quads),
-          added: Number(added && identity === 1),
+          mixed_operands: mixed > 0 && !late ? sizes.kernels : 0,
+          mixed_results: late ? rows : 0,
+          quads: quads ? ALL : 0,
+          copied: identity === 1 ? rows * d : 0,
+          added: added && identity === 1 ? rows : 0,
         },
         bind: { w, w_quads, r, r_quads, t, t_quads, factors, y },
         workgroups: grid(Math.ceil(rows / tall) * Math.ceil(columns / TILE) * batches + copies, limits),
@@ -115,7 +119,7 @@ export const factorised = ({ attrs, inputs: [group, space, w] }: Call<ExpandAttr
 export const backwardFactorised = ({ attrs, inputs: [group, space, w] }: Call<ExpandAttrs>, limits: Limits): Plan => {
   const sizes = factorSizesOf(group.shape, space.shape, w.shape, attrs.identity);
   const { matrices, elements, cin, kernels, p, s } = sizes;
-  const params = { matrices, kernels, cin: cin * p, p, d: s, group: elements, identity: elements - matrices };
+  const params = { matrices, kernels, cin: cin * p, p, d: s, group: elements, added: elements === matrices ? 0 : kernels * p };
   const bindings = { values: scratch(0), factors: input(0), w: input(2), t: input(3) };
   const combine = (entry: string, target: number, workgroups: number): readonly Pass[] =>
     workgroups === 0

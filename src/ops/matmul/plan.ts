@@ -89,7 +89,7 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
   const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.floor(steps / SPLIT_STEPS)));
   const splitSteps = Math.ceil(steps / wanted);
   const splits = steps === 0 ? 1 : Math.ceil(steps / splitSteps);
-  const biased = call.inputs.length > 2 ? (turned ? 2 : 1) : 0;
+  const biased = call.inputs.length > 2;
   const axes = (list: (walk: Walk) => readonly number[]): number[] => [...padAxes(list(kept)), ...padAxes(list(summed))];
   const { activation, keeps } = call.attrs;
   const halves = (operand: number): number => (call.inputs[operand].dtype === "float16" ? 1 : 0);
@@ -110,8 +110,9 @@ export const matmul = (call: Call<MatmulAttrs>, limits: Limits): Plan => {
       m,
       n,
       k,
-      biased: last ? biased : 0,
-      keeps: last && keeps ? 1 : 0,
+      biased: last && biased ? n : 0,
+      bias_step: turned ? 0 : 1,
+      kept_sums: last && keeps ? size : 0,
       a_row: aRow,
       a_k: aK,
       b_k: bK,

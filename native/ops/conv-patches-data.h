@@ -30,19 +30,21 @@ class Data {
     float* weights = context_.scratch(s.groups * parts * each);
     for (int64_t i = 0; i < s.groups * parts; i++) pack(i / parts, i % parts, w, weights + i * each);
     float* areas = context_.scratch(context_.threads() * area);
-    context_.parallel(images * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float *sent = areas + thread * area, *sums = sent + products;
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t image = item / perImage, group = image % s.groups;
-        const Band& band = bands[item % perImage];
-        std::fill_n(sums, s.channels * band.rows() * columns_.width(), 0.0f);
-        for (int64_t part = 0; part < parts; part++) {
-          compute(band, part, dy + image * s.features * volume(s.out), weights + (group * parts + part) * each, sent,
-                  sums);
-        }
-        write(band, bias ? bias + group * s.channels : nullptr, sums, dx + image * s.channels * volume(s.size));
-      }
-    });
+    context_.parallel(images * perImage, ceilDivide(images * perImage, itemsToShare(context_, s)),
+                      [&](int64_t begin, int64_t end, int64_t thread) {
+                        float *sent = areas + thread * area, *sums = sent + products;
+                        for (int64_t item = begin; item < end; item++) {
+                          const int64_t image = item / perImage, group = image % s.groups;
+                          const Band& band = bands[item % perImage];
+                          std::fill_n(sums, s.channels * band.rows() * columns_.width(), 0.0f);
+                          for (int64_t part = 0; part < parts; part++) {
+                            compute(band, part, dy + image * s.features * volume(s.out),
+                                    weights + (group * parts + part) * each, sent, sums);
+                          }
+                          write(band, bias ? bias + group * s.channels : nullptr, sums,
+                                dx + image * s.channels * volume(s.size));
+                        }
+                      });
   }
 
  private:
@@ -54,7 +56,7 @@ class Data {
 
   int64_t height() const {
     const int64_t images = std::max<int64_t>(1, s.batch * s.groups * s.size[0]);
-    const int64_t wanted = ceilDivide(itemsToShare(context_), images);
+    const int64_t wanted = ceilDivide(itemsToShare(context_, s), images);
     const int64_t taps = s.channels * s.kernel[1] * s.kernel[2];
     const int64_t most = patchBytes / 4 * s.stride[1] / std::max<int64_t>(1, taps * s.out[2]);
     return std::clamp<int64_t>(std::min(most, s.size[1] / wanted), 1, std::max<int64_t>(1, s.size[1]));

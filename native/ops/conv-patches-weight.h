@@ -34,10 +34,12 @@ class Weights {
   void run(const float* dy, const float* x, float* dw) const {
     const int64_t rows = patches_.floats(high_), area = rows + high_ * s.out[2] * maxVectors * lanes;
     const int64_t blocks = static_cast<int64_t>(blocks_.size());
-    const int64_t shares = std::clamp<int64_t>(ceilDivide(itemsToShare(context_), splits_ * s.groups), 1, blocks);
+    const int64_t wanted = itemsToShare(context_, s);
+    const int64_t shares = std::clamp<int64_t>(ceilDivide(wanted, splits_ * s.groups), 1, blocks);
+    const int64_t items = splits_ * s.groups * shares;
     float* sums = context_.scratch(splits_ * s.groups * perGroup());
     float* areas = context_.scratch(context_.threads() * area);
-    context_.parallel(splits_ * s.groups * shares, 1, [&](int64_t begin, int64_t end, int64_t thread) {
+    context_.parallel(items, ceilDivide(items, wanted), [&](int64_t begin, int64_t end, int64_t thread) {
       float* patches = areas + thread * area;
       for (int64_t item = begin; item < end; item++) {
         const int64_t share = item % shares, group = item / shares % s.groups, split = item / shares / s.groups;

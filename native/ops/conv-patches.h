@@ -224,7 +224,7 @@ class Forward {
   void run(const float* x, const float* w, const float* bias, float* y) const {
     const int64_t terms = patches_.terms(), each = s.features * terms, images = s.batch * s.groups;
     if (images == 0 || volume(s.out) == 0) return;
-    const int64_t wanted = ceilDivide(itemsToShare(context_), images * s.out[0]);
+    const int64_t items = itemsToShare(context_, s), wanted = ceilDivide(items, images * s.out[0]);
     const int64_t high = patches_.height(wanted), area = patches_.floats(high);
     const std::vector<Band> bands = bandsOf(s.out[0], s.out[1], high);
     const int64_t perImage = static_cast<int64_t>(bands.size());
@@ -234,18 +234,19 @@ class Forward {
       tiles_.pack(terms, weights + group * each, [&](int64_t f, int64_t k) { return from[f * terms + k]; });
     }
     float* areas = context_.scratch(context_.threads() * area);
-    context_.parallel(images * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float* rows = areas + thread * area;
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t image = item / perImage, group = image % s.groups;
-        const Band& band = bands[item % perImage];
-        patches_.fill(x + image * s.channels * volume(s.size), band, rows);
-        tiles_.product(weights + group * each, terms, rows, patches_.pitch(band.rows()), band.rows() * s.out[2],
-                       bias ? bias + group * s.features : nullptr,
-                       y + image * s.features * volume(s.out) + (band.plane * s.out[1] + band.first) * s.out[2],
-                       volume(s.out));
-      }
-    });
+    context_.parallel(
+        images * perImage, ceilDivide(images * perImage, items), [&](int64_t begin, int64_t end, int64_t thread) {
+          float* rows = areas + thread * area;
+          for (int64_t item = begin; item < end; item++) {
+            const int64_t image = item / perImage, group = image % s.groups;
+            const Band& band = bands[item % perImage];
+            patches_.fill(x + image * s.channels * volume(s.size), band, rows);
+            tiles_.product(weights + group * each, terms, rows, patches_.pitch(band.rows()), band.rows() * s.out[2],
+                           bias ? bias + group * s.features : nullptr,
+                           y + image * s.features * volume(s.out) + (band.plane * s.out[1] + band.first) * s.out[2],
+                           volume(s.out));
+          }
+        });
   }
 
  private:

@@ -44,6 +44,12 @@ struct Geometry {
     if (volume(kernel) == 1 && volume(stride) == 1 && start == Extent{} && size == out)
       size = out = {1, 1, volume(size)};
   }
+
+  // In multiply-adds, of which moving a number that little is done with takes the time of some.
+  int64_t work() const {
+    const int64_t products = features * volume(out) * channels * volume(kernel);
+    return batch * groups * std::max(products, 16 * (channels * volume(size) + features * volume(out)));
+  }
 };
 
 // Result pixels low to high - 1 of a phase read source pixel start + pixel·step through this tap.
@@ -62,8 +68,12 @@ struct Axis {
   std::vector<Phase> phases;
 };
 
+// Another thread takes a microsecond or two to begin: less work than this is not worth that.
+constexpr int64_t leastWork = 1 << 16;
 // Into how many work items to cut a call at least: several per thread, so that none waits long for another.
-inline int64_t itemsToShare(const Context& context) { return context.threads() > 1 ? 4 * context.threads() : 1; }
+inline int64_t itemsToShare(const Context& context, const Geometry& g) {
+  return context.threads() > 1 ? std::clamp<int64_t>(g.work() / leastWork, 1, 4 * context.threads()) : 1;
+}
 
 // Rounded up, for any sign of a.
 constexpr int64_t ceilDivide(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
@@ -97,6 +107,25 @@ inline Axis dataAxis(const Geometry& g, int axis) {
   return result;
 }
 
+// Rows low to high - 1 of one axis of the source.
+struct Span {
+  int64_t low, high;
+
+  int64_t count() const { return high - low; }
+};
+
+// What taps of `phase` read for its pixels first to end - 1.
+inline Span spanOf(const Phase& phase, int64_t step, int64_t first, int64_t end, int64_t size) {
+  Span span{size, 0};
+  for (const Tap& tap : phase.taps) {
+    const int64_t low = std::max(tap.low, first), high = std::min(tap.high, end);
+    if (low >= high) continue;
+    span.low = std::min(span.low, tap.start + low * step);
+    span.high = std::max(span.high, tap.start + (high - 1) * step + 1);
+  }
+  return {std::min(span.low, span.high), span.high};
+}
+
 // The taps of `phase` that reach `pixel`; returns where that set changes next, at most `end`.
 inline int64_t tapsAt(const Phase& phase, int64_t pixel, int64_t end, std::vector<const Tap*>& taps) {
   taps.clear();
@@ -122,18 +151,12 @@ constexpr int64_t tileCount(int64_t count, int64_t vectors) {
   return (count + maxTile(vectors) - 1) / maxTile(vectors);
 }
 
-// Where strip `index` of `strips` begins: strips are whole tiles.
-constexpr int64_t tileEdge(int64_t count, int64_t vectors, int64_t strips, int64_t index) {
-  const int64_t tiles = tileCount(count, vectors);
-  return count * (tiles * index / strips) / tiles;
-}
-
-// One run per tile and distinct range of pixels that some taps reach.
-inline std::vector<Run> columnRuns(const Phase& phase, int64_t vectors) {
+// Of pixels low to high - 1: one run per tile and distinct range of pixels that some taps reach.
+inline std::vector<Run> columnRuns(const Phase& phase, int64_t low, int64_t high, int64_t vectors) {
   std::vector<Run> runs;
-  const int64_t tiles = tileCount(phase.count, vectors);
+  const int64_t count = high - low, tiles = tileCount(count, vectors);
   for (int64_t t = 0; t < tiles; t++) {
-    const int64_t first = phase.count * t / tiles, end = phase.count * (t + 1) / tiles;
+    const int64_t first = low + count * t / tiles, end = low + count * (t + 1) / tiles;
     const size_t begin = runs.size();
     for (const Tap& tap : phase.taps) {
       const int64_t low = std::max(tap.low, first), count = std::min(tap.high, end) - low;

@@ -13,14 +13,12 @@ namespace {
 
 // Source channels whose weights are used together: the lines of one row of the image stay in the first cache until the
 // next tap of the row reads them.
-constexpr int64_t channelBlock(int64_t kernelWidth) { return kernelWidth == 1 ? 128 : 32; }
+constexpr int64_t channelBlock(int64_t taps) { return taps == 1 ? 128 : taps == 2 ? 64 : 32; }
 // Bytes of weights per call of a tile, and of sums that a work item keeps.
-constexpr int64_t weightBytes = 16384;
+constexpr int64_t weightBytes = 36864;
 constexpr int64_t sumBytes = 49152;
 // Weights that one thread rearranges at least.
 constexpr int64_t packGrain = 4096;
-// Bands are made smaller until there is this much to share out.
-constexpr int64_t wantedItems = 16;
 
 struct Sweep {
   int64_t batch, groups;
@@ -32,37 +30,33 @@ struct Sweep {
   int64_t channelStride, sourceStride, groupStride;
   const float *from, *weights, *bias;
   float* to;
+  // To share out, at least.
+  int64_t items;
 
   int64_t taps() const { return volume(kernel); }
 };
 
-// A rectangle of result pixels of one phase and plane: what one work item computes for one block of channels.
+// Rows of one phase and plane of the result, and a strip of their columns, of all phases: what one work item computes
+// for one block of channels.
 struct Band {
-  const Phase *planes, *rows, *columns;
-  int64_t plane, row, rowEnd;
-  // Tiles of the column phase.
-  const std::vector<Run>* runs;
-  int64_t column, columnEnd;
+  const Phase *planes, *rows;
+  int64_t plane, row, rowEnd, strip;
+
+  int64_t height() const { return rowEnd - row; }
 };
 
-// Rows low to high - 1 of one axis of the source.
-struct Span {
-  int64_t low, high;
-
-  int64_t count() const { return high - low; }
+// Neighbouring columns of the result: `count` from `first` on. Sums lie phase after phase; order[i] says where those of
+// column first + i are.
+struct Strip {
+  struct Part {
+    std::vector<Run> runs;
+    // The phase's first pixel in the strip, and where its sums are.
+    int64_t first, at;
+  };
+  int64_t first, count;
+  std::vector<Part> parts;
+  std::vector<int64_t> order;
 };
-
-// What taps of `phase` read for its pixels first to end - 1.
-inline Span spanOf(const Phase& phase, int64_t step, int64_t first, int64_t end, int64_t size) {
-  Span span{size, 0};
-  for (const Tap& tap : phase.taps) {
-    const int64_t low = std::max(tap.low, first), high = std::min(tap.high, end);
-    if (low >= high) continue;
-    span.low = std::min(span.low, tap.start + low * step);
-    span.high = std::max(span.high, tap.start + (high - 1) * step + 1);
-  }
-  return {std::min(span.low, span.high), span.high};
-}
 
 class Sweeper {
  public:
@@ -70,13 +64,15 @@ class Sweeper {
     summed_ = sumsLanes(s.sources, s.results);
     packed_ = summed_ || packsGroups(s.groups, s.results);
     sources_ = summed_ ? ceilDivide(s.sources, lanes) : s.sources;
-    together_ = channelBlock(s.kernel[2]);
+    size_t taps = 1;
+    for (const Phase& phase : s.columns.phases) taps = std::max(taps, phase.taps.size());
+    together_ = channelBlock(static_cast<int64_t>(taps));
     if (summed_) {
       for (int64_t c = 0; c < s.groups * s.results; c++) blocks_.push_back({c, 1, 1});
     } else {
       blocks_ = channelBlocks(s.groups, s.results, packed_);
     }
-    for (const Phase& phase : s.columns.phases) runs_.push_back(columnRuns(phase, blocks_.front().vectors));
+    makeStrips();
     makeBands();
   }
 
@@ -85,21 +81,23 @@ class Sweeper {
     const int64_t threads = context_.threads();
     int64_t sums = 0, sourceRows = 0;
     for (const Band& band : bands_) {
-      sums = std::max(sums, (band.rowEnd - band.row) * (band.columnEnd - band.column) * maxVectors * lanes);
+      sums = std::max(sums, band.height() * strips_[band.strip].count * maxVectors * lanes);
       sourceRows = std::max(sourceRows, planesOf(band).count() * rowsOf(band).count());
     }
     const int64_t copy = packed_ ? sources_ * sourceRows * s.source[2] * lanes : 0;
     float* areas = context_.scratch(threads * (sums + copy));
     const int64_t perImage = static_cast<int64_t>(blocks_.size() * bands_.size());
-    context_.parallel(s.batch * perImage, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float* area = areas + thread * (sums + copy);
-      Lists lists;
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t block = item % perImage / static_cast<int64_t>(bands_.size());
-        compute(item / perImage, blocks_[block], weights_ + offsets_[block], bands_[item % bands_.size()], area,
-                area + sums, lists);
-      }
-    });
+    context_.parallel(
+        s.batch * perImage, ceilDivide(s.batch * perImage, s.items), [&](int64_t begin, int64_t end, int64_t thread) {
+          float* area = areas + thread * (sums + copy);
+          Lists lists;
+          for (int64_t item = begin; item < end; item++) {
+            const int64_t block = item % perImage / static_cast<int64_t>(bands_.size());
+            const Band& band = bands_[item % bands_.size()];
+            compute(item / perImage, blocks_[block], weights_ + offsets_[block], band, area, area + sums, lists);
+            finish(item / perImage, blocks_[block], band, area);
+          }
+        });
   }
 
  private:
@@ -110,31 +108,41 @@ class Sweeper {
     std::vector<std::pair<int64_t, int64_t>> taps;
   };
 
+  void makeStrips() {
+    const int64_t vectors = blocks_.front().vectors, spacing = s.columns.spacing, size = s.result[2];
+    const int64_t longest = s.columns.phases.empty() ? 0 : s.columns.phases.front().count;
+    const int64_t most = std::max<int64_t>(1, sumBytes / (spacing * vectors * lanes * 4) / maxTile(vectors));
+    const int64_t strips = ceilDivide(tileCount(longest, vectors), most);
+    for (int64_t i = 0; i < strips; i++) {
+      const int64_t low = longest * i / strips, high = longest * (i + 1) / strips;
+      Strip strip{low * spacing, std::min(high * spacing, size) - low * spacing, {}, {}};
+      strip.order.resize(strip.count);
+      int64_t at = 0;
+      for (const Phase& phase : s.columns.phases) {
+        const int64_t end = std::min(high, phase.count);
+        strip.parts.push_back({columnRuns(phase, low, end, vectors), low, at});
+        for (int64_t pixel = low; pixel < end; pixel++) strip.order[phase.first + pixel * spacing - strip.first] = at++;
+      }
+      strips_.push_back(std::move(strip));
+    }
+  }
+
   void makeBands() {
-    const int64_t vectors = blocks_.front().vectors;
     int64_t planes = 0, phases = 0;
     for (const Phase& each : s.planes.phases) planes += each.count;
     for (const Phase& rows : s.rows.phases) phases += rows.count > 0;
-    const int64_t items = s.batch * static_cast<int64_t>(blocks_.size() * s.columns.phases.size()) * phases * planes;
-    const int64_t most = sumBytes / (vectors * lanes * 4);
-    const int64_t wanted = (wantedItems + std::max<int64_t>(items, 1) - 1) / std::max<int64_t>(items, 1);
+    const int64_t items = std::max<int64_t>(1, s.batch * static_cast<int64_t>(blocks_.size()) * phases * planes);
+    const int64_t most = sumBytes / (blocks_.front().vectors * lanes * 4);
     for (const Phase& each : s.planes.phases) {
       for (const Phase& rows : s.rows.phases) {
-        for (size_t c = 0; c < s.columns.phases.size(); c++) {
-          const Phase& columns = s.columns.phases[c];
-          if (rows.count == 0 || columns.count == 0) continue;
-          const int64_t wide = std::min(columns.count, most / maxTile(vectors) * maxTile(vectors));
-          const int64_t strips = (columns.count + wide - 1) / wide;
-          const int64_t high = std::max<int64_t>(1, std::min(most / wide, (rows.count + wanted - 1) / wanted));
-          const int64_t count = (rows.count + high - 1) / high;
-          for (int64_t plane = 0; plane < each.count; plane++) {
-            for (int64_t i = 0; i < count; i++) {
-              for (int64_t j = 0; j < strips; j++) {
-                bands_.push_back({&each, &rows, &columns, plane, rows.count * i / count, rows.count * (i + 1) / count,
-                                  &runs_[c], tileEdge(columns.count, vectors, strips, j),
-                                  tileEdge(columns.count, vectors, strips, j + 1)});
-              }
-            }
+        const int64_t wanted = ceilDivide(rows.count, ceilDivide(s.items, items));
+        for (size_t strip = 0; strip < strips_.size() && wanted > 0; strip++) {
+          const int64_t fitting = std::max<int64_t>(1, most / strips_[strip].count);
+          const int64_t count = ceilDivide(rows.count, std::min(fitting, wanted));
+          for (int64_t i = 0; i < each.count * count; i++) {
+            const int64_t plane = i / count, part = i % count;
+            bands_.push_back({&each, &rows, plane, rows.count * part / count, rows.count * (part + 1) / count,
+                              static_cast<int64_t>(strip)});
           }
         }
       }
@@ -183,8 +191,9 @@ class Sweeper {
 
   void compute(int64_t image, const Block& block, const float* weights, const Band& band, float* sums, float* copy,
                Lists& lists) const {
-    const int64_t width = block.vectors * lanes, columns = band.columnEnd - band.column;
-    initialise(block, sums, (band.rowEnd - band.row) * columns);
+    const Strip& strip = strips_[band.strip];
+    const int64_t width = block.vectors * lanes;
+    initialise(block, sums, band.height() * strip.count);
     const int64_t unit = packed_ ? lanes : 1;
     const float* source = s.from + (image * s.groups + block.channel / s.results) * s.sources * volume(s.source);
     // Planes and rows at hand.
@@ -215,28 +224,28 @@ class Sweeper {
         }
         for (size_t t = 0; t < lists.taps.size(); t += chunk) {
           const size_t end = std::min(lists.taps.size(), t + static_cast<size_t>(chunk));
-          for (const Run& run : *band.runs) {
-            if (run.first < band.column || run.first >= band.columnEnd) continue;
-            lists.x.clear();
-            lists.w.clear();
-            for (size_t u = t; u < end; u++) {
-              for (const Tap* tap : run.taps) {
-                lists.x.push_back((lists.taps[u].first * s.source[2] + tap->start) * unit);
-                lists.w.push_back((lists.taps[u].second * s.kernel[2] + tap->index) * channels * width);
+          for (const Strip::Part& part : strip.parts) {
+            for (const Run& run : part.runs) {
+              lists.x.clear();
+              lists.w.clear();
+              for (size_t u = t; u < end; u++) {
+                for (const Tap* tap : run.taps) {
+                  lists.x.push_back((lists.taps[u].first * s.source[2] + tap->start) * unit);
+                  lists.w.push_back((lists.taps[u].second * s.kernel[2] + tap->index) * channels * width);
+                }
               }
-            }
-            const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, area};
-            const Tile kernel = findTile(factor, block.vectors, run.count);
-            for (int64_t i = row; i < next; i++) {
-              const int64_t at = i * s.rows.step * s.source[2] + run.first * s.columns.step;
-              kernel(sums + ((i - band.row) * columns + run.first - band.column) * width, x + at * unit, w, terms,
-                     pitch);
+              const Terms terms{lists.x.data(), lists.w.data(), static_cast<int64_t>(lists.x.size()), channels, area};
+              const Tile kernel = findTile(factor, block.vectors, run.count);
+              for (int64_t i = row; i < next; i++) {
+                const int64_t at = i * s.rows.step * s.source[2] + run.first * s.columns.step;
+                const int64_t to = (i - band.row) * strip.count + part.at + run.first - part.first;
+                kernel(sums + to * width, x + at * unit, w, terms, pitch);
+              }
             }
           }
         }
       }
     }
-    finish(image, block, band, sums);
   }
 
   void initialise(const Block& block, float* sums, int64_t pixels) const {
@@ -272,30 +281,28 @@ class Sweeper {
   }
 
   void finish(int64_t image, const Block& block, const Band& band, const float* sums) const {
+    const Strip& strip = strips_[band.strip];
     const int64_t area = volume(s.result), width = block.vectors * lanes;
-    const int64_t columns = band.columnEnd - band.column, rows = band.rowEnd - band.row;
     const int64_t plane = band.planes->first + band.plane * s.planes.spacing;
     float* first = s.to + (image * s.groups * s.results + block.channel) * area + plane * s.result[1] * s.result[2];
-    const bool whole = columns == s.result[2] && s.rows.spacing == 1 && s.columns.spacing == 1;
+    const bool inOrder = s.columns.spacing == 1;
+    const bool whole = inOrder && strip.count == s.result[2] && s.rows.spacing == 1;
     for (int64_t v = 0; v < block.vectors; v++) {
       const int64_t channels = std::min<int64_t>(lanes, block.channels - v * lanes);
       if (channels <= 0) break;
-      for (int64_t i = 0; i < (whole ? 1 : rows); i++) {
+      for (int64_t i = 0; i < (whole ? 1 : band.height()); i++) {
         const int64_t row = band.rows->first + (band.row + i) * s.rows.spacing;
-        const int64_t column = band.columns->first + band.column * s.columns.spacing;
-        const float* from = sums + i * columns * width + v * lanes;
+        const float* from = sums + i * strip.count * width + v * lanes;
         float* planes[lanes];
-        for (int64_t c = 0; c < channels; c++) planes[c] = first + (v * lanes + c) * area + row * s.result[2] + column;
-        if (summed_) {
-          sumLanes(planes[0], s.columns.spacing, from, whole ? rows * columns : columns);
-          continue;
-        }
-        if (s.columns.spacing == 1) {
-          toPlanes(planes, channels, from, width, whole ? rows * columns : columns);
-          continue;
-        }
-        for (int64_t c = 0; c < channels; c++) {
-          for (int64_t j = 0; j < columns; j++) planes[c][j * s.columns.spacing] = from[j * width + c];
+        for (int64_t c = 0; c < channels; c++)
+          planes[c] = first + (v * lanes + c) * area + row * s.result[2] + strip.first;
+        const auto write = [&](int64_t count, auto&& rowAt) {
+          summed_ ? sumLanes(planes[0], count, rowAt) : toPlanes(planes, channels, count, rowAt);
+        };
+        if (inOrder) {
+          write(whole ? band.height() * strip.count : strip.count, [&](int64_t j) { return from + j * width; });
+        } else {
+          write(strip.count, [&](int64_t j) { return from + strip.order[j] * width; });
         }
       }
     }
@@ -308,7 +315,7 @@ class Sweeper {
   // Vectors of sources where lanes are summed, else sources; how many are used together.
   int64_t sources_, together_;
   std::vector<Block> blocks_;
-  std::vector<std::vector<Run>> runs_;
+  std::vector<Strip> strips_;
   std::vector<Band> bands_;
   std::vector<int64_t> offsets_;
   float* weights_ = nullptr;

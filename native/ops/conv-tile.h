@@ -41,33 +41,48 @@ struct Terms {
 // How the factor of (term, p) is found: at x + p, at x + p·pitch, or as a whole vector at x + p·pitch.
 enum class Factor { unit, strided, vector };
 
+// A value whose origin the compiler does not know, so that it computes with it instead of keeping what it could derive.
+template <class T>
+BIRKHOFF_INLINE T hidden(T value) {
+  asm("" : "+r"(value));
+  return value;
+}
+
 template <Factor factor, int P, int V>
 void tile(float* acc, const float* x, const float* w, const Terms& terms, int64_t pitch) {
+  // Loops that certainly run leave the sums in registers: else GCC copies them for the way around each.
+  if (terms.outer <= 0 || terms.inner <= 0) return;
   vf sums[P][V];
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; v++) sums[p][v] = load(acc + (p * V + v) * lanes);
   }
-  for (int64_t o = 0; o < terms.outer; o++) {
-    const float* xs = x + terms.x[o];
+  const int64_t three = hidden(3 * pitch), step = hidden(terms.step);
+  int64_t o = 0;
+  do {
+    constexpr int bases = factor == Factor::unit ? 1 : (P + 3) / 4;
+    const float* xs[bases];
+#pragma GCC unroll 4
+    for (int q = 0; q < bases; q++) xs[q] = hidden(x + terms.x[o] + q * 4 * pitch);
     const float* ws = w + terms.w[o];
-    for (int64_t i = 0; i < terms.inner; i++) {
+    int64_t left = terms.inner;
+    do {
       vf weights[V];
 #pragma GCC unroll 2
       for (int v = 0; v < V; v++) weights[v] = load(ws + v * lanes);
 #pragma GCC unroll 16
       for (int p = 0; p < P; p++) {
-        // Four base addresses and the multiples of one pitch fit the processor's addressing modes.
-        const float* at = factor == Factor::unit ? xs + p : xs + (p / 4) * (4 * pitch) + (p % 4) * pitch;
+        const float* at = factor == Factor::unit ? xs[0] + p : xs[p / 4] + (p % 4 == 3 ? three : (p % 4) * pitch);
         const vf value = factor == Factor::vector ? load(at) : broadcast(*at);
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) sums[p][v] = fma(value, weights[v], sums[p][v]);
       }
-      xs += terms.step;
+#pragma GCC unroll 4
+      for (int q = 0; q < bases; q++) xs[q] += step;
       ws += V * lanes;
-    }
-  }
+    } while (--left > 0);
+  } while (++o < terms.outer);
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 2
@@ -92,54 +107,53 @@ inline Tile findTile(Factor factor, int64_t vectors, int64_t size) {
   return vectors == 2 ? pick<Factor::strided, 2>(size, sizes) : pick<Factor::strided, 1>(size, sizes);
 }
 
-// planes[c][0, count) for c < channels <= lanes, from rows of lanes that are `pitch` apart.
-inline void toPlanes(float* const* planes, int64_t channels, const float* rows, int64_t pitch, int64_t count) {
+// planes[c][0, count) for c < channels <= lanes, from the vectors at rowAt(i).
+template <class RowAt>
+void toPlanes(float* const* planes, int64_t channels, int64_t count, RowAt&& rowAt) {
   for (int64_t i = 0; i < count; i += lanes) {
     const int64_t n = std::min<int64_t>(lanes, count - i);
     vf square[lanes];
 #pragma GCC unroll 16
-    for (int r = 0; r < lanes; r++) square[r] = r < n ? load(rows + (i + r) * pitch) : vf{};
+    for (int r = 0; r < lanes; r++) square[r] = r < n ? load(rowAt(i + r)) : vf{};
     transpose(square);
-    for (int64_t c = 0; c < channels; c++) {
-      if (n == lanes) {
-        store(planes[c] + i, square[c]);
-      } else {
-        storePartial(planes[c] + i, n, square[c]);
-      }
-    }
+    for (int64_t c = 0; c < channels; c++)
+      n == lanes ? store(planes[c] + i, square[c]) : storePartial(planes[c] + i, n, square[c]);
   }
 }
 
-// plane[i·spacing] is the sum of row i.
-inline void sumLanes(float* plane, int64_t spacing, const float* rows, int64_t count) {
+// plane[i] is the sum of the vector at rowAt(i).
+template <class RowAt>
+void sumLanes(float* plane, int64_t count, RowAt&& rowAt) {
   for (int64_t i = 0; i < count; i += lanes) {
     const int64_t n = std::min<int64_t>(lanes, count - i);
     vf square[lanes];
 #pragma GCC unroll 16
-    for (int r = 0; r < lanes; r++) square[r] = r < n ? load(rows + (i + r) * lanes) : vf{};
+    for (int r = 0; r < lanes; r++) square[r] = r < n ? load(rowAt(i + r)) : vf{};
     transpose(square);
 #pragma GCC unroll 4
     for (int half = lanes / 2; half > 0; half /= 2) {
 #pragma GCC unroll 8
       for (int r = 0; r < half; r++) square[r] += square[r + half];
     }
-    if (n == lanes && spacing == 1) {
-      store(plane + i, square[0]);
-    } else {
-      for (int64_t r = 0; r < n; r++) plane[(i + r) * spacing] = square[0][r];
-    }
+    n == lanes ? store(plane + i, square[0]) : storePartial(plane + i, n, square[0]);
   }
 }
 
 // The reverse of toPlanes; lanes beyond `channels` become 0.
 inline void toLanes(float* rows, int64_t pitch, const float* const* planes, int64_t channels, int64_t count) {
-  for (int64_t i = 0; i < count; i += lanes) {
-    const int64_t n = std::min<int64_t>(lanes, count - i);
-    vf square[lanes];
-    for (int64_t c = 0; c < lanes; c++) square[c] = c < channels ? loadPartial(planes[c] + i, n) : vf{};
+  vf square[lanes];
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+#pragma GCC unroll 16
+    for (int c = 0; c < lanes; c++) square[c] = c < channels ? load(planes[c] + i) : vf{};
     transpose(square);
-    for (int64_t r = 0; r < n; r++) store(rows + (i + r) * pitch, square[r]);
+#pragma GCC unroll 16
+    for (int r = 0; r < lanes; r++) store(rows + (i + r) * pitch, square[r]);
   }
+  if (i == count) return;
+  for (int64_t c = 0; c < lanes; c++) square[c] = c < channels ? loadPartial(planes[c] + i, count - i) : vf{};
+  transpose(square);
+  for (int64_t r = 0; i + r < count; r++) store(rows + (i + r) * pitch, square[r]);
 }
 
 }  // namespace

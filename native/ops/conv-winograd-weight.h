@@ -47,7 +47,7 @@ class WeightGradient {
     const auto items = [&] {
       return splits_ * s.groups * ceilDivide(channelVectors_, vectorsEach) * ceilDivide(blocks, blocksEach);
     };
-    const int64_t wanted = itemsToShare(context_);
+    const int64_t wanted = itemsToShare(context_, s);
     while (items() < wanted && blocksEach > 1) blocksEach /= 2;
     while (items() < wanted && vectorsEach > 1) vectorsEach /= 2;
     const int64_t across = ceilDivide(channelVectors_, vectorsEach), down = ceilDivide(blocks, blocksEach);
@@ -56,7 +56,7 @@ class WeightGradient {
     const int64_t imageArea = positions * (chunkTiles * imagePitch(vectorsEach) + line);
     const int64_t gradientArea = positions * (chunkTiles * maxVectors * lanes + line);
     float* areas = context_.scratch(context_.threads() * (imageArea + gradientArea + stripFloats));
-    context_.parallel(items(), 1, [&](int64_t begin, int64_t end, int64_t thread) {
+    context_.parallel(items(), ceilDivide(items(), wanted), [&](int64_t begin, int64_t end, int64_t thread) {
       float* image = areas + thread * (imageArea + gradientArea + stripFloats);
       float *gradient = image + imageArea, *pixels = gradient + gradientArea;
       for (int64_t item = begin; item < end; item++) {

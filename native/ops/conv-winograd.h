@@ -74,26 +74,28 @@ class Convolver {
     packWeights();
     const int64_t largest = maxTile(maxVectors), bytes = positions * (pitch_ + maxVectors * lanes) * 4;
     const int64_t most = largest * std::max<int64_t>(1, itemBytes / (bytes * largest));
-    const int64_t wanted = itemsToShare(context_);
+    const int64_t wanted = s.items;
     const int64_t blocks = static_cast<int64_t>(blocks_.size());
     const int64_t cuts = std::max(ceilDivide(tiles_, most), std::min(ceilDivide(wanted, s.groups), tiles_ / largest));
     const int64_t shares = std::clamp<int64_t>(ceilDivide(wanted, std::max<int64_t>(1, cuts * s.groups)), 1, blocks);
     const int64_t tilesArea = positions * (most * pitch_ + line);
     const int64_t productsArea = positions * (most * maxVectors * lanes + line);
     float* areas = context_.scratch(context_.threads() * (tilesArea + productsArea + stripFloats));
-    context_.parallel(cuts * s.groups * shares, 1, [&](int64_t begin, int64_t end, int64_t thread) {
-      float* tiles = areas + thread * (tilesArea + productsArea + stripFloats);
-      float *products = tiles + tilesArea, *pixels = products + productsArea;
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t share = item % shares, group = item / shares % s.groups, cut = item / shares / s.groups;
-        const Part part{group, tiles_ * cut / cuts, tiles_ * (cut + 1) / cuts};
-        transformTiles<points>(source_, grid_, part, 0, sourceVectors_, tiles, pitch_, tilesPitch(part), pixels);
-        for (int64_t block = blocks * share / shares; block < blocks * (share + 1) / shares; block++) {
-          multiplyTiles(part, block, tiles, products);
-          for (int64_t v = 0; v < blocks_[block].vectors; v++) finish(part, blocks_[block], v, products, pixels);
-        }
-      }
-    });
+    context_.parallel(
+        cuts * s.groups * shares, ceilDivide(cuts * s.groups * shares, wanted),
+        [&](int64_t begin, int64_t end, int64_t thread) {
+          float* tiles = areas + thread * (tilesArea + productsArea + stripFloats);
+          float *products = tiles + tilesArea, *pixels = products + productsArea;
+          for (int64_t item = begin; item < end; item++) {
+            const int64_t share = item % shares, group = item / shares % s.groups, cut = item / shares / s.groups;
+            const Part part{group, tiles_ * cut / cuts, tiles_ * (cut + 1) / cuts};
+            transformTiles<points>(source_, grid_, part, 0, sourceVectors_, tiles, pitch_, tilesPitch(part), pixels);
+            for (int64_t block = blocks * share / shares; block < blocks * (share + 1) / shares; block++) {
+              multiplyTiles(part, block, tiles, products);
+              for (int64_t v = 0; v < blocks_[block].vectors; v++) finish(part, blocks_[block], v, products, pixels);
+            }
+          }
+        });
   }
 
  private:

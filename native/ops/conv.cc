@@ -45,6 +45,7 @@ void conv(const Call& call, Context& context) {
       .weights = w.f32(),
       .bias = bias,
       .to = y.f32(),
+      .items = itemsToShare(context, g),
   };
   run(g, sweep, {-g.start[1], -g.start[2], false}, context);
 }
@@ -73,6 +74,7 @@ void convData(const Call& call, Context& context) {
       .weights = w.f32(),
       .bias = bias,
       .to = x.f32(),
+      .items = itemsToShare(context, g),
   };
   run(g, sweep, {g.start[1] + 1 - g.kernel[1], g.start[2] + 1 - g.kernel[2], true}, context);
 }

@@ -90,6 +90,19 @@ const large = [
   sized("wide layer, same", { batch: 2, channels: 48, features: 80, size: [13, 16], kernel: [5, 5], padding: [2, 2, 2, 2] }),
   sized("large image", { batch: 1, channels: 3, features: 20, size: [130, 150], kernel: [3, 3], padding: [1, 1, 1, 1] }),
   sized("large image, stride 2", { batch: 1, channels: 20, features: 17, size: [90, 61], kernel: [3, 3], stride: [2, 2], padding: [1, 1, 1, 1] }),
+  // What the native kernels cut in several pieces: columns of phases, planes and channels of the weight gradient.
+  sized("wide image, stride 2", { result: "x", channels: 20, features: 8, size: [3, 1600], kernel: [3, 3], stride: [2, 2], padding: [1, 1, 1, 1] }),
+  sized("wide image, stride 3", { result: "x", channels: 20, features: 6, size: [2, 1603], kernel: [2, 4], stride: [1, 3], padding: [0, 2, 0, 2] }),
+  sized("volume in bands", { batch: 1, channels: 16, features: 8, size: [34, 12, 14], kernel: [3, 3, 3], padding: [1, 1, 1, 1, 1, 1] }),
+  sized("many channels and splits", {
+    batch: 8,
+    channels: 70,
+    features: 130,
+    size: [17, 17],
+    kernel: [2, 2],
+    stride: [2, 2],
+    padding: [1, 0, 1, 0],
+  }),
   sized("large image, depthwise", { batch: 2, channels: 40, features: 40, size: [80, 70], kernel: [5, 5], groups: 40, padding: [2, 2, 2, 2] }),
 ].map((entry) => ({ ...entry, large: true, finiteDifferences: { off: "the same loops as the small cases, and too many of them" } }));
 

@@ -75,9 +75,10 @@ void Queue::enqueue(Command command) {
     std::lock_guard lock(mutex_);
     if (command.done) answers_++;
     commands_.push_back(std::move(command));
-    pending_.fetch_add(1);
     wake = sleeping_;
   }
+  // Behind the lock, which the queue's thread takes as soon as it sees this.
+  pending_.fetch_add(1);
   if (wake) wake_.notify_one();
 }
 

@@ -7,7 +7,9 @@ import { GraphNode, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
 const INTERNED_PER_OP = 1024;
-const interned = new WeakMap<Op, Map<string, Call>>();
+/** Calls of an op that are compared before a key is written, which takes a microsecond: as long as some kernels. */
+const RECENT_PER_OP = 4;
+const interned = new WeakMap<Op, { readonly calls: Map<string, Call>; readonly recent: Call[] }>();
 
 const isAttribute = (value: unknown): boolean =>
   Array.isArray(value) ? value.every(isAttribute) : typeof value === "boolean" || typeof value === "string" || Number.isFinite(value);
@@ -21,17 +23,50 @@ const keyOf = (where: string, attrs: Attrs): string => {
   }
 };
 
+const equal = (a: unknown, b: unknown): boolean => {
+  if (!Array.isArray(a) || !Array.isArray(b)) return a === b;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!equal(a[i], b[i])) return false;
+  return true;
+};
+
+const isCallOf = (call: Call, inputs: readonly Spec[], attrs: Attrs): boolean => {
+  if (inputs.length !== call.inputs.length) return false;
+  for (let i = 0; i < inputs.length; i++) {
+    if (inputs[i].dtype !== call.inputs[i].dtype || !equal(inputs[i].shape, call.inputs[i].shape)) return false;
+  }
+  const names = Object.keys(attrs);
+  for (const name of names) if (!equal(attrs[name], call.attrs[name])) return false;
+  return names.length === Object.keys(call.attrs).length;
+};
+
 /** The same call object for the same op, specs and attributes, so that devices can cache by identity. Bounded. */
 export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Call<A> => {
-  let calls = interned.get(op as Op);
-  if (!calls) {
-    calls = new Map();
-    interned.set(op as Op, calls);
+  let known = interned.get(op as Op);
+  if (!known) {
+    known = { calls: new Map(), recent: [] };
+    interned.set(op as Op, known);
   }
+  const { calls, recent } = known;
+  for (const call of recent) if (isCallOf(call, inputs, attrs)) return call as Call<A>;
   let key = keyOf(op.name, attrs);
   for (const { shape, dtype } of inputs) key += `|${dtype}:${shape.join()}`;
-  const known = calls.get(key);
-  if (known) return known as Call<A>;
+  const call = calls.get(key) ?? make(op, inputs, attrs);
+  if (!calls.has(key)) {
+    if (calls.size >= INTERNED_PER_OP) {
+      for (const oldest of calls.keys()) {
+        calls.delete(oldest);
+        break;
+      }
+    }
+    calls.set(key, call);
+  }
+  recent.unshift(call);
+  recent.length = Math.min(recent.length, RECENT_PER_OP);
+  return call as Call<A>;
+};
+
+const make = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Call => {
   for (const [name, value] of Object.entries(attrs))
     if (!isAttribute(value)) throw expected(op.name, "a finite number, true or false, a string or a list of these", name, value);
   const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
@@ -40,14 +75,7 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
     if (dtype === "float16" && !op.alias && !op.halves?.includes(i))
       throw new ArgumentError(`${op.name}: expected another dtype for \`inputs[${i}]\`, but received float16; cast it to float32 first`);
   }
-  if (calls.size >= INTERNED_PER_OP) {
-    for (const oldest of calls.keys()) {
-      calls.delete(oldest);
-      break;
-    }
-  }
-  calls.set(key, call as Call);
-  return call;
+  return call as Call;
 };
 
 /**

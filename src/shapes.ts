@@ -85,8 +85,10 @@ export const normalizeAxes = (where: string, axes: number | readonly number[] | 
 
 /** Throws unless every operand is float32, or one of `dtypes`; `names` are the argument names. */
 export const requireFloat = (where: string, specs: readonly Spec[], names: readonly string[], dtypes: readonly DType[] = ["float32"]): void => {
-  for (const [i, { dtype }] of specs.entries())
+  for (let i = 0; i < specs.length; i++) {
+    const { dtype } = specs[i];
     if (!dtypes.includes(dtype)) throw expected(where, `dtype ${dtypes.join(" or ")}`, names[i] ?? `inputs[${i}]`, dtype);
+  }
 };
 
 /** What ops take that read half precision as it is stored. */

@@ -41,22 +41,44 @@ export interface ConvTransposeOptions {
 const AXES = [[], ["length"], ["height", "width"], ["depth", "height", "width"]] as const;
 /** How many entries a list has, in words. */
 const lists = (axes: number): string => ["", "one for length", "two for height and width", "three for depth, height and width"][axes];
+const TENSORS = ["x", "w", "bias"];
 const LARGEST = 2 ** 24;
 
 const whole = (value: unknown, least: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= least && (value as number) < LARGEST;
 
+// Every call of a convolution passes here, on its way to kernels that may take a microsecond: no more is made than is kept.
 const perAxis = (where: string, axes: number, value: unknown, least: number, argument: string): number[] => {
-  const list: readonly unknown[] = Array.isArray(value) ? value : new Array(axes).fill(value);
-  if (list.length === axes && list.every((entry) => whole(entry, least))) return [...(list as number[])];
+  const given = Array.isArray(value);
+  const list = new Array<number>(axes);
+  let fits = !given || value.length === axes;
+  for (let axis = 0; axis < axes && fits; axis++) {
+    list[axis] = given ? value[axis] : value;
+    fits = whole(list[axis], least);
+  }
+  if (fits) return list;
   throw expected(where, `a whole number of at least ${least}, or ${lists(axes)}`, argument, value);
 };
 
 /** Before and after each axis. */
-const sides = (where: string, axes: number, value: unknown): (readonly [number, number])[] => {
-  const list: readonly unknown[] = Array.isArray(value) ? value : new Array(axes).fill(value);
-  const pairs = list.map((entry) => (Array.isArray(entry) ? entry : [entry, entry]));
-  if (list.length === axes && pairs.every((pair) => pair.length === 2 && pair.every((entry) => whole(entry, 0)))) return pairs as [number, number][];
+interface Sides {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
+const sides = (where: string, axes: number, value: unknown): Sides => {
+  const given = Array.isArray(value);
+  const before = new Array<number>(axes);
+  const after = new Array<number>(axes);
+  let fits = !given || value.length === axes;
+  for (let axis = 0; axis < axes && fits; axis++) {
+    const entry = given ? value[axis] : value;
+    const apart = Array.isArray(entry);
+    before[axis] = apart ? entry[0] : entry;
+    after[axis] = apart ? entry[1] : entry;
+    fits = (!apart || entry.length === 2) && whole(before[axis], 0) && whole(after[axis], 0);
+  }
+  if (fits) return { before, after };
   throw expected(where, `a whole number of at least 0, or ${lists(axes)}, or [before, after] for an axis`, "padding", value);
 };
 
@@ -67,17 +89,17 @@ interface Checked {
   readonly size: readonly number[];
   readonly kernel: readonly number[];
   readonly attrs: Pick<ConvAttrs, "stride" | "padding" | "dilation" | "groups">;
-  readonly pairs: readonly (readonly [number, number])[];
+  /** Padding behind each axis; what is before it is in `attrs`. */
+  readonly after: readonly number[];
 }
 
 /** @param layout what the first two axes of w are */
 const check = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions, layout: string): Checked => {
   const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = checkObject(where, options);
   if (!whole(groups, 1)) throw expected(where, "a whole number of at least 1", "groups", groups);
-  for (const [argument, value] of Object.entries({ x, w, ...(bias !== undefined && { bias }) })) {
-    if (!(value instanceof Tensor)) throw expected(where, "a tensor", argument, value);
-  }
-  requireFloat(where, bias ? [x, w, bias] : [x, w], ["x", "w", "bias"]);
+  const tensors = bias === undefined ? [x, w] : [x, w, bias];
+  for (let i = 0; i < tensors.length; i++) if (!(tensors[i] instanceof Tensor)) throw expected(where, "a tensor", TENSORS[i], tensors[i]);
+  requireFloat(where, tensors, TENSORS);
   const batched = x.shape.length !== axes + 1;
   if (batched && x.shape.length !== axes + 2)
     throw expected(where, `shape [batch, channels, ${AXES[axes].join(", ")}], or one without batch,`, "x", x.shape);
@@ -87,14 +109,15 @@ const check = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvO
 
   const size = x.shape.slice(-axes);
   const kernel = w.shape.slice(2);
-  const steps = { stride: perAxis(where, axes, stride, 1, "stride"), dilation: perAxis(where, axes, dilation, 1, "dilation") };
-  if (padding === "same" && steps.stride.some((step) => step !== 1)) throw expected(where, 'stride 1 with padding "same"', "stride", stride);
-  const totals = kernel.map((taps, axis) => steps.dilation[axis] * (taps - 1));
-  const pairs =
+  const strides = perAxis(where, axes, stride, 1, "stride");
+  const dilations = perAxis(where, axes, dilation, 1, "dilation");
+  if (padding === "same" && strides.some((step) => step !== 1)) throw expected(where, 'stride 1 with padding "same"', "stride", stride);
+  const total = (axis: number): number => dilations[axis] * (kernel[axis] - 1);
+  const { before, after } =
     padding === "same"
-      ? totals.map((total) => [Math.floor(total / 2), Math.ceil(total / 2)] as const)
+      ? { before: kernel.map((_, axis) => Math.floor(total(axis) / 2)), after: kernel.map((_, axis) => Math.ceil(total(axis) / 2)) }
       : sides(where, axes, padding === "valid" ? 0 : padding);
-  return { batched, size, kernel, pairs, attrs: { ...steps, padding: pairs.map(([before]) => before), groups } };
+  return { batched, size, kernel, after, attrs: { stride: strides, dilation: dilations, padding: before, groups } };
 };
 
 const checkBias = (where: string, bias: Tensor | undefined, features: number): void => {
@@ -108,13 +131,13 @@ export interface Normalised {
 }
 
 export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions): Normalised => {
-  const { batched, size, kernel, attrs, pairs } = check(where, axes, x, w, options, "features, channels / groups");
+  const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "features, channels / groups");
   const channels = w.shape[1] * attrs.groups;
   if (channels !== x.shape[batched ? 1 : 0])
     throw expected(where, `${channels} channels (${w.shape[1]} per group in \`w\`, ${attrs.groups} groups)`, "x", x.shape);
   checkBias(where, options.bias, w.shape[0]);
   const out = size.map((count, axis) => {
-    const padded = count + pairs[axis][0] + pairs[axis][1];
+    const padded = count + attrs.padding[axis] + after[axis];
     const span = attrs.dilation[axis] * (kernel[axis] - 1) + 1;
     if (span <= padded) return Math.floor((padded - span) / attrs.stride[axis]) + 1;
     const what = `a kernel whose dilated ${AXES[axes][axis]} is at most the padded input's, ${padded}`;
@@ -126,7 +149,7 @@ export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, o
 export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, given: ConvTransposeOptions): Normalised => {
   const { outputPadding = 0, ...options } = checkObject(where, given);
   if (typeof options.padding === "string") sides(where, axes, options.padding);
-  const { batched, size, kernel, attrs, pairs } = check(where, axes, x, w, options, "channels, features / groups");
+  const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "channels, features / groups");
   if (elements(size) === 0) throw expected(where, "spatial axes without zeros", "x", x.shape);
   if (w.shape[0] !== x.shape[batched ? 1 : 0]) throw expected(where, `${w.shape[0]} channels, the first axis of \`w\`,`, "x", x.shape);
   checkBias(where, options.bias, w.shape[1] * attrs.groups);
@@ -135,7 +158,8 @@ export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, gi
     throw expected(where, "less than the stride or the dilation", "outputPadding", outputPadding);
   const full = size.map((count, axis) => (count - 1) * attrs.stride[axis] + attrs.dilation[axis] * (kernel[axis] - 1) + 1 + more[axis]);
   const out = full.map((count, axis) => {
-    if (count > pairs[axis][0] + pairs[axis][1]) return count - pairs[axis][0] - pairs[axis][1];
+    const cut = attrs.padding[axis] + after[axis];
+    if (count > cut) return count - cut;
     throw expected(where, `less than the output's ${AXES[axes][axis]} of ${count} in all`, "padding", options.padding);
   });
   return { batched, attrs: { ...attrs, size: out } };

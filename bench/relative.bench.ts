@@ -1,8 +1,8 @@
 /** Relative projections, fused, beside norms, statistics and a product of matrices as operations of their own. */
-import { add, div, mul, sqrt, square, sub } from "../src/ops/elementwise/index.ts";
-import { mean, sum } from "../src/ops/reduce/index.ts";
-import { type RelativeProjectionOptions, relativeProjection } from "../src/ops/relativeProjection/index.ts";
-import { transpose } from "../src/ops/shape/index.ts";
+import { abs, add, div, mul, pow, sqrt, square, sub } from "../src/ops/elementwise/index.ts";
+import { max, mean, sum } from "../src/ops/reduce/index.ts";
+import { type RelativeProjectionOptions, relativeProjection, type Similarity } from "../src/ops/relativeProjection/index.ts";
+import { reshape, transpose } from "../src/ops/shape/index.ts";
 import type { Tensor } from "../src/tensor.ts";
 import type { Bench, BenchCase } from "./harness/bench.ts";
 import { plainMatmul } from "./plain-matmul.ts";
@@ -25,6 +25,19 @@ const distances = (x: Tensor, anchors: Tensor): Tensor => {
   return mul(sqrt(sub(squares, mul(product, 2))), -1);
 };
 
+/** What the other distances are made of: all differences, of every row from every anchor. */
+const differences =
+  (distance: (apart: Tensor) => Tensor) =>
+  (x: Tensor, anchors: Tensor): Tensor =>
+    mul(distance(abs(sub(reshape(x, [x.shape[0], 1, x.shape[1]]), anchors))), -1);
+const P = 3;
+const NAIVE: Partial<Record<Similarity, BenchCase["naive"]>> = {
+  l1: differences((apart) => sum(apart, -1)),
+  l2: distances,
+  linf: differences((apart) => max(apart, -1)),
+  lp: differences((apart) => pow(sum(pow(apart, P), -1), 1 / P)),
+};
+
 const projection = (
   B: number,
   K: number,
@@ -33,15 +46,16 @@ const projection = (
   more: Partial<BenchCase> = {},
 ): BenchCase => {
   const { similarity = "cosine", normalise = "none" } = options;
+  const p = similarity === "lp" ? { p: P } : {};
   const operations = 2 * B * K * d;
   const [read, written] = [(B + K) * d, B * K];
   return {
     name: `relative ${B}x${d} on ${K}${similarity === "cosine" ? "" : ` ${similarity}`}${normalise === "none" ? "" : ` ${normalise}d`}`,
     inputs: [{ shape: [B, d] }, { shape: [K, d], batched: false }],
     output: [B, K],
-    fused: (x, anchors) => relativeProjection(x, anchors, { ...options, detachAnchors: false }),
-    naive: similarity === "l2" ? distances : naive(normalise === "standardise", (u, v) => plainMatmul(u, transpose(v, 0, 1))),
-    rival: { operation: "relativeProjection", similarity, normalise },
+    fused: (x, anchors) => relativeProjection(x, anchors, { ...options, ...p, detachAnchors: false }),
+    naive: NAIVE[similarity] ?? naive(normalise === "standardise", (u, v) => plainMatmul(u, transpose(v, 0, 1))),
+    rival: { operation: "relativeProjection", similarity, normalise, ...p },
     cost: {
       forward: { operations, bytes: 4 * (read + written) },
       "forward+backward": { operations: 3 * operations, bytes: 4 * (3 * read + 2 * written) },
@@ -58,6 +72,9 @@ export const bench: Bench = {
     projection(4096, 512, 768, {}, { scaling: true }),
     projection(4096, 512, 768, { normalise: "standardise" }),
     projection(4096, 512, 768, { similarity: "l2" }),
+    projection(512, 256, 256, { similarity: "l1" }),
+    projection(512, 256, 256, { similarity: "linf" }),
+    projection(512, 256, 256, { similarity: "lp" }),
     projection(256, 256, 768, { normalise: "standardise" }),
     projection(16, 768, 768, { normalise: "standardise" }),
     projection(64, 64, 96, { normalise: "standardise" }, { only: "software GPU" }),

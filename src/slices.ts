@@ -1,8 +1,43 @@
-/** Plans of calls over a batch, cut where the batch does not fit one binding. */
+/** Plans of calls whose operands do not fit one binding, cut along an axis. */
 import { type BufferRef, type Call, ELEMENT_BYTES, elements, type Limits, type Plan, type Shape, type Spec } from "./op.ts";
 
 /** Bytes that a binding's offset is a multiple of: WebGPU's largest `minStorageBufferOffsetAlignment`. */
 const ALIGNMENT = 256;
+
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
+/** At whose multiples items of so many bytes begin where bindings may. */
+const unitOf = (bytes: readonly number[]): number => Math.max(1, ...bytes.map((size) => ALIGNMENT / greatestCommonDivisor(ALIGNMENT, size)));
+
+/** Items [from, from + count) of `all` along an axis. */
+export interface Part {
+  readonly from: number;
+  readonly count: number;
+  readonly all: number;
+}
+
+/**
+ * As few parts as fit one binding each, of items that take so many bytes in each operand (0 in one that all items share). All in one, which the device
+ * refuses, where no part both fits and begins where a binding may.
+ */
+export const partsOf = (all: number, bytes: readonly number[], limits: Limits): readonly Part[] => {
+  const most = Math.floor(limits.bindingBytes / Math.max(1, ...bytes));
+  const unit = unitOf(bytes);
+  const aligned = Math.floor(most / unit) * unit;
+  if (all <= most || aligned === 0) return [{ from: 0, count: all, all }];
+  const count = Math.ceil(all / Math.ceil(all / aligned) / unit) * unit;
+  return Array.from({ length: Math.ceil(all / count) }, (_, i) => ({ from: i * count, count: Math.min(count, all - i * count), all }));
+};
+
+/** Those items of a buffer, of `size` elements each; all of it where the size is 0. */
+export const partOf = (ref: BufferRef, { from, count, all }: Part, size: number): BufferRef =>
+  count === all || size === 0 ? ref : { ...ref, window: { from: from * size, length: count * size } };
+
+/** One plan after the other, each with the temporary buffers for itself. */
+export const inTurn = (plans: readonly Plan[]): Plan => {
+  const scratch: number[] = [];
+  for (const plan of plans) for (const [i, size] of (plan.scratch ?? []).entries()) scratch[i] = Math.max(scratch[i] ?? 0, size);
+  return { scratch, passes: plans.flatMap(({ passes }) => passes) };
+};
 
 /** Axes of one item, without those of the batch, for each input and output. An operand that has no more is one for the whole batch. */
 export interface ItemRanks {
@@ -16,8 +51,6 @@ interface Batched {
   readonly size: number;
   readonly bytes: number;
 }
-
-const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /**
  * The call's plan or, where an operand or a temporary buffer exceeds one binding, the plans of as few slices of the batch as fit, one after the other.
@@ -42,7 +75,7 @@ export const inSlices = <C extends Call>(call: C, limits: Limits, ranks: ItemRan
   const whole = plan(call, limits);
   if (fits(count, whole)) return whole;
 
-  const unit = Math.max(...all.map(({ bytes }) => ALIGNMENT / greatestCommonDivisor(ALIGNMENT, Math.max(1, bytes))));
+  const unit = unitOf(all.map(({ bytes }) => bytes));
   const part = (items: number): C => {
     const cut = (specs: readonly Spec[], parts: readonly (Batched | undefined)[]): Spec[] =>
       specs.map((spec, i) => ({ ...spec, shape: parts[i] ? [items, ...parts[i].item] : spec.shape }));
@@ -54,20 +87,21 @@ export const inSlices = <C extends Call>(call: C, limits: Limits, ranks: ItemRan
     if (items === 0) return whole;
   } while (!fits(items, plan(part(items), limits)));
 
-  const scratch: number[] = [];
-  const passes = Array.from({ length: Math.ceil(count / items) }, (_, slice) => {
+  const slices = Array.from({ length: Math.ceil(count / items) }, (_, slice): Plan => {
     const from = slice * items;
-    const own = Math.min(items, count - from);
+    const own: Part = { from, count: Math.min(items, count - from), all: count };
     const window = (ref: BufferRef): BufferRef => {
       const entry = "input" in ref ? batched.inputs[ref.input] : "output" in ref ? batched.outputs[ref.output] : undefined;
-      return entry ? { ...ref, window: { from: from * entry.size, length: own * entry.size } } : ref;
+      return entry ? partOf(ref, own, entry.size) : ref;
     };
-    const planned = plan(part(own), limits);
-    for (const [i, size] of (planned.scratch ?? []).entries()) scratch[i] = Math.max(scratch[i] ?? 0, size);
-    return planned.passes.map((pass) => ({
-      ...pass,
-      bind: Object.fromEntries(Object.entries(pass.bind).map(([name, ref]) => [name, window(ref)])),
-    }));
-  }).flat();
-  return { scratch, passes };
+    const { scratch = [], passes } = plan(part(own.count), limits);
+    return {
+      scratch,
+      passes: passes.map((pass) => ({
+        ...pass,
+        bind: Object.fromEntries(Object.entries(pass.bind).map(([name, ref]) => [name, window(ref)])),
+      })),
+    };
+  });
+  return inTurn(slices);
 };

@@ -85,13 +85,15 @@ def digit_network(x, *parameters, iterations, layers):
     return functional.linear(x.mean((2, 3, 4)), *parameters[3 * layers :])
 
 
-def relative_projection(x, anchors, *, similarity, normalise):
+def relative_projection(x, anchors, *, similarity, normalise, p=None):
     if normalise == "standardise":
         mean, scale = anchors.detach().mean(0), anchors.detach().std(0, unbiased=False)
         x, anchors = (x - mean) / scale, (anchors - mean) / scale
-    if similarity == "l2":
-        return -torch.cdist(x, anchors)
+    if similarity != "cosine":
+        return -torch.cdist(x, anchors, p={"l1": 1, "l2": 2, "linf": float("inf"), "lp": p}[similarity])
     return functional.normalize(x) @ functional.normalize(anchors).T
+
+
 def densification(points, *, beta):
     """SciPy finds the trees, and gradients flow through the lengths of their edges."""
     distances = torch.cdist(points, points)

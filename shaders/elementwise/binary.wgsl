@@ -20,6 +20,8 @@ struct Params {
   // Axes walked by the outputs, and by the terms of a sum.
   kept: u32,
   summed: u32,
+  // Gradients that are added to what is there: all or none.
+  onto: u32,
   // First the kept axes, then, from entry 8 on, the summed ones.
   sizes: array<vec4<u32>, 4>,
   strides_a: array<vec4<u32>, 4>,
@@ -120,6 +122,7 @@ fn backward_thread(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
     let o = base + offsets(t, 8u, params.summed);
     total += g[o.z] * partial(a[o.x], b[o.y]);
   }
+  if (i < params.onto) { total += y[i]; }
   y[i] = total;
 }
 
@@ -142,5 +145,9 @@ fn backward_group(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     workgroupBarrier();
     if (lane < half) { partials[lane] += partials[lane + half]; }
   }
-  if (lane == 0u && i < params.count) { y[i] = partials[0]; }
+  if (lane == 0u && i < params.count) {
+    var sum = partials[0];
+    if (i < params.onto) { sum += y[i]; }
+    y[i] = sum;
+  }
 }

@@ -17,6 +17,8 @@ struct Params {
   bias_step: u32,
   // Elements of z: as many as c has, or none.
   kept_sums: u32,
+  // Elements of c whose sums are added to what stands there: all or none.
+  onto: u32,
   a_row: u32,
   a_k: u32,
   b_k: u32,
@@ -64,14 +66,16 @@ struct Ending {
   biased: u32,
   bias_step: u32,
   kept_sums: u32,
+  onto: u32,
 }
 
 fn ending() -> Ending {
-  return Ending(params.m, params.n, params.biased, params.bias_step, params.kept_sums);
+  return Ending(params.m, params.n, params.biased, params.bias_step, params.kept_sums, params.onto);
 }
 
 fn finish(end: Ending, at: u32, column: u32, sum: f32) {
   var total = sum;
+  if (at < end.onto) { total += c[at]; }
   if (column < end.biased) { total += bias[column * end.bias_step]; }
   if (at < end.kept_sums) { z[at] = total; }
   c[at] = activated(ACTIVATION, total);

@@ -4,7 +4,7 @@
 // Sums of columns: the gradient of a bias. One workgroup sums `chunk` rows of 32 columns, one thread every eighth row of one column.
 //   main        the columns of x
 //   through     those of d = x · f'(saved), which it also writes: x is the cotangent of a result with an activation
-// x, saved, d: [rows, n]; y: [chunks, n]
+// x, saved, d: [rows, n]; y: [chunks, n] from row `before` on, behind those of rows that came in dispatches before
 override ACTIVATION: u32 = 0u;
 
 struct Params {
@@ -12,6 +12,7 @@ struct Params {
   n: u32,
   chunk: u32,
   chunks: u32,
+  before: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,7 +39,7 @@ fn share_of(number: u32, local: vec3u) -> Share {
   let chunk = number / strips;
   if (chunk >= params.chunks || column >= params.n) { return Share(0u, 0u, 1u, 0u, false); }
   let end = min(params.rows, (chunk + 1u) * params.chunk);
-  return Share((chunk * params.chunk + local.y) * params.n + column, end * params.n, 8u * params.n, chunk * params.n + column, true);
+  return Share((chunk * params.chunk + local.y) * params.n + column, end * params.n, 8u * params.n, (params.before + chunk) * params.n + column, true);
 }
 
 fn finish(share: Share, total: f32, local: vec3u) {

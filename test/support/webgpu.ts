@@ -6,7 +6,9 @@ import { intern } from "../../src/apply.ts";
 import type { Backend, Buffer } from "../../src/backend.ts";
 import { openDawn } from "../../src/backends/webgpu/dawn.ts";
 import { openWebGPU } from "../../src/backends/webgpu/index.ts";
+import type { Device } from "../../src/device.ts";
 import { type Attrs, type Call, defineOp, input, type Op, output, type Plan, type Spec, scratch } from "../../src/op.ts";
+import { openDevice } from "../../src/open.ts";
 import { reflect } from "../../src/reflect.ts";
 
 export const run = promisify(execFile);
@@ -118,4 +120,13 @@ export const foreignDevice = async (): Promise<GPUDevice> => {
   const adapter = await (await openDawn([])).requestAdapter();
   if (!adapter) throw new Error("expected a GPU adapter; run with scripts/software-gpu.mjs");
   return adapter.requestDevice();
+};
+
+/** A device that says that a binding holds no more than so many bytes, which a GPU cannot be asked for below 128 MiB. Disposing of it destroys the GPU's. */
+export const deviceWithBindings = async (bytes: number): Promise<Device> => {
+  const gpuDevice = await foreignDevice();
+  Object.defineProperty(gpuDevice, "limits", {
+    value: new Proxy(gpuDevice.limits, { get: (own, name) => (name === "maxStorageBufferBindingSize" ? bytes : Reflect.get(own, name, own)) }),
+  });
+  return openDevice({ gpuDevice });
 };

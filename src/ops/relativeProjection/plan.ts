@@ -5,7 +5,8 @@ import {
   statistics as statisticsShader,
   top as topShader,
 } from "../../generated/relativeProjection.ts";
-import { type BufferRef, type Call, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { type Call, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { type Part, partOf, partsOf } from "../../slices.ts";
 import {
   type BackwardAttrs,
   hasNorms,
@@ -29,26 +30,13 @@ export const COLUMNS = 16;
 const code = (similarity: Kind): number => projectShader.consts[similarity === "scaledInner" ? "SCALED_INNER" : similarity.toUpperCase()];
 const factorOf = (similarity: Kind, d: number): number => (similarity === "scaledInner" ? 1 / Math.sqrt(Math.max(1, d)) : 1);
 
-/** Rows [from, from + count) of an operand that has `all` of them. */
-interface Part {
-  readonly from: number;
-  readonly count: number;
-  readonly all: number;
-}
-/** Rows at whose multiples a binding may begin, however long they are. */
-const PART_ROWS = 64;
-
-/** As few parts as fit one binding each, of rows of `longest` elements at the most; all in one, which the device refuses, where 64 do not fit. */
-const partsOf = (all: number, longest: number, limits: Limits): readonly Part[] => {
-  const most = Math.floor(limits.bindingBytes / 4 / Math.max(1, longest));
-  const aligned = Math.floor(most / PART_ROWS) * PART_ROWS;
-  if (all <= most || aligned === 0) return [{ from: 0, count: all, all }];
-  const count = Math.ceil(all / Math.ceil(all / aligned) / PART_ROWS) * PART_ROWS;
-  return Array.from({ length: Math.ceil(all / count) }, (_, i) => ({ from: i * count, count: Math.min(count, all - i * count), all }));
-};
-/** Those rows of a buffer, of `size` elements each. */
-const rowsOf = (ref: BufferRef, { from, count, all }: Part, size: number): BufferRef =>
-  count === all ? ref : { ...ref, window: { from: from * size, length: count * size } };
+/** Rows of so many float32 numbers in each operand, in parts that fit. */
+const rowsIn = (all: number, sizes: readonly number[], limits: Limits): readonly Part[] =>
+  partsOf(
+    all,
+    sizes.map((size) => 4 * size),
+    limits,
+  );
 
 /** A dispatch of one workgroup a tile of [rows, columns]; none where there are no tiles. */
 const tiled = (rows: number, columns: number, limits: Limits, pass: Omit<Pass, "entry" | "workgroups">): readonly Pass[] => {
@@ -63,8 +51,8 @@ const tiled = (rows: number, columns: number, limits: Limits, pass: Omit<Pass, "
 export const project = ({ attrs: { similarity, standardised }, inputs: [x, anchors] }: Call<ProjectionAttrs>, limits: Limits): Plan => {
   const [B, d] = x.shape;
   const [K] = anchors.shape;
-  const columns = partsOf(K, d, limits);
-  const passes = partsOf(B, Math.max(d, K), limits).flatMap((row) =>
+  const columns = rowsIn(K, [d, 1], limits);
+  const passes = rowsIn(B, [d, K, 1], limits).flatMap((row) =>
     columns.flatMap((column) =>
       // Without rows the norms of the anchors are still wanted.
       tiled(Math.max(1, row.count), column.count, limits, {
@@ -80,12 +68,12 @@ export const project = ({ attrs: { similarity, standardised }, inputs: [x, ancho
           first: column.from,
         },
         bind: {
-          x: rowsOf(input(0), row, d),
-          anchors: rowsOf(input(1), column, d),
-          statistics: standardised ? input(2) : rowsOf(input(0), row, d),
-          y: rowsOf(output(0), row, K),
-          norms_of_x: hasNorms(similarity) ? rowsOf(output(1), row, 1) : scratch(0),
-          norms_of_anchors: hasNorms(similarity) ? rowsOf(output(2), column, 1) : scratch(1),
+          x: partOf(input(0), row, d),
+          anchors: partOf(input(1), column, d),
+          statistics: standardised ? input(2) : partOf(input(0), row, d),
+          y: partOf(output(0), row, K),
+          norms_of_x: hasNorms(similarity) ? partOf(output(1), row, 1) : scratch(0),
+          norms_of_anchors: hasNorms(similarity) ? partOf(output(2), column, 1) : scratch(1),
         },
       }),
     ),
@@ -99,11 +87,11 @@ export const backward = ({ attrs: { similarity, standardised, side }, inputs: [,
   const [K] = anchors.shape;
   const ofX = side === "x";
   const given = standardised ? 4 : 3;
-  const [rows, columns] = [partsOf(B, Math.max(d, K), limits), partsOf(K, d, limits)];
+  const [rows, columns] = [rowsIn(B, [d, K, 1], limits), rowsIn(K, [d, 1], limits)];
   const passes = (ofX ? rows : columns).flatMap((own) =>
     (ofX ? columns : rows).flatMap((other, i) => {
       const [row, column] = ofX ? [own, other] : [other, own];
-      const g = rowsOf(input(0), row, K);
+      const g = partOf(input(0), row, K);
       return tiled(own.count, d, limits, {
         shader: backwardShader,
         constants: { KIND: code(similarity) },
@@ -120,13 +108,13 @@ export const backward = ({ attrs: { similarity, standardised, side }, inputs: [,
         },
         bind: {
           g,
-          own: rowsOf(input(ofX ? 1 : 2), own, d),
-          other: rowsOf(input(ofX ? 2 : 1), other, d),
+          own: partOf(input(ofX ? 1 : 2), own, d),
+          other: partOf(input(ofX ? 2 : 1), other, d),
           statistics: standardised ? input(3) : g,
-          y: readsResult(similarity) ? rowsOf(input(given), row, K) : g,
-          own_norms: hasNorms(similarity) ? rowsOf(input(given + (ofX ? 1 : 2)), own, 1) : g,
-          other_norms: hasNorms(similarity) ? rowsOf(input(given + (ofX ? 2 : 1)), other, 1) : g,
-          out: rowsOf(output(0), own, d),
+          y: readsResult(similarity) ? partOf(input(given), row, K) : g,
+          own_norms: hasNorms(similarity) ? partOf(input(given + (ofX ? 1 : 2)), own, 1) : g,
+          other_norms: hasNorms(similarity) ? partOf(input(given + (ofX ? 2 : 1)), other, 1) : g,
+          out: partOf(output(0), own, d),
         },
       });
     }),
@@ -137,11 +125,11 @@ export const backward = ({ attrs: { similarity, standardised, side }, inputs: [,
 export const statistics = ({ attrs: { scale }, inputs: [x] }: Call<StatisticsAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
   return {
-    passes: partsOf(rows, d, limits).map((part) => ({
+    passes: rowsIn(rows, [d], limits).map((part) => ({
       shader: measureShader,
       entry: "main",
       params: { rows: part.count, before: part.from, all: rows, d, scale: scale ? 1 : 0 },
-      bind: { x: rowsOf(input(0), part, d), result: output(0) },
+      bind: { x: partOf(input(0), part, d), result: output(0) },
       workgroups: grid(Math.ceil(d / COLUMNS), limits),
     })),
   };
@@ -151,7 +139,7 @@ export const statistics = ({ attrs: { scale }, inputs: [x] }: Call<StatisticsAtt
 export const columns = ({ inputs: [dx, , danchors] }: Call<Record<string, never>>, limits: Limits): Plan => {
   const [B, d] = dx.shape;
   const [K] = danchors.shape;
-  const [own, others] = [partsOf(B, d, limits), partsOf(K, d, limits)];
+  const [own, others] = [rowsIn(B, [d], limits), rowsIn(K, [d], limits)];
   return {
     passes: Array.from({ length: Math.max(own.length, others.length) }, (_, i) => {
       const [row, anchor] = [own[i] ?? own[0], others[i] ?? others[0]];
@@ -160,10 +148,10 @@ export const columns = ({ inputs: [dx, , danchors] }: Call<Record<string, never>
         entry: "collect",
         params: { rows: own[i]?.count ?? 0, anchors: others[i]?.count ?? 0, all: 0, d, scale: 1, onto: i === 0 ? 0 : 1 },
         bind: {
-          dx: rowsOf(input(0), row, d),
-          x: rowsOf(input(1), row, d),
-          danchors: rowsOf(input(2), anchor, d),
-          anchors: rowsOf(input(3), anchor, d),
+          dx: partOf(input(0), row, d),
+          x: partOf(input(1), row, d),
+          danchors: partOf(input(2), anchor, d),
+          anchors: partOf(input(3), anchor, d),
           statistics: input(4),
           result: output(0),
         },
@@ -176,16 +164,16 @@ export const columns = ({ inputs: [dx, , danchors] }: Call<Record<string, never>
 export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Call<StatisticsBackwardAttrs>, limits: Limits): Plan => {
   const [rows, d] = x.shape;
   return {
-    passes: partsOf(rows, d, limits).map((part) => ({
+    passes: rowsIn(rows, [d], limits).map((part) => ({
       shader: statisticsShader,
       entry: "spread",
       params: { rows: part.count, anchors: 0, all: rows, d, scale: scale ? 1 : 0, onto: onto ? 1 : 0 },
       bind: {
         g: input(0),
-        x: rowsOf(input(1), part, d),
+        x: partOf(input(1), part, d),
         statistics: input(2),
-        dx: onto ? rowsOf(input(3), part, d) : input(0),
-        result: rowsOf(output(0), part, d),
+        dx: onto ? partOf(input(3), part, d) : input(0),
+        result: partOf(output(0), part, d),
       },
       workgroups: grid(Math.ceil((part.count * d) / THREADS), limits),
     })),
@@ -196,9 +184,9 @@ export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Ca
 export const top = ({ attrs: { similarity, standardised, most }, inputs: [x, anchors] }: Call<TopAttrs>, limits: Limits): Plan => {
   const [B, d] = x.shape;
   if (B === 0) return { passes: [] };
-  const columns = partsOf(anchors.shape[0], d, limits);
+  const columns = rowsIn(anchors.shape[0], [d], limits);
   return {
-    passes: partsOf(B, Math.max(d, most), limits).flatMap((row) =>
+    passes: rowsIn(B, [d, most], limits).flatMap((row) =>
       columns.map((column) => ({
         shader: topShader,
         entry: "main",
@@ -213,11 +201,11 @@ export const top = ({ attrs: { similarity, standardised, most }, inputs: [x, anc
           most,
         },
         bind: {
-          x: rowsOf(input(0), row, d),
-          anchors: rowsOf(input(1), column, d),
-          statistics: standardised ? input(2) : rowsOf(input(0), row, d),
-          values: rowsOf(output(0), row, most),
-          places: rowsOf(output(1), row, most),
+          x: partOf(input(0), row, d),
+          anchors: partOf(input(1), column, d),
+          statistics: standardised ? input(2) : partOf(input(0), row, d),
+          values: partOf(output(0), row, most),
+          places: partOf(output(1), row, most),
         },
         workgroups: grid(Math.ceil(row.count / SMALL_TILE), limits),
       })),

@@ -73,7 +73,7 @@ export const bench: Bench = {
     projection(4096, 512, 768, { normalise: "standardise" }),
     projection(4096, 512, 768, { similarity: "l2" }),
     projection(512, 256, 256, { similarity: "l1" }),
-    projection(512, 256, 256, { similarity: "linf" }),
+    projection(256, 64, 512, { similarity: "linf" }),
     projection(512, 256, 256, { similarity: "lp" }),
     projection(256, 256, 768, { normalise: "standardise" }),
     projection(16, 768, 768, { normalise: "standardise" }),

@@ -15,7 +15,7 @@ const bytes = (field, value) => {
   return join(varint(field * 8 + 2), varint(content.length), content);
 };
 
-const FLOAT = 1;
+const [FLOAT, INT64] = [1, 7];
 const ATTRIBUTE = { integer: 2, integers: 7 };
 const attribute = ([name, value]) =>
   Array.isArray(value)
@@ -31,17 +31,18 @@ export const node = (operation, inputs, outputs, attributes = {}) =>
     ...Object.entries(attributes).map(attribute),
   );
 
-const value = ([name, shape]) => {
+const value = (type, [name, shape]) => {
   const sizes = join(...shape.map((size) => bytes(1, integer(1, size))));
-  return join(bytes(1, name), bytes(2, bytes(1, join(integer(1, FLOAT), bytes(2, sizes)))));
+  return join(bytes(1, name), bytes(2, bytes(1, join(integer(1, type), bytes(2, sizes)))));
 };
 
-/** ModelProto of float32 inputs and outputs, by name and shape. */
-export const model = ({ inputs, outputs, nodes }) => {
+/** ModelProto of float32 inputs and outputs, and int64 inputs, by name and shape. */
+export const model = ({ inputs, integers = {}, outputs, nodes }) => {
   const lists = [...nodes.map((one) => bytes(1, one)), bytes(2, "graph")];
   const ends = [
-    ...Object.entries(inputs).map((entry) => bytes(11, value(entry))),
-    ...Object.entries(outputs).map((entry) => bytes(12, value(entry))),
+    ...Object.entries(inputs).map((entry) => bytes(11, value(FLOAT, entry))),
+    ...Object.entries(integers).map((entry) => bytes(11, value(INT64, entry))),
+    ...Object.entries(outputs).map((entry) => bytes(12, value(FLOAT, entry))),
   ];
   const [IR_VERSION, OPSET] = [9, 20];
   return join(integer(1, IR_VERSION), bytes(7, join(...lists, ...ends)), bytes(8, join(bytes(1, ""), integer(2, OPSET))));

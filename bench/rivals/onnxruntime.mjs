@@ -1,4 +1,4 @@
-/** onnxruntime-node on the CPU as a rival of `birkhoff bench`: forward alone. Argument: where to look for it; then the number of threads. */
+/** onnxruntime-node on the CPU as a rival of `birkhoff bench`: gradients where the graph of them was written by hand. Argument: where to look for it; then the number of threads. */
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { model, node } from "./onnx.mjs";
@@ -33,21 +33,54 @@ const OPERATIONS = {
       : undefined,
 };
 
+/** Nodes that make gradients `d0`, `d1`, … of the cotangent `g` and of what the nodes above have made; `last` holds the axis 1. */
+const GRADIENTS = {
+  // With u = x / ‖x‖: dx = (du - u (u · du)) / ‖x‖.
+  relativeProjection: () => [
+    node("Transpose", ["g"], ["gT"], { perm: [1, 0] }),
+    ...[
+      ["u", "v", "g"],
+      ["v", "u", "gT"],
+    ].flatMap(([own, other, weights], i) => [
+      node("MatMul", [weights, other], [`d${own}`]),
+      node("Mul", [`d${own}`, own], [`along${own}`]),
+      node("ReduceSum", [`along${own}`, "last"], [`t${own}`], { keepdims: 1 }),
+      node("Mul", [own, `t${own}`], [`back${own}`]),
+      node("Sub", [`d${own}`, `back${own}`], [`across${own}`]),
+      node("ReduceL2", [`x${i}`, "last"], [`norm${own}`], { keepdims: 1 }),
+      node("Div", [`across${own}`, `norm${own}`], [`d${i}`]),
+    ]),
+  ],
+};
+
 const prepare = async ({ case: { operation, ...parameters }, inputs, cotangent }) => {
   const nodes = OPERATIONS[operation]?.(parameters, inputs);
   if (!nodes) return { unavailable: `it has no ${operation}` };
-  const feeds = Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, new ort.Tensor("float32", floats(tensor), tensor.shape)]));
+  const tensor = (given) => new ort.Tensor("float32", floats(given), given.shape);
+  const feeds = Object.fromEntries(inputs.map((given, i) => [`x${i}`, tensor(given)]));
   const shapes = Object.fromEntries(inputs.map(({ shape }, i) => [`x${i}`, shape]));
-  const bytes = model({ inputs: shapes, outputs: { y: cotangent.shape }, nodes });
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["cpu"], intraOpNumThreads: threads });
+  const open = async (graph, more = {}) => {
+    const session = await ort.InferenceSession.create(model(graph), { executionProviders: ["cpu"], intraOpNumThreads: threads });
+    return { run: () => session.run({ ...feeds, ...more }), release: () => session.release() };
+  };
+  const y = { y: cotangent.shape };
+  const sessions = { forward: await open({ inputs: shapes, outputs: y, nodes }) };
+  const backward = GRADIENTS[operation]?.(parameters);
+  if (backward) {
+    const gradients = Object.fromEntries(inputs.map(({ shape }, i) => [`d${i}`, shape]));
+    sessions["forward+backward"] = await open(
+      { inputs: { ...shapes, g: cotangent.shape }, integers: { last: [1] }, outputs: { ...y, ...gradients }, nodes: [...nodes, ...backward] },
+      { g: tensor(cotangent), last: new ort.Tensor("int64", BigInt64Array.of(1n), [1]) },
+    );
+  }
   return {
     step: (pass) => {
-      if (pass !== "forward") throw new Refusal("it has no gradients");
-      return session.run(feeds);
+      if (!sessions[pass]) throw new Refusal("it has no gradients");
+      return sessions[pass].run();
     },
     finish: async () => {},
-    values: async ({ y }) => [y.data],
-    dispose: () => session.release(),
+    values: async (made) => ["y", ...inputs.map((_, i) => `d${i}`)].filter((name) => made[name]).map((name) => made[name].data),
+    dispose: () => Promise.all(Object.values(sessions).map((session) => session.release())),
   };
 };
 

@@ -2,9 +2,9 @@
 
 // The temperature of iteration t. Repeated multiplication is exact to a rounding each; `pow` is not.
 fn temperature_at(t: u32) -> f32 {
-  if (t > params.annealed) { return params.temperature; }
-  var result = params.hot;
-  for (var k = 1u; k < t; k++) { result *= params.cooling; }
+  let cold = t > params.annealed;
+  var result = select(params.hot, params.temperature, cold);
+  for (var k = select(1u, t, cold); k < t; k++) { result *= params.cooling; }
   return result;
 }
 

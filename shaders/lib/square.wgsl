@@ -9,12 +9,13 @@ struct Place {
   slot: u32,
   r: u32,
   c: u32,
-  // SIDE as a number that the compiler does not know: loops over it that are unrolled take several times as long to compile.
+  // SIDE as a number that the compiler does not know: loops over it that are unrolled take several times as long to compile. The workgroup's number is
+  // part of how it comes about, for drivers that take uniforms for constants.
   side: u32,
 }
 
-fn place_of(lane: u32, side: u32) -> Place {
-  return Place(lane / (SIDE * SIDE), (lane / SIDE) % SIDE, lane % SIDE, side);
+fn place_of(lane: u32, side: u32, group: vec3u) -> Place {
+  return Place(lane / (SIDE * SIDE), (lane / SIDE) % SIDE, lane % SIDE, min(side, SIDE + group.x));
 }
 
 // The first row or column of block h; the others are SIDE apart.

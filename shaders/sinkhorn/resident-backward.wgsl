@@ -98,7 +98,7 @@ fn subtract_shares(a: Strip, b: Strip) {
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
   let lane = lane_of(index);
-  place = place_of(lane, params.side);
+  place = place_of(lane, params.side, group);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let sums = arrive();
   var bar_f = row_total(sums.rows, place);

@@ -77,7 +77,7 @@ fn times_rows(u: Strip) -> Strip { return column_total(products_of_columns(&kern
 @compute @workgroup_size(THREADS)
 fn implicit(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
   let lane = lane_of(index);
-  place = place_of(lane, params.side);
+  place = place_of(lane, params.side, group);
   matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
   let sums = arrive();
   var s_r = row_total(sums.rows, place);

@@ -82,7 +82,7 @@ var<private> column_mass: Strip;
 fn quad_of_logits(i: u32, mass: f32, j: u32, masses: vec4f, temperature: f32, report: bool) -> vec4f {
   let at = quad_places(i, j);
   var open = vec4<bool>(mass > 0.0) & (masses > vec4f());
-  if (params.gate == GATE_MASK) {
+  if ((params.gate == GATE_MASK) & (matrix < params.count)) {
     open = vec4<bool>(open.x && is_open(matrix, at.x), open.y && is_open(matrix, at.y), open.z && is_open(matrix, at.z), open.w && is_open(matrix, at.w));
   }
   let words = logits_at(first_element() + at);
@@ -173,11 +173,11 @@ fn write_strip(offset: u32, values: Strip, of_rows: bool) { write_strip_at(matri
 
 // What iteration t leaves for a backward pass; the masses only where they may be missed.
 fn write_history(t: u32, u: Strip, v: Strip, rows_reached: Strip, columns_reached: Strip) {
-  if (params.record < 2u) { return; }
+  if ((params.record < 2u) | (matrix >= params.count)) { return; }
   let at = params.history + (t - 1u) * params.history_stride;
   write_strip(at, u, true);
   write_strip(at + params.n, v, false);
-  if (params.history_stride > params.n + params.m) {
+  if ((params.history_stride > params.n + params.m) & (matrix < params.count)) {
     write_strip(at + params.n + params.m, inverses(rows_reached), true);
     write_strip(at + 2u * params.n + params.m, inverses(columns_reached), false);
   }
@@ -212,8 +212,11 @@ fn start_of(first: u32, mass: vec4f) -> vec4f {
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
   let lane = lane_of(index);
-  place = place_of(lane, params.side);
-  matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE)) + place.slot;
+  place = place_of(lane, params.side, group);
+  let first_matrix = linear_workgroup(group, groups) * (THREADS / (SIDE * SIDE));
+  matrix = first_matrix + place.slot;
+  // Whether the workgroup has any matrix; flags are asked together with it: see src/ops/matmul/README.md.
+  let busy = first_matrix < params.count;
   let extent = extent_of(matrix, lane % (SIDE * SIDE) == 0u);
   row_mass = Strip(masses_of_rows(row(0u), extent, place.c == 0u), vec4f());
   column_mass = Strip(masses_of_columns(column(0u), extent, place.r == 0u), vec4f());
@@ -222,7 +225,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     column_mass[1] = masses_of_columns(column(1u), extent, place.r == 0u);
   }
   var began = Strip();
-  if (params.started == 1u) {
+  if (busy & (params.started == 1u)) {
     began[0] = start_of(column(0u), column_mass[0]);
     if (TILE > 4u) { began[1] = start_of(column(1u), column_mass[1]); }
   }
@@ -247,10 +250,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     potential_of(column_mass[0], column_lse[0], params.leak_columns * temperature), potential_of(column_mass[1], column_lse[1], params.leak_columns * temperature));
   let live_rows = alive(row_mass);
   let live_columns = alive(column_mass);
-  if (params.record == 2u) {
+  if (busy & (params.record == 2u)) {
     // v₀ = exp(g₀ − g₁); where masses are met it is known without a logarithm.
     var first = times(Strip(power(began[0] + column_top[0]), power(began[1] + column_top[1])), times(column_sums, inverses(column_mass)));
-    if (params.leak_columns > 0.0) { first = Strip(power(began[0] - g[0]), power(began[1] - g[1])); }
+    if (busy & (params.leak_columns > 0.0)) { first = Strip(power(began[0] - g[0]), power(began[1] - g[1])); }
     write_strip(params.history - params.m, times(first, live_columns), false);
     let reached_f = Strip(power(f[0] + row_lse[0]), power(f[1] + row_lse[1]));
     let reached_g = Strip(power(g[0] + column_lse[0]), power(g[1] + column_lse[1]));
@@ -261,7 +264,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   }
   // The kernel of the scalings: exp(logits + f + g).
   var to_kernel = scalings(column_sums, column_mass, Strip(), 0.0);
-  if (params.leak_columns > 0.0) { to_kernel = Strip(power(g[0] + column_top[0]), power(g[1] + column_top[1])); }
+  if (busy & (params.leak_columns > 0.0)) { to_kernel = Strip(power(g[0] + column_top[0]), power(g[1] + column_top[1])); }
   multiply(&kernel, filled(1.0), to_kernel);
 
   var u = live_rows;
@@ -273,7 +276,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   var stale = params.annealed > 0u;
   var drift = 1.0;
   var multiplications = 0u;
-  for (var t = 2u; t <= params.iterations; t++) {
+  let last = select(1u, params.iterations, busy);
+  for (var t = 2u; t <= last; t++) {
     if (stale) {
       let next = temperature_at(t);
       f = scaled(f, temperature / next);
@@ -287,7 +291,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
     let row_sums = times_columns(v);
     let next_u = scalings(row_sums, row_mass, f, params.leak_rows * temperature);
-    if (params.check_every > 0u && t - 1u > params.annealed && (t - 1u) % params.check_every == 0u) {
+    let looks = (params.check_every > 0u) & (t - 1u > params.annealed);
+    if (looks && (t - 1u) % params.check_every == 0u) {
       let found = error_of(row_sums, u, next_u);
       if (!done && found <= params.tolerance) {
         done = true;
@@ -323,19 +328,19 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       }
     }
   }
-  if (params.error == 1u) {
+  if (busy & (params.error == 1u)) {
     let sums = times_columns(v);
     let found = error_of(sums, u, scalings(sums, row_mass, f, params.leak_rows * temperature));
     error = select(found, error, ran < params.iterations);
   }
-  if (params.plan == 1u) {
+  if (busy & (params.plan == 1u)) {
     multiply(&kernel, u, v);
     write_tile(&kernel);
   }
-  if (params.record == 0u && params.plan != 2u) { return; }
+  if (!busy | ((params.record == 0u) & (params.plan != 2u))) { return; }
   f = where_mass(row_mass, plus_log(f, u), EXCLUDED);
   g = where_mass(column_mass, plus_log(g, v), EXCLUDED);
-  if (params.plan == 2u) {
+  if (busy & (params.plan == 2u)) {
     load_logits(temperature, false);
     kernel[0] = logarithms(kernel[0], f[0], g[0]);
     if (TILE > 4u) {
@@ -345,7 +350,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
     write_tile(&kernel);
   }
-  if (params.record == 0u) { return; }
+  if (!busy | (params.record == 0u)) { return; }
   if (matrix < params.count && place.r == 0u && place.c == 0u) {
     record[matrix * params.record_stride] = f32(ran);
     record[matrix * params.record_stride + 1u] = error;

@@ -22,10 +22,21 @@ inline Steps stepsOf(int64_t k) {
 inline int64_t rowsWork(int64_t m, int64_t steps) {
   return panels(panels(std::min(m, gemm::blockRows), panelRows) * panelRows * steps, 16) * 16;
 }
+// Floats of packed columns, which stay in the caches while all rows go by, that are made before any is used.
+constexpr int64_t aheadFloats = 1 << 20;
+// Blocks of k whose columns are packed at once.
+inline int64_t aheadOf(int64_t columns, const Steps& k) {
+  return std::clamp<int64_t>(aheadFloats / std::max<int64_t>(1, columns * k.steps), 1, k.blocks);
+}
+// With more rows than a block, each thread packs its own.
+inline bool manyRowsIn(int64_t m) { return m > gemm::blockRows; }
+constexpr int64_t ownRows = gemm::taskPanels * panelRows;
 // Floats of the work area for m × n elements over k.
-inline int64_t sweepWork(int64_t m, int64_t n, int64_t k) {
-  const int64_t steps = stepsOf(k).steps;
-  return rowsWork(m, steps) + panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns * steps;
+inline int64_t sweepWork(const Context& context, int64_t m, int64_t n, int64_t k) {
+  const Steps all = stepsOf(k);
+  const int64_t columns = panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns;
+  return manyRowsIn(m) ? context.threads() * rowsWork(ownRows, all.steps) + columns * all.steps * aheadOf(columns, all)
+                       : rowsWork(m, all.steps) + columns * all.steps;
 }
 
 // m × n elements over k. `sides` has
@@ -35,7 +46,7 @@ inline int64_t sweepWork(int64_t m, int64_t n, int64_t k) {
 //   tile(row, rows, column, columns, step, k, a, b)    adds a panel of each to the result, which begins at step 0
 //   finish(row, rows, column, columns)           for elements that are complete
 template <class Sides>
-void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, float* work) {
+void sweepFewRows(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, float* work) {
   const auto [blocks, steps] = stepsOf(k);
   float* packedRows = work;
   float* packedColumns = work + rowsWork(m, steps);
@@ -87,6 +98,64 @@ void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, floa
       }
     }
   }
+}
+
+// The same: every thread packs a few panels of rows and multiplies them by all columns, so that threads wait for each
+// other twice per `aheadOf` blocks, and not twice per block of rows and of k.
+template <class Sides>
+void sweepManyRows(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, float* work) {
+  const Steps all = stepsOf(k);
+  const int64_t steps = all.steps, panelsA = panels(m, panelRows), ownWork = rowsWork(ownRows, steps);
+  const auto stepsFrom = [&](int64_t block) { return std::max<int64_t>(0, std::min(k - block * steps, steps)); };
+  float* packedColumns = work + context.threads() * ownWork;
+  const int64_t ahead = aheadOf(panels(std::min(n, gemm::blockColumns), panelColumns) * panelColumns, all);
+  int64_t tall = gemm::taskPanels;
+  while (tall > 1 && panels(panelsA, tall) < 4 * gemm::tasksPerThread * context.threads()) tall /= 2;
+  for (int64_t column = 0; column < n; column += gemm::blockColumns) {
+    const int64_t columns = std::min(n - column, gemm::blockColumns), panelsB = panels(columns, panelColumns);
+    const int64_t blockFloats = panelsB * panelColumns * steps;
+    for (int64_t first = 0; first < all.blocks; first += ahead) {
+      const int64_t end = std::min(all.blocks, first + ahead);
+      context.parallel(panelsB, 1, [&](int64_t from, int64_t to, int) {
+        for (int64_t b = from; b < to; b++) {
+          const int64_t j = b * panelColumns, count = std::min<int64_t>(columns - j, panelColumns);
+          for (int64_t block = first; block < end; block++)
+            sides.packColumns(column + j, count, block * steps, stepsFrom(block),
+                              packedColumns + (block - first) * blockFloats + j * stepsFrom(block));
+        }
+      });
+      if (end == all.blocks) sides.ready(0, 0, column, columns);
+      context.parallel(panels(panelsA, tall), 1, [&](int64_t from, int64_t to, int thread) {
+        float* packedRows = work + thread * ownWork;
+        for (int64_t row = from * tall * panelRows; row < std::min(m, to * tall * panelRows); row += tall * panelRows) {
+          const int64_t rows = std::min(m - row, tall * panelRows);
+          for (int64_t block = first; block < end; block++) {
+            const int64_t step = block * steps, some = stepsFrom(block);
+            const bool last = block + 1 == all.blocks;
+            const float* packedBlock = packedColumns + (block - first) * blockFloats;
+            for (int64_t i = 0; i < rows; i += panelRows)
+              sides.packRows(row + i, std::min<int64_t>(rows - i, panelRows), step, some, packedRows + i * some,
+                             column == 0);
+            if (last && column == 0) sides.ready(row, rows, 0, 0);
+            for (int64_t j = 0; j < columns; j += panelColumns) {
+              for (int64_t i = 0; i < rows; i += panelRows) {
+                const int64_t tileRows = std::min<int64_t>(rows - i, panelRows);
+                const int64_t tileColumns = std::min<int64_t>(columns - j, panelColumns);
+                sides.tile(row + i, tileRows, column + j, tileColumns, step, some, packedRows + i * some,
+                           packedBlock + j * some);
+                if (last) sides.finish(row + i, tileRows, column + j, tileColumns);
+              }
+            }
+          }
+        }
+      });
+    }
+  }
+}
+
+template <class Sides>
+void sweep(Context& context, int64_t m, int64_t n, int64_t k, Sides& sides, float* work) {
+  manyRowsIn(m) ? sweepManyRows(context, m, n, k, sides, work) : sweepFewRows(context, m, n, k, sides, work);
 }
 
 // Rows that a tile of sums takes at a time: all or half of the panel where there are registers for them.

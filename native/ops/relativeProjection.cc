@@ -99,7 +99,7 @@ void relativeProjection(const Call& call, Context& context) {
       operands.packColumns(k, std::min<int64_t>(panelColumns, K - k), 0, d, unused);
     return operands.ready(0, 0, 0, K);
   }
-  float* work = context.scratch(sweepWork(B, K, d));
+  float* work = context.scratch(sweepWork(context, B, K, d));
   withSimilarity(
       call.text("similarity"), d, static_cast<float>(call.scalar("p")),
       [&](auto f) {
@@ -121,7 +121,7 @@ void relativeProjectionTop(const Call& call, Context& context) {
   const std::string& similarity = call.text("similarity");
   const bool norms = similarity == "cosine" || similarity == "angular";
   const int64_t tall = std::min(B, gemm::blockRows), wide = std::min(K, gemm::blockColumns);
-  float* work = context.scratch(sweepWork(tall, wide, d));
+  float* work = context.scratch(sweepWork(context, tall, wide, d));
   float* block = context.scratch(tall * wide);
   float* xSquares = context.scratch(tall);
   float* anchorSquares = context.scratch(wide);
@@ -162,7 +162,7 @@ void relativeProjectionBackward(const Call& call, Context& context) {
   const float* g = call.inputs[0].f32();
   const float* y = call.inputs.size() > first ? call.inputs[first].f32() : g;
   const bool norms = call.inputs.size() > first + 1;
-  float* work = context.scratch(sweepWork(rows, d, ofX ? K : B));
+  float* work = context.scratch(sweepWork(context, rows, d, ofX ? K : B));
   float* along = context.scratch(rows);
   std::fill_n(along, rows, 0.0f);
   const Cotangents cotangents{g,

@@ -2,6 +2,7 @@
  * What an op is: a plain value, handed to the tape, the devices, the tests and the benches.
  * Nothing is registered anywhere; no shared code knows an op by name.
  */
+import { expected } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
@@ -230,9 +231,13 @@ export const defineOp = <A extends Attrs>(op: Op<A>): Op<A> => op;
 /**
  * Number of elements of a shape; 1 for a scalar.
  *
+ * @throws ArgumentError for what is no array
  * @example elements([2, 3]); // => 6
  */
-export const elements = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
+export const elements = (shape: Shape): number => {
+  if (!Array.isArray(shape)) throw expected("elements", "an array of sizes", "shape", shape);
+  return shape.reduce((product: number, size: number) => product * size, 1);
+};
 
 /** Row-major strides in elements. */
 export const strides = (shape: Shape): number[] => {

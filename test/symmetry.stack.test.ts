@@ -13,6 +13,7 @@ import {
 } from "../src/data/permutations.ts";
 import { createRandom, range, shuffle } from "../src/data/random.ts";
 import { ArgumentError, DataError } from "../src/errors.ts";
+import { analyzeStack } from "../src/symmetry/analysis.ts";
 import { closure } from "../src/symmetry/closure.ts";
 import { compareElements } from "../src/symmetry/elements.ts";
 import {
@@ -170,6 +171,8 @@ describe("elements", () => {
     expect(() => compareElements(exact, 25, planted.slice(1), { indexed: true })).toThrow(ArgumentError);
     expect(() => compareElements(exact, 25, undefined, { indexed: true })).toThrow(ArgumentError);
     expect(() => compareElements(exact, 0, planted)).toThrow(ArgumentError);
+    expect(() => compareElements(exact, 25, planted, null as never)).toThrow(ArgumentError);
+    expect(() => analyzeStack(exact, 25, null as never)).toThrow(ArgumentError);
     expect(() =>
       compareElements(
         exact.map(() => Number.NaN),

@@ -299,6 +299,13 @@ describe("on the reference", () => {
     });
   });
 
+  test("options that are no object are refused by name", () => {
+    scope(() => {
+      const call = (): unknown => weightSharingConv(z(1, 1, 8, 8), z(1, 9, 9), z(1, 1, 3, 3), null as never);
+      expect(call).toThrow("weightSharingConv: expected an object for `options`");
+    });
+  });
+
   test("a call that throws leaves nothing behind", () => {
     const before = device.counters.liveBuffers;
     scope(() => {

@@ -150,7 +150,7 @@ export const scheduleLr = (optimizer: Optimizer, schedule: Schedule): ((step: nu
   checkSchedule("scheduleLr", "schedule", schedule);
   const initial = optimizer.groups.map(({ lr }) => lr);
   return (step) => {
-    const factor = checkRate("scheduleLr", `schedule(${step})`, schedule(step));
+    const factor = checkRate("scheduleLr", `schedule(${String(step)})`, schedule(step));
     for (const [i, group] of optimizer.groups.entries()) group.lr = factor * initial[i];
   };
 };
@@ -186,7 +186,7 @@ export const scheduleTemperature = (layers: readonly Tempered[], schedule: Sched
   });
   return (step) => {
     const factor = schedule(step);
-    checkRange(where, "schedule", factor, Number.MIN_VALUE, Number.MAX_VALUE, `a positive factor at step ${step}`);
+    checkRange(where, "schedule", factor, Number.MIN_VALUE, Number.MAX_VALUE, `a positive factor at step ${String(step)}`);
     for (const [i, stack] of stacks.entries()) stack.temperature = factor * initial[i];
   };
 };

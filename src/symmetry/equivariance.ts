@@ -1,7 +1,7 @@
 /** How far layers and networks are from turning with their input: on the grid, where pixels move exactly, and off it, by interpolation. */
 import { cayleyTable, equalPermutations, inverse, type Permutation, rotationGroup } from "../data/permutations.ts";
 import { transformImage } from "../data/transforms.ts";
-import { expected } from "../errors.ts";
+import { checkObject, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import type { SymmetricNetwork } from "../nn/convolutions.ts";
 import { elements, type Shape } from "../op.ts";
@@ -151,7 +151,7 @@ export const networkEquivariance = async (
   x: Tensor,
   options: { readonly degrees?: readonly number[]; readonly group?: readonly Permutation[] } = {},
 ): Promise<EquivarianceRow[]> => {
-  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = options;
+  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = checkObject("networkEquivariance", options);
   const rows: EquivarianceRow[] = [];
   for (const angle of degrees) {
     const axis = group && axisPermutation(group, angle);

@@ -35,15 +35,7 @@ const matrixOptions = {
   iterations: among(1, 5, 20),
   temperature: real(0.2, 5),
   constraint: among("doublyStochastic", "rowStochastic", "none"),
-  start: fc.oneof(
-    fc.constantFrom<unknown>(
-      { kind: "uniform" },
-      { kind: "identity", sharpness: 0.9 },
-      { kind: "permutations", sharpness: 1 },
-      { kind: "permutations" },
-    ),
-    garbage,
-  ),
+  start: fc.oneof(fc.constantFrom<unknown>({ kind: "uniform" }, { kind: "identity", sharpness: 0.9 }, { kind: "permutations" }), garbage),
   frozen: among(true, false),
 };
 const padding = among(0, 1, "same", "valid");

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { openDevice, weightSharingConv } from "../../dist/index.js";
+import { FactorisedWeightSharingConv2d, initializer, LearnedMatrices, openDevice, TiedMatrices, weightSharingConv } from "../../dist/index.js";
 
 /** Largest difference that counts as agreement, relative to the tensor's largest entry: float32 against float64, through Sinkhorn's iterations. */
 const TOLERANCE = 2e-5;
@@ -22,30 +22,44 @@ const normals = (shape) => ({
 /** Lists of positions: some are taken twice, as rounding a soft matrix row by row gives them. */
 const positions = ([matrices, d]) => ({ shape: [matrices, d], values: Array.from({ length: matrices * d }, () => Math.floor(d * uniform())) });
 
-/** One layer: `channels` in and out, kernel side k, g elements, g_in of them coming in (0 for lifting). */
-const problem = (form, { batch = 2, channels: [cin, cout], side, k, g, gIn = 0, identity = true, padding = 0, iterations = 20, temperature = 1 }) => {
+const DEFAULTS = {
+  dimensions: 2,
+  identity: true,
+  padding: 0,
+  stride: 1,
+  dilation: 1,
+  iterations: 20,
+  temperature: 1,
+  constraint: "doublyStochastic",
+};
+
+/** One layer: `channels` in and out, kernel side k, g elements, g_in of them coming in (0 for lifting); the rest as `weightSharingConv` takes it. */
+const problem = (form, { batch = 2, channels: [cin, cout], side, k, g, gIn = 0, ...more }) => {
+  const options = { ...DEFAULTS, ...more };
+  const { dimensions, identity, padding, stride, dilation } = options;
+  const sides = (length) => new Array(dimensions).fill(length);
   const group = gIn === 0 ? [] : [gIn];
-  const d = size([...group, k, k]);
+  const pixels = k ** dimensions;
+  const d = size([...group, pixels]);
   const matrices = identity ? g - 1 : g;
   const sharing = {
     dense: () => ({ logits: normals([matrices, d, d]) }),
-    factorised: () => ({ group: normals([matrices, gIn, gIn]), space: normals([matrices, k * k, k * k]) }),
+    factorised: () => ({ group: normals([matrices, gIn, gIn]), space: normals([matrices, pixels, pixels]) }),
+    tied: () => ({ space: normals([matrices, pixels, pixels]) }),
     positions: () => ({ index: positions([matrices, d]) }),
   };
-  const out = side + 2 * padding - k + 1;
+  const padded = side + (padding === "same" ? dilation * (k - 1) : 2 * padding);
+  const out = Math.floor((padded - dilation * (k - 1) - 1) / stride) + 1;
   return {
     form,
-    identity,
-    padding,
-    iterations,
-    temperature,
+    options,
     tensors: {
-      x: normals([batch, cin, ...group, side, side]),
-      w: normals([cout, cin, ...group, k, k]),
+      x: normals([batch, cin, ...group, ...sides(side)]),
+      w: normals([cout, cin, ...group, ...sides(k)]),
       bias: normals([cout]),
       ...sharing[form](),
     },
-    cotangent: normals([batch, cout, g, out, out]).values,
+    cotangent: normals([batch, cout, g, ...sides(out)]).values,
   };
 };
 
@@ -63,6 +77,23 @@ const problems = [
   problem("factorised", { ...group, k: 5, g: 8, gIn: 4, padding: 2 }),
   problem("factorised", { ...group, k: 2, g: 3, gIn: 8, identity: false, temperature: 0.5 }),
   problem("positions", { ...group, k: 5 }),
+  problem("dense", { ...lifting, dimensions: 1, side: 20 }),
+  problem("dense", { ...group, dimensions: 1, side: 15, padding: "same" }),
+  problem("factorised", { ...group, dimensions: 1, side: 15, k: 4, stride: 2 }),
+  problem("dense", { ...lifting, dimensions: 3, side: 6, k: 3 }),
+  problem("dense", { ...group, dimensions: 3, side: 5, k: 2, padding: 1 }),
+  problem("factorised", { ...group, dimensions: 3, side: 5, padding: "same" }),
+  problem("positions", { ...group, dimensions: 3, side: 5, dilation: 2 }),
+  problem("tied", group),
+  problem("tied", { ...group, k: 5, g: 8, gIn: 8, padding: 2 }),
+  problem("dense", { ...group, constraint: "rowStochastic", temperature: 0.5 }),
+  problem("factorised", { ...group, constraint: "rowStochastic" }),
+  problem("dense", { ...group, constraint: "none" }),
+  problem("factorised", { ...group, constraint: "none" }),
+  problem("dense", { ...lifting, stride: 2, padding: 1 }),
+  problem("dense", { ...group, dilation: 2 }),
+  problem("dense", { ...group, k: 4, dilation: 2, padding: "same" }),
+  problem("factorised", { ...group, stride: 2, dilation: 2, padding: 3 }),
 ];
 
 const script = fileURLToPath(new URL("weight-sharing-agreement.py", import.meta.url));
@@ -80,17 +111,35 @@ const theirs = JSON.parse(python.stdout);
 
 const device = await openDevice({ device: process.argv[2] ?? "native" });
 console.log(`${device.kind}: ${device.info.description}`);
+
+/** What follows from the matrices on the pixels is a layer's to know: it is given the problem's numbers. */
+const tiedLayer = ({ x, ...given }, { iterations, temperature, padding }) => {
+  const [outChannels, inChannels, elements, kernelSize] = given.w.shape;
+  const init = initializer(device, 1);
+  const space = new LearnedMatrices(init, { elements, side: kernelSize ** 2, iterations, temperature });
+  const matrices = { space, group: new TiedMatrices(space) };
+  const layer = new FactorisedWeightSharingConv2d(init, { inChannels, outChannels, kernelSize, elements, padding, matrices });
+  const leaves = { x, w: layer.weight, bias: layer.bias, space: space.representations };
+  for (const [name, { values }] of Object.entries(given)) device.write(leaves[name], Float32Array.from(values));
+  return { leaves, y: layer.forward(x) };
+};
+
 let failures = 0;
-for (const [i, { form, identity, padding, iterations, temperature, tensors, cotangent }] of problems.entries()) {
-  const inputs = Object.entries(tensors).map(([name, { values, shape }]) => {
-    const tensor = device.tensor(values, shape, name === "index" ? "int32" : "float32");
+for (const [i, { form, options, tensors, cotangent }] of problems.entries()) {
+  const tensorOf = (name) => {
+    const tensor = device.tensor(tensors[name].values, tensors[name].shape, name === "index" ? "int32" : "float32");
     tensor.requiresGrad = name !== "index";
-    return [name, tensor];
-  });
-  const { x, w, bias, logits, group: a, space: b, index } = Object.fromEntries(inputs);
-  const y = weightSharingConv(x, logits ?? index ?? { group: a, space: b }, w, { bias, identity, padding, iterations, temperature });
+    return tensor;
+  };
+  const run = () => {
+    if (form === "tied") return tiedLayer({ ...tensors, x: tensorOf("x") }, options);
+    const leaves = Object.fromEntries(Object.keys(tensors).map((name) => [name, tensorOf(name)]));
+    const { x, w, bias, logits, index, ...factors } = leaves;
+    return { leaves, y: weightSharingConv(x, logits ?? index ?? factors, w, { bias, ...options }) };
+  };
+  const { leaves, y } = run();
   y.backward(device.tensor(cotangent, y.shape));
-  const ours = [["y", y], ...inputs.filter(([name]) => name !== "index").map(([name, tensor]) => [name, tensor.grad])];
+  const ours = [["y", y], ...Object.entries(leaves).flatMap(([name, tensor]) => (name === "index" ? [] : [[name, tensor.grad]]))];
   const errors = [];
   for (const [name, tensor] of ours) {
     const want = theirs[i][name];
@@ -102,7 +151,10 @@ for (const [i, { form, identity, padding, iterations, temperature, tensors, cota
     if (!(error <= TOLERANCE)) failures++;
     errors.push(`${name} ${error.toExponential(1)}`);
   }
-  console.log(`${form.padEnd(11)} w ${w.shape.join("×").padEnd(11)} -> ${y.shape.join("×").padEnd(13)} ${errors.join("   ")}`);
+  const unusual = Object.entries(options).flatMap(([name, value]) => (value === DEFAULTS[name] ? [] : [`${name} ${value}`]));
+  console.log(
+    `${form.padEnd(11)} w ${leaves.w.shape.join("×").padEnd(13)} -> ${y.shape.join("×").padEnd(15)} ${errors.join("   ")}   ${unusual.join(", ")}`,
+  );
 }
 console.log(failures === 0 ? `all within ${TOLERANCE} of the largest entry` : `${failures} differ by more than ${TOLERANCE}`);
 await device.close();

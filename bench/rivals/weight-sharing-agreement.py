@@ -7,6 +7,7 @@ import json
 import sys
 
 import torch
+from torch.nn import functional
 
 
 def sinkhorn(logits, iterations, temperature):
@@ -17,28 +18,51 @@ def sinkhorn(logits, iterations, temperature):
     return x.exp()
 
 
-def matrices(problem, operands):
-    """R of all elements, the identity first where it has none: [g, d, d]."""
-    if problem["form"] == "positions":
-        (index,) = operands
-        learned = torch.nn.functional.one_hot(index.long(), index.shape[1]).double()
-    else:
-        normalised = [sinkhorn(logits, problem["iterations"], problem["temperature"]) for logits in operands]
-        learned = normalised[0] if problem["form"] == "dense" else torch.stack([torch.kron(a, b) for a, b in zip(*normalised)])
-    if not problem["identity"]:
-        return learned
+def constrained(logits, options):
+    if options["constraint"] == "none":
+        return logits
+    if options["constraint"] == "rowStochastic":
+        return torch.softmax(logits / options["temperature"], -1)
+    return sinkhorn(logits, options["iterations"], options["temperature"])
+
+
+def with_identity(learned):
     return torch.cat([torch.eye(learned.shape[1], dtype=torch.float64)[None], learned])
 
 
+def tied(space):
+    """A[b][c, a] = sinkhorn over (c, a) of <R_c, R_b R_a> / (d * temperature), with the layer's own temperature and iterations."""
+    every = with_identity(space)
+    overlap = torch.einsum("cij,bik,akj->bca", every, space, every)
+    return sinkhorn(overlap / space.shape[1], 20, 0.05)
+
+
+def matrices(problem, operands):
+    """R of all elements, the identity first where it has none: [g, d, d]."""
+    form, options = problem["form"], problem["options"]
+    if form == "positions":
+        (index,) = operands
+        learned = functional.one_hot(index.long(), index.shape[1]).double()
+    else:
+        factors = [constrained(logits, options) for logits in operands]
+        if form == "tied":
+            factors.insert(0, tied(factors[0]))
+        learned = factors[0] if form == "dense" else torch.stack([torch.kron(a, b) for a, b in zip(*factors)])
+    return with_identity(learned) if options["identity"] else learned
+
+
 def layer(problem, x, w, bias, *operands):
+    options = problem["options"]
+    axes = options["dimensions"]
     features, channels, *kernel = w.shape
     expanded = torch.einsum("gnm,oim->ogin", matrices(problem, operands), w.flatten(2))
     group = expanded.shape[1]
-    weight = expanded.reshape(features * group, -1, *kernel[-2:])
-    if len(kernel) == 3:
+    weight = expanded.reshape(features * group, -1, *kernel[-axes:])
+    if len(kernel) > axes:
         x = x.flatten(1, 2)
-    y = torch.nn.functional.conv2d(x, weight, padding=problem["padding"])
-    return y.unflatten(1, (features, group)) + bias[:, None, None, None]
+    convolve = [functional.conv1d, functional.conv2d, functional.conv3d][axes - 1]
+    y = convolve(x, weight, padding=options["padding"], stride=options["stride"], dilation=options["dilation"])
+    return y.unflatten(1, (features, group)) + bias.reshape(-1, *[1] * (axes + 1))
 
 
 def solve(problem):

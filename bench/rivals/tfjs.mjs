@@ -114,7 +114,14 @@ const prepare = ({ case: { operation, ...parameters }, inputs, cotangent }) => {
   };
   const layouts = [layout?.output, ...wanted.map((i) => layout?.inputs[i])];
   return {
-    step: (pass) => tf.tidy(() => (pass === "forward" ? [form(...arrays)] : both())),
+    step: (pass) => {
+      try {
+        return tf.tidy(() => (pass === "forward" ? [form(...arrays)] : both()));
+      } catch (error) {
+        // Some backends lack kernels, such as wasm that of a convolution's weight gradient.
+        throw /not registered for backend/.test(error.message) ? new Refusal(error.message) : error;
+      }
+    },
     finish: async (results) => {
       // With wasm a kernel has run when its call returns.
       if (gpu) {

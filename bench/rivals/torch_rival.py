@@ -52,10 +52,6 @@ def matmul(a, b, bias=None, *, transposeB, activation):
     return x if activation == "none" else getattr(torch.nn.functional, activation)(x)
 
 
-def conv2d(x, w, *, padding, stride, groups):
-    return functional.conv2d(x, w, padding=padding, stride=stride, groups=groups)
-
-
 def expand_kernel(matrices, w, *, iterations=0):
     """The identity in front, then all elements at once, in the order that a convolution takes."""
     learned = sinkhorn(matrices, iterations) if iterations else matrices
@@ -107,7 +103,9 @@ OPERATIONS = {
     "sinkhorn": sinkhorn,
     "hyperConnection": hyper_connection,
     "matmul": matmul,
-    "conv2d": conv2d,
+    "conv1d": functional.conv1d,
+    "conv2d": functional.conv2d,
+    "conv3d": functional.conv3d,
     "expandKernel": expand_kernel,
     "expandFactorised": expand_factorised,
     "weightSharing": weight_sharing,

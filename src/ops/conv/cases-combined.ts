@@ -14,7 +14,8 @@ const STRUCTURE = {
 const REST = {
   result: ["y", "x", "w"],
   axes: [1, 2, 3],
-  batch: [0, 1, 2],
+  // None of batch 0: a combination that computes nothing would count as covered. Those are in cases.ts.
+  batch: [1, 2],
   channels: [1, 2, 3, 4, 5],
   features: [1, 2, 4, 5],
   out: [1, 3, 5, 9],

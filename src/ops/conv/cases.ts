@@ -26,9 +26,19 @@ const splits = [255, 256, 257, 512, 530].map((pixels) =>
   sized(`${pixels} output pixels`, { batch: 1, channels: 2, features: 5, size: [1, pixels + 2], kernel: [1, 3] }),
 );
 
+/** Without images: kernels of every path that read or write what is not there, and gradients of weights that are sums of nothing. */
+const unbatched: readonly Sizes[] = [
+  { channels: 6, features: 6, size: [21], kernel: [7], stride: [3], dilation: [2], padding: [2, 0], groups: 6 },
+  { channels: 3, features: 5, size: [4, 5], kernel: [1, 1] },
+  { channels: 4, features: 10, size: [7, 9], kernel: [2, 5], stride: [2, 3], padding: [1, 1, 1, 1], groups: 2 },
+  { channels: 2, features: 3, size: [4, 5, 6], kernel: [2, 3, 4], dilation: [1, 2, 1], padding: [0, 2, 1, 1, 2, 2] },
+];
 const empty = [
-  sized("empty batch", { batch: 0, channels: 2, features: 5, size: [4, 5], kernel: [3, 3], bias: true }),
-  sized("empty batch, few features", { batch: 0, channels: 2, features: 2, size: [4, 5], kernel: [3, 3], groups: 2, bias: true }),
+  ...unbatched.flatMap((sizes) =>
+    (["y", "x", "w"] as const).map((result) =>
+      sized(`empty batch, ${sizes.size.length}d ${result}, kernel ${sizes.kernel}`, { ...sizes, result, batch: 0, bias: true }),
+    ),
+  ),
   sized("image without rows in padding", { channels: 2, features: 4, size: [0, 5], kernel: [2, 2], padding: [1, 0, 1, 0], bias: true }),
 ];
 

@@ -134,9 +134,10 @@ struct Columns {
       for (int64_t i = 0; i < size; i++) row[i] = bias + from[start + i];
       return;
     }
-    for (int64_t i = 0; i < size; i++) {
-      const int64_t at = i + start;
-      row[i] = bias + from[at % stride * pitch + at / stride];
+    for (int64_t phase = 0; phase < stride; phase++) {
+      for (int64_t j = 0, i = phase - start; i < size; j++, i += stride) {
+        if (i >= 0) row[i] = bias + from[phase * pitch + j];
+      }
     }
   }
 };

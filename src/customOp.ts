@@ -1,6 +1,6 @@
 import { apply } from "./apply.ts";
 import { checkSpec } from "./device.ts";
-import { ArgumentError, checkObject, expected } from "./errors.ts";
+import { ArgumentError, checkNames, checkObject, expected } from "./errors.ts";
 import type { Attrs, Call, Gradient, Limits, NativeSymbol, Op, Pass, ReferenceRun, Scalars, Spec } from "./op.ts";
 import { reflect } from "./reflect.ts";
 import { refusePromise } from "./scope.ts";
@@ -69,7 +69,13 @@ export interface CustomOp<A extends Attrs> {
  * ```
  */
 export const customOp = <A extends Attrs = Attrs>(definition: CustomOpDefinition<A>): CustomOp<A> => {
-  const { name, gradient, native, reference, scalars = [] } = checkObject("customOp", definition, "definition");
+  const {
+    name,
+    gradient,
+    native,
+    reference,
+    scalars = [],
+  } = checkNames("customOp", definition, ["name", "scalars", "outputs", "wgsl", "plan", "reference", "native", "gradient"], "definition");
   if (typeof name !== "string" || name === "") throw expected("customOp", "a non-empty string", "name", name);
   if (typeof definition.wgsl !== "string") throw expected("customOp", "WGSL text", "wgsl", definition.wgsl);
   for (const key of ["outputs", "plan"] as const) {

@@ -1,5 +1,5 @@
 import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange, HostArray } from "./backend.ts";
-import { ArgumentError, DataError, DeviceError, expected, StateError } from "./errors.ts";
+import { ArgumentError, checkNames, DataError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, type Spec, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
@@ -174,8 +174,13 @@ export class Device implements AsyncDisposable {
    */
   fromBuffer(buffer: GPUBuffer, shape: Shape, options: FromBufferOptions = {}): Tensor {
     this.#assertOpen("fromBuffer");
+    const {
+      dtype = "float32",
+      offset = 0,
+      byteLength,
+      ownership = "borrowed",
+    } = checkNames("fromBuffer", options, ["dtype", "offset", "byteLength", "ownership"]);
     const gpu = this.#gpu("fromBuffer");
-    const { dtype = "float32", offset = 0, byteLength, ownership = "borrowed" } = options;
     checkShape("fromBuffer", shape);
     if (!Object.hasOwn(ARRAYS, dtype)) throw expected("fromBuffer", `one of ${DTYPES}`, "dtype", dtype);
     if (ownership !== "borrowed" && ownership !== "owned") throw expected("fromBuffer", "borrowed or owned", "ownership", ownership);

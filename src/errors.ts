@@ -123,6 +123,19 @@ export const checkObject = <T extends object>(where: string, options: T, argumen
   return options;
 };
 
+/** Options as they came, when they are an object with no other names than these: a misspelt one would be ignored. The compiler refuses a list that lacks a name of T. */
+export const checkNames = <T extends object, const N extends readonly (keyof T & string)[]>(
+  where: string,
+  options: T,
+  known: N & ([Exclude<keyof T, N[number]>] extends [never] ? unknown : { readonly missing: Exclude<keyof T, N[number]> }),
+  argument = "options",
+): T => {
+  // Names of a prototype as well, since they are read as well.
+  for (const name in checkObject(where, options, argument))
+    if (!(known as readonly string[]).includes(name)) throw expected(where, `only ${known.join(", ")}`, argument, name);
+  return options;
+};
+
 /** Gives back a number from `low` to `high`, both included; throws for others and for what JavaScript would turn into one. */
 export const checkRange = (
   where: string,

@@ -2,7 +2,7 @@ import type { Backend, DeviceKind } from "./backend.ts";
 import { openReference } from "./backends/reference/index.ts";
 import { openWebGPU } from "./backends/webgpu/index.ts";
 import { Device } from "./device.ts";
-import { DeviceError, expected } from "./errors.ts";
+import { checkNames, DeviceError, expected } from "./errors.ts";
 import { add } from "./ops/elementwise/index.ts";
 
 export interface OpenDeviceOptions {
@@ -66,8 +66,8 @@ const open = async (kind: DeviceKind, allowSoftware: boolean, options: OpenDevic
  * ```
  */
 export const openDevice = async (options: OpenDeviceOptions = {}): Promise<Device> => {
-  if (typeof options !== "object" || options === null) throw expected("openDevice", 'an object such as { device: "native" }', "options", options);
-  const { device: asked, gpuDevice, memoryLimit } = options;
+  const names = ["device", "gpuDevice", "subgroupMatrices", "threads", "memoryLimit"] as const;
+  const { device: asked, gpuDevice, memoryLimit } = checkNames("openDevice", options, names);
   if (asked !== undefined && !KINDS.includes(asked)) throw expected("openDevice", "webgpu, native or reference", "device", asked);
   if (gpuDevice && asked !== undefined && asked !== "webgpu") throw expected("openDevice", "webgpu, since `gpuDevice` is given,", "device", asked);
   if (memoryLimit !== undefined && !(Number.isSafeInteger(memoryLimit) && memoryLimit >= 0))

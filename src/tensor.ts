@@ -1,6 +1,6 @@
 import type { Buffer, GpuRange, HostArray } from "./backend.ts";
 import type { Device } from "./device.ts";
-import { ArgumentError, expected, StateError } from "./errors.ts";
+import { ArgumentError, checkNames, expected, StateError } from "./errors.ts";
 import { type DType, elements, isFloat, type Shape, type Spec, showShape } from "./op.ts";
 import { enroll, keep } from "./scope.ts";
 import { backward, type GraphNode, retainNode } from "./tape.ts";
@@ -135,10 +135,11 @@ export class Tensor implements Disposable {
    * the spot; `await device.flush()` before spares that), so work that the program submits to the same queue from now on sees them. The memory is the device's or its owner's as
    * before: it holds these values until the tensor is disposed of, and is not to be destroyed.
    *
-   * @param write whether the program is about to write there, by what it submits before the next call that reads the tensor. Default false
+   * @param options `write`: whether the program is about to write there, by what it submits before the next call that reads the tensor. Default false
    * @throws DeviceError on another kind of device; StateError when disposed, and for writing to the result of an operation.
    */
-  buffer({ write = false }: { readonly write?: boolean } = {}): GpuRange {
+  buffer(options: { readonly write?: boolean } = {}): GpuRange {
+    const { write = false } = checkNames("buffer", options, ["write"]);
     this.assertLive("buffer");
     if (write && this.node) throw new StateError("buffer: expected a leaf tensor to write to, but received the result of an operation");
     const range = this.device.range("buffer", this.storage.buffer);

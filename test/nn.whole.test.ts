@@ -90,7 +90,7 @@ test("symmetries of no kind, and sizes beyond all memory", async () => {
   const bad: unknown[] = [undefined, 1, {}, { kind: "some" }, { kind: "permuted" }, { kind: "permuted", sets: [1, 2] }];
   for (const symmetry of [...bad, { kind: "learned", elements: 2, factorised: 1 }, { kind: "learned", elements: 2 ** 40 }]) {
     expect(() => new DigitNetwork(init, symmetry as Symmetry, options)).toThrow(ArgumentError);
-    expect(() => new ResidualNetwork(init, symmetry as Symmetry, options)).toThrow(ArgumentError);
+    expect(() => new ResidualNetwork(init, symmetry as Symmetry, { width: 1, kernelSize: 3 })).toThrow(ArgumentError);
   }
   expect(() => new DigitNetwork(init, { kind: "none" }, { ...options, layers: 1e9 })).toThrow("an integer of at most 1000 for `layers`");
   expect(() => new ResidualNetwork(init, { kind: "none" }, { width: 1, blocks: 1e9 })).toThrow("an integer of at most 31 for `blocks`");

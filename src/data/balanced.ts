@@ -1,5 +1,5 @@
 /** Batches with equally many examples of each class. */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { createRandom, type Random, range, shuffle } from "./random.ts";
 
 export interface ClassBalancedOptions {
@@ -46,7 +46,7 @@ const deck = (cards: Int32Array, random: Random): ((count: number) => Int32Array
  */
 export function* classBalancedBatches(labels: ArrayLike<number>, options: ClassBalancedOptions): Generator<Int32Array, never> {
   const where = "classBalancedBatches";
-  const { samples, seed = 0 } = checkObject(where, options);
+  const { samples, seed = 0 } = checkNames(where, options, ["samples", "classes", "seed"]);
   if (typeof labels?.length !== "number") throw expected(where, "an array of integers", "labels", labels);
   if (!Number.isInteger(samples) || samples < 1) throw expected(where, "a positive integer", "samples", samples);
   const members = new Map<number, number[]>();

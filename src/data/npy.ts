@@ -1,5 +1,5 @@
 /** NPY, NumPy's file format of one array: magic, version, a header that is the literal of a Python dictionary, then the values. */
-import { checkFlags, checkObject, expected, FileError } from "../errors.ts";
+import { checkFlags, checkNames, expected, FileError } from "../errors.ts";
 
 export type NpyData =
   | Float32Array
@@ -199,7 +199,7 @@ export const decodeNpy = (bytes: Uint8Array, name = "npy"): NpyArray => {
  * ```
  */
 export const encodeNpy = (array: NpyArray, options: EncodeNpyOptions = {}): Uint8Array => {
-  const { fortranOrder = false } = checkObject("encodeNpy", options);
+  const { fortranOrder = false } = checkNames("encodeNpy", options, ["fortranOrder"]);
   checkFlags("encodeNpy", { fortranOrder });
   const { shape, data } = array ?? {};
   const code = CODES.get(data?.constructor);

@@ -1,5 +1,5 @@
 /** Tensors of a device under names, as values on the host, and back: what modules and optimisers save and load. */
-import { ArgumentError, checkFlags, checkObject, expected } from "../errors.ts";
+import { ArgumentError, checkFlags, checkNames, expected } from "../errors.ts";
 import { type DType, isFloat, showShape } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import type { HostTensor, SafetensorsDType, StateDict } from "./safetensors.ts";
@@ -55,7 +55,7 @@ export const checkStored = (
 
 /** Throws unless the state is one; gives the names that do not meet, which are an error when `strict`. */
 export const matchKeys = (where: string, wanted: Iterable<string>, state: ReadonlyMap<string, HostTensor>, options: LoadOptions = {}): LoadResult => {
-  const { strict = true } = checkObject(where, options);
+  const { strict = true } = checkNames(where, options, ["strict"]);
   checkFlags(where, { strict });
   if (!(state instanceof Map)) throw expected(where, "a Map of tensors by name", "state", state);
   const names = new Set(wanted);

@@ -1,6 +1,6 @@
 /** Whether the caller's buffers are what a kernel can be given: everything that can be seen of a GPUBuffer without waiting. */
 import { type BufferRange, INDIRECT, type Resolved, resolveRange, STORAGE } from "../backends/webgpu/ranges.ts";
-import { ArgumentError, expected } from "../errors.ts";
+import { ArgumentError, checkNames, expected } from "../errors.ts";
 import type { Layout, Slot } from "./layout.ts";
 
 /** The caller's buffers, each in the order of the kernel's own lists. */
@@ -23,6 +23,7 @@ export const resolveBuffers = (
   own: GPUBuffer | undefined,
   alignment: number,
 ): Map<Slot, Resolved> => {
+  checkNames(where, buffers, ["inputs", "outputs", "scratch", "status"], "buffers");
   const resolved = new Map<Slot, Resolved>();
   for (const kind of ["inputs", "outputs", "scratch"] as const) {
     const given = buffers[kind] ?? [];

@@ -6,7 +6,7 @@ import type { Pipeline } from "../backends/webgpu/pipelines.ts";
 import { Programs } from "../backends/webgpu/programs.ts";
 import { stored } from "../backends/webgpu/values.ts";
 import { checkSpec, type Device } from "../device.ts";
-import { ArgumentError, type DataError, DeviceError, expected, StateError } from "../errors.ts";
+import { ArgumentError, checkNames, type DataError, DeviceError, expected, StateError } from "../errors.ts";
 import type { Attrs, DType, Op, Scalars, Shape, Spec } from "../op.ts";
 import { deviceOf } from "../open.ts";
 import { refusePromise, scope } from "../scope.ts";
@@ -264,7 +264,6 @@ export class Kernel implements Disposable {
 
   #bound(buffers: KernelBuffers, where: string): BoundKernel {
     this.assertLive(where);
-    if (typeof buffers !== "object" || buffers === null) throw expected(where, "{ inputs, outputs, scratch }", "buffers", buffers);
     const resolved = resolveBuffers(where, this.#layout, buffers, this.#status, this.device.limits.minStorageBufferOffsetAlignment);
     const own = this.#own as GPUBuffer;
     const at = (slot: Slot): { readonly buffer: GPUBuffer; readonly offset: number } =>
@@ -324,8 +323,9 @@ export const prepareKernel = async <const I extends readonly KernelInput[]>(
   device: GPUDevice,
   source: KernelFunction<I> | Op,
   inputs: I,
-  { attrs = {}, scalars = {} }: KernelOptions = {},
+  options: KernelOptions = {},
 ): Promise<Kernel> => {
+  const { attrs = {}, scalars = {} } = checkNames("prepareKernel", options, ["attrs", "scalars"]);
   if (typeof (device as GPUDevice | undefined)?.createComputePipeline !== "function")
     throw expected("prepareKernel", "a GPUDevice", "device", device);
   if (typeof source !== "function" && typeof (source as Op | undefined)?.plan !== "function")

@@ -1,12 +1,20 @@
 /** The convolutions of a network, each with the symmetry that all of them have. */
 import type { Permutation } from "../data/permutations.ts";
-import { checkFlags, checkObject, expected } from "../errors.ts";
+import { checkFlags, checkNames, checkObject, expected } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { ExpandedConv } from "./expanded.ts";
 import { GroupConv2d, GroupLift2d, PermutedConv } from "./group.ts";
 import type { Initializer } from "./init.ts";
 import { Conv2d, type Conv2dLayerOptions, checkCount, type Linear } from "./layers.ts";
-import { type FactorisedStacks, LearnedMatrices, type LearnedStack, learnedStacks, type MatrixOptions, TiedMatrices } from "./matrices.ts";
+import {
+  type FactorisedStacks,
+  LearnedMatrices,
+  type LearnedStack,
+  learnedStacks,
+  type MatrixOptions,
+  matrixOptions,
+  TiedMatrices,
+} from "./matrices.ts";
 import { Module } from "./module.ts";
 import { FactorisedWeightSharingConv2d, WeightSharingConv2d, WeightSharingLift2d } from "./weightSharing.ts";
 
@@ -59,8 +67,11 @@ export abstract class SymmetricNetwork extends Module {
 const checkSymmetry = (where: string, symmetry: Symmetry, layers: number): void => {
   const { kind } = checkObject(where, symmetry, "symmetry");
   if (!["none", "learned", "fixed", "permuted"].includes(kind)) throw expected(where, "none, learned, fixed or permuted", "symmetry.kind", kind);
+  if (symmetry.kind === "none") checkNames(where, symmetry, ["kind"], "symmetry");
+  if (symmetry.kind === "fixed") checkNames(where, symmetry, ["kind", "group"], "symmetry");
+  if (symmetry.kind === "permuted") checkNames(where, symmetry, ["kind", "sets"], "symmetry");
   if (symmetry.kind === "learned") {
-    const { factorised = false, shared = false } = symmetry;
+    const { factorised = false, shared = false } = checkNames(where, symmetry, ["kind", "elements", "factorised", "shared"], "symmetry");
     checkFlags(where, { factorised });
     if (![false, "learned", "tied"].includes(shared)) throw expected(where, 'false, "learned" or "tied"', "shared", shared);
   }
@@ -78,10 +89,11 @@ const sharedGroup = (
 ): FactorisedStacks => {
   checkCount(where, "elements", elements);
   checkCount(where, "kernelSize", kernelSize);
-  const space = new LearnedMatrices(init, { ...options, elements, side: kernelSize ** 2 }, where);
+  const matrices = matrixOptions(options);
+  const space = new LearnedMatrices(init, { ...matrices, elements, side: kernelSize ** 2 }, where);
   // Lifting alone has no group axis on which there is something to learn.
   const tied = shared === "tied" || others.length === 0;
-  return { space, group: tied ? new TiedMatrices(space) : new LearnedMatrices(init, { ...options, elements, side: elements }, where) };
+  return { space, group: tied ? new TiedMatrices(space) : new LearnedMatrices(init, { ...matrices, elements, side: elements }, where) };
 };
 
 /** How many elements a group axis has behind all layers; 1 without symmetry. */
@@ -123,7 +135,7 @@ export const convolutions = (
       if (lifts) return new WeightSharingLift2d(init, { ...given, matrices: shared.space });
       return new FactorisedWeightSharingConv2d(init, { ...given, matrices: shared });
     }
-    const learned = { ...options, ...shape, elements };
+    const learned = { ...matrixOptions(options), ...shape, elements };
     if (lifts) return new WeightSharingLift2d(init, learned);
     return symmetry.factorised ? new FactorisedWeightSharingConv2d(init, learned) : new WeightSharingConv2d(init, learned);
   });

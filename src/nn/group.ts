@@ -1,6 +1,6 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
 import { cayleyTable, equalPermutations, identityPermutation, inverse, isPermutation, type Permutation } from "../data/permutations.ts";
-import { ArgumentError, checkObject, expected } from "../errors.ts";
+import { ArgumentError, checkNames, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
@@ -72,7 +72,7 @@ interface GroupOptions {
 }
 
 const checkGroupOptions = (where: string, options: GroupOptions): GroupOptions => {
-  const { inChannels, outChannels, kernelSize, group } = checkObject(where, options);
+  const { inChannels, outChannels, kernelSize, group } = checkNames(where, options, ["inChannels", "outChannels", "kernelSize", "group", "padding"]);
   for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize })) checkCount(where, name, value);
   checkGroup(where, group, kernelSize ** 2);
   return options;
@@ -191,7 +191,15 @@ export interface PermutedConvOptions {
 export class PermutedConv extends FixedConv {
   constructor(init: Initializer, options: PermutedConvOptions) {
     const where = "PermutedConv";
-    const { inChannels, outChannels, kernelSize, dimensions = 2, inElements, set, padding } = checkObject(where, options);
+    const {
+      inChannels,
+      outChannels,
+      kernelSize,
+      dimensions = 2,
+      inElements,
+      set,
+      padding,
+    } = checkNames(where, options, ["inChannels", "outChannels", "kernelSize", "dimensions", "inElements", "set", "padding"]);
     for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, inElements: inElements ?? 1 })) checkCount(where, name, value);
     if (![1, 2, 3].includes(dimensions)) throw expected(where, "1, 2 or 3", "dimensions", dimensions);
     const side = kernelSize ** dimensions * (inElements ?? 1);
@@ -225,7 +233,7 @@ export class GroupLinear extends Module {
   constructor(init: Initializer, options: { readonly kernels: number; readonly set: readonly Permutation[]; readonly deviation?: number }) {
     super();
     const where = "GroupLinear";
-    const { kernels, set, deviation = 0.3 } = checkObject(where, options);
+    const { kernels, set, deviation = 0.3 } = checkNames(where, options, ["kernels", "set", "deviation"]);
     checkCount(where, "kernels", kernels);
     const side = (set as readonly Permutation[] | undefined)?.[0]?.length ?? 0;
     checkSet(where, set, side);

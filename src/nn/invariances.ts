@@ -1,5 +1,5 @@
 /** Several relative spaces of the same anchors, each invariant to something else, made into one. */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { add, exp, mul, sub, tanh } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
@@ -136,7 +136,7 @@ export class ProductOfInvariances extends Module {
   constructor(init: Initializer, options: ProductOfInvariancesOptions) {
     super();
     const where = "ProductOfInvariances";
-    const { spaces, anchors, aggregation = "mlpSum" } = checkObject(where, options);
+    const { spaces, anchors, aggregation = "mlpSum" } = checkNames(where, options, ["spaces", "anchors", "aggregation"]);
     checkCount(where, "spaces", spaces);
     checkCount(where, "anchors", anchors, 2);
     if (!AGGREGATIONS.includes(aggregation)) throw expected(where, `one of ${AGGREGATIONS.join(", ")}`, "aggregation", aggregation);

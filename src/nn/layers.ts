@@ -1,5 +1,5 @@
 /** The ordinary layers that networks need beside the group layers. */
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkRange, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import { conv2d } from "../ops/conv/index.ts";
 import { minimum, mul, relu, sub } from "../ops/elementwise/index.ts";
@@ -79,7 +79,12 @@ export class Conv2d extends Module implements PlainModule {
 
   constructor(init: Initializer, options: Conv2dLayerOptions) {
     super();
-    const { inChannels, outChannels, kernelSize, padding = 0 } = checkObject("Conv2d", options);
+    const {
+      inChannels,
+      outChannels,
+      kernelSize,
+      padding = 0,
+    } = checkNames("Conv2d", options, ["inChannels", "outChannels", "kernelSize", "padding"]);
     checkCount("Conv2d", "inChannels", inChannels);
     checkCount("Conv2d", "outChannels", outChannels);
     checkCount("Conv2d", "kernelSize", kernelSize);

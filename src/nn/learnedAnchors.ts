@@ -1,7 +1,7 @@
 /** Anchors that are learned: convex mixtures of points, the same mixtures in every space, so that anchors stay parallel. */
 import { choice } from "../data/random.ts";
 import { checkShape } from "../device.ts";
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkRange, expected } from "../errors.ts";
 import { add, exp, log, maximum, mul, neg, sqrt, square, sub } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { logsumexp, mean, min, sum } from "../ops/reduce/index.ts";
@@ -46,7 +46,7 @@ export class LearnedAnchors extends Module {
   constructor(init: Initializer, options: LearnedAnchorsOptions) {
     super();
     const where = "LearnedAnchors";
-    const { anchors, points, temperature = 0.2 } = checkObject(where, options);
+    const { anchors, points, temperature = 0.2 } = checkNames(where, options, ["anchors", "points", "temperature", "indices"]);
     checkCount(where, "points", points);
     checkCount(where, "anchors", anchors);
     if (anchors > points) throw expected(where, `at most ${points} anchors, one per point,`, "anchors", anchors);

@@ -1,6 +1,6 @@
 /** Stacks of matrices that say how the elements of a group act: learned ones, and ones that follow from others. */
 import { checkShape } from "../device.ts";
-import { ArgumentError, checkFlags, checkObject, checkRange, expected } from "../errors.ts";
+import { ArgumentError, checkFlags, checkNames, checkRange, expected } from "../errors.ts";
 import { exp, mul, sub } from "../ops/elementwise/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
@@ -45,6 +45,12 @@ export interface MatrixOptions extends MatrixSettings {
   readonly frozen?: boolean;
 }
 
+export const MATRIX_NAMES = ["iterations", "temperature", "constraint", "start", "frozen"] as const satisfies readonly (keyof MatrixOptions)[];
+
+/** What of a layer's or network's options is about its matrices. */
+export const matrixOptions = (options: MatrixOptions): MatrixOptions =>
+  Object.fromEntries(MATRIX_NAMES.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+
 /** What a layer with learned matrices shows to regularisers, schedules and reports. */
 export interface LearnedStack {
   /** Logits of the matrices of the elements after the identity: [g − 1, d, d]. */
@@ -68,7 +74,7 @@ export interface MatrixSource {
 
 /** Settings with their defaults; throws for those that make no sense. */
 export const matrixSettings = (where: string, settings: MatrixSettings): Required<MatrixSettings> => {
-  const { iterations = 20, temperature = 1, constraint = "doublyStochastic" } = checkObject(where, settings);
+  const { iterations = 20, temperature = 1, constraint = "doublyStochastic" } = settings;
   checkCount(where, "iterations", iterations, 1, MAX_ITERATIONS);
   checkTemperature(where, temperature);
   if (!["doublyStochastic", "rowStochastic", "none"].includes(constraint))
@@ -89,7 +95,7 @@ export interface MatrixSizes {
 
 /** Throws for what no stack can be made of. */
 export const checkMatrices = (where: string, options: MatrixOptions & MatrixSizes): void => {
-  const { elements, side, start = UNIFORM, frozen = false } = checkObject(where, options);
+  const { elements, side, start = UNIFORM, frozen = false } = options;
   checkCount(where, "elements", elements);
   checkCount(where, "side", side);
   checkFlags(where, { frozen });
@@ -145,7 +151,7 @@ export class LearnedMatrices extends Module implements LearnedStack, MatrixSourc
   /** @param where the caller's name, for errors */
   constructor(init: Initializer, options: MatrixOptions & MatrixSizes, where = "LearnedMatrices") {
     super();
-    checkMatrices(where, options);
+    checkMatrices(where, checkNames(where, options, [...MATRIX_NAMES, "elements", "side"]));
     const { elements, side, start = UNIFORM, frozen = false } = options;
     this.#where = where;
     this.#frozen = frozen;
@@ -235,7 +241,10 @@ export class TiedMatrices implements MatrixSource {
   constructor(space: LearnedMatrices, settings: SinkhornSettings = {}) {
     if (!(space instanceof LearnedMatrices)) throw expected("TiedMatrices", "LearnedMatrices", "space", space);
     this.space = space;
-    this.#settings = matrixSettings("TiedMatrices", { temperature: 0.05, ...checkObject("TiedMatrices", settings, "settings") });
+    this.#settings = matrixSettings("TiedMatrices", {
+      temperature: 0.05,
+      ...checkNames("TiedMatrices", settings, ["iterations", "temperature"], "settings"),
+    });
   }
 
   get sources(): readonly Tensor[] {
@@ -309,7 +318,7 @@ export const checkGiven = (
   const count = (given instanceof TiedMatrices ? given.space : given).representations.shape[0];
   const shape = given instanceof TiedMatrices ? [count, count + 1, count + 1] : given.representations.shape;
   if (shape.join() !== wanted.join()) throw expected(where, `matrices of shape [${wanted.join(", ")}]`, argument, shape);
-  for (const name of ["iterations", "temperature", "constraint", "start", "frozen"] as const) {
+  for (const name of MATRIX_NAMES) {
     if ((options as MatrixOptions)[name] !== undefined)
       throw new ArgumentError(`${where}: expected no \`${name}\` beside \`${argument}\`, which have their own, but received it`);
   }

@@ -1,6 +1,6 @@
 /** The paper's digit networks: one lifting and several group convolutions, each with layer norm and ReLU, then pooling and a linear map. */
 import { identityPermutation, permutationMatrix } from "../data/permutations.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { mul, relu } from "../ops/elementwise/index.ts";
 import { layerNorm } from "../ops/norm/index.ts";
 import { maxPool2d } from "../ops/pool/index.ts";
@@ -11,7 +11,7 @@ import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Convolution, convolutions, groupOrder, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import type { Initializer } from "./init.ts";
 import { checkCount, Linear } from "./layers.ts";
-import type { MatrixOptions } from "./matrices.ts";
+import { MATRIX_NAMES, type MatrixOptions } from "./matrices.ts";
 import type { PlainLayer, PlainModule } from "./plain.ts";
 
 /**
@@ -93,7 +93,16 @@ export class DigitNetwork extends SymmetricNetwork implements PlainModule {
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
-    const { width, kernelSize = 5, layers = 5, classes = 10, inChannels = 1, pool = 1, hidden = 0, head = "invariant" } = checkObject(WHERE, options);
+    const {
+      width,
+      kernelSize = 5,
+      layers = 5,
+      classes = 10,
+      inChannels = 1,
+      pool = 1,
+      hidden = 0,
+      head = "invariant",
+    } = checkNames(WHERE, options, [...MATRIX_NAMES, "width", "kernelSize", "layers", "classes", "inChannels", "pool", "hidden", "head"]);
     checkCount(WHERE, "width", width);
     checkCount(WHERE, "layers", layers, 1, MAX_LAYERS);
     checkCount(WHERE, "classes", classes);

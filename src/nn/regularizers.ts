@@ -1,5 +1,5 @@
 /** Losses of the matrices alone: what a stack should look like, whatever the task. Derivations: README.md. */
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkRange, expected } from "../errors.ts";
 import { add, exp, log, maximum, mul, neg, square, sub } from "../ops/elementwise/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { logsumexp, mean, min, sum } from "../ops/reduce/index.ts";
@@ -95,7 +95,7 @@ export interface NearestOptions {
 }
 
 const checkSoftness = (where: string, options: NearestOptions): number =>
-  checkRange(where, "softness", checkObject(where, options).softness ?? 0.1, 0, Number.MAX_VALUE, "a non-negative number");
+  checkRange(where, "softness", checkNames(where, options, ["softness"]).softness ?? 0.1, 0, Number.MAX_VALUE, "a non-negative number");
 
 /** R_i R_j for every learned i and every j, the identity first: [g − 1, g, d, d]. */
 const products = (learned: Tensor, all: Tensor): Tensor => {

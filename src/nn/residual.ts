@@ -1,5 +1,5 @@
 /** The paper's network for CIFAR-10: a lifting convolution and residual blocks of group convolutions, then pooling and two linear maps. */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { add, relu } from "../ops/elementwise/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { instanceNorm } from "../ops/norm/index.ts";
@@ -9,7 +9,7 @@ import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Convolution, convolutions, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import { BatchNorm, Conv2d, checkCount, Dropout, Linear } from "./layers.ts";
-import type { MatrixOptions } from "./matrices.ts";
+import { MATRIX_NAMES, type MatrixOptions } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { groupPool, poolImages } from "./networks.ts";
 
@@ -111,7 +111,16 @@ export class ResidualNetwork extends SymmetricNetwork {
   constructor(init: Initializer, symmetry: Symmetry, options: ResidualNetworkOptions) {
     super();
     const where = "ResidualNetwork";
-    const { width, kernelSize = 7, blocks = 2, classes = 10, inChannels = 3, pool = 2, hidden = 256, dropout = 0.3 } = checkObject(where, options);
+    const {
+      width,
+      kernelSize = 7,
+      blocks = 2,
+      classes = 10,
+      inChannels = 3,
+      pool = 2,
+      hidden = 256,
+      dropout = 0.3,
+    } = checkNames(where, options, [...MATRIX_NAMES, "width", "kernelSize", "blocks", "classes", "inChannels", "pool", "hidden", "dropout"]);
     for (const [name, value] of Object.entries({ width, kernelSize, classes, inChannels, pool, hidden })) checkCount(where, name, value);
     checkCount(where, "blocks", blocks, 1, MAX_BLOCKS);
     const widths = Array.from({ length: blocks }, (_, block) => width * 2 ** block);

@@ -1,7 +1,7 @@
 /** How stacks of matrices start: computed on the host, so that every device begins with the same numbers. */
 import { type Permutation, permutationMatrix } from "../data/permutations.ts";
 import { type Random, range, shuffle } from "../data/random.ts";
-import { expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 
 /**
  * Where a stack of matrices starts. With u ~ U[0, 1) for every logit, the same for every kind, and s the `sharpness` in [0, 1]:
@@ -52,6 +52,8 @@ export const checkStart = (where: string, start: MatrixStart, count: number, d: 
   const kind: unknown = start?.kind;
   if (kind !== "uniform" && kind !== "identity" && kind !== "permutations")
     throw expected(where, '"uniform", "identity" or "permutations"', "start.kind", kind);
+  if (start.kind === "uniform") checkNames(where, start, ["kind"], "start");
+  else checkNames(where, start, ["kind", "sharpness"], "start");
   const { sharpness = 0.5 } = start as { readonly sharpness?: number };
   if (!(sharpness >= 0 && sharpness <= 1)) throw expected(where, "a number in [0, 1]", "start.sharpness", sharpness);
   let most = 1;

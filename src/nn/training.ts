@@ -1,5 +1,5 @@
 /** How matrices and kernels are trained together: matrices at a rate of their own, and not from the first step. */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import type { GroupOptions } from "../optim/optimizer.ts";
 import { checkCount } from "./layers.ts";
 import { learnedStacks, type Regularized } from "./matrices.ts";
@@ -23,7 +23,7 @@ export const matrixGroups = (
   rates: { readonly lr: number; readonly matrixLr: number },
 ): GroupOptions[] => {
   const where = "matrixGroups";
-  const { lr, matrixLr } = checkObject(where, rates, "rates");
+  const { lr, matrixLr } = checkNames(where, rates, ["lr", "matrixLr"], "rates");
   if (!(network instanceof Module)) throw expected(where, "a module", "network", network);
   const logits = new Set(learnedStacks(where, layers).map(({ representations }) => representations));
   const own = network.parameters().filter(({ size }) => size > 0);

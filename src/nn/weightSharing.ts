@@ -1,5 +1,5 @@
 /** Layers whose symmetry is learned: "Learning Symmetries via Weight-Sharing with Doubly Stochastic Tensors" (arXiv 2412.04594). */
-import { checkObject } from "../errors.ts";
+import { checkNames } from "../errors.ts";
 import { allOrNone } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { ExpandedConv, type Padding } from "./expanded.ts";
@@ -13,8 +13,10 @@ import {
   LearnedMatrices,
   type LearnedStack,
   learnedStacks,
+  MATRIX_NAMES,
   type MatrixOptions,
   type MatrixSource,
+  matrixOptions,
 } from "./matrices.ts";
 import type { Dimensions } from "./weightSharingConv.ts";
 
@@ -39,6 +41,9 @@ interface FromGroup {
   readonly inElements?: number;
 }
 
+type LiftOptions = WeightSharingOptions & GivenMatrices<LearnedMatrices>;
+const LIFT_NAMES = [...MATRIX_NAMES, "inChannels", "outChannels", "kernelSize", "elements", "padding", "matrices"] as const;
+
 /** Throws for sizes that are no positive integers; returns the positions of a kernel. */
 const checkSizes = (where: string, dimensions: Dimensions, { inChannels, outChannels, kernelSize, elements }: WeightSharingOptions): number => {
   for (const [name, value] of Object.entries({ inChannels, outChannels, kernelSize, elements })) checkCount(where, name, value);
@@ -52,14 +57,12 @@ abstract class DenseConv extends ExpandedConv {
   readonly matrices: LearnedMatrices;
 
   /** @param inElements undefined for lifting */
-  constructor(
-    where: string,
-    dimensions: Dimensions,
-    init: Initializer,
-    options: WeightSharingOptions & GivenMatrices<LearnedMatrices>,
-    inElements: number | undefined,
-  ) {
-    super(where, dimensions, checkObject(where, options).padding);
+  constructor(where: string, dimensions: Dimensions, init: Initializer, options: LiftOptions & FromGroup, inElements: number | undefined) {
+    const named =
+      inElements === undefined
+        ? checkNames<LiftOptions, typeof LIFT_NAMES>(where, options, LIFT_NAMES)
+        : checkNames(where, options, [...LIFT_NAMES, "inElements"]);
+    super(where, dimensions, named.padding);
     const { inChannels, outChannels, kernelSize, elements, matrices } = options;
     const side = checkSizes(where, dimensions, options) * (inElements ?? 1);
     const sides = new Array<number>(dimensions).fill(kernelSize);
@@ -71,7 +74,7 @@ abstract class DenseConv extends ExpandedConv {
         ? kaimingNormal(init, [outChannels, inChannels, ...sides], inChannels * side)
         : kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * side),
       zeros(init, [outChannels]),
-      matrices ?? new LearnedMatrices(init, { ...options, side }, where),
+      matrices ?? new LearnedMatrices(init, { ...matrixOptions(options), elements, side }, where),
     ]);
   }
 
@@ -94,12 +97,12 @@ abstract class FactorisedConv extends ExpandedConv {
   readonly space: LearnedMatrices;
 
   constructor(where: string, dimensions: Dimensions, init: Initializer, options: WeightSharingOptions & FromGroup & GivenMatrices<FactorisedStacks>) {
-    super(where, dimensions, checkObject(where, options).padding);
+    super(where, dimensions, checkNames(where, options, [...LIFT_NAMES, "inElements"]).padding);
     const { inChannels, outChannels, kernelSize, elements, inElements = elements, matrices } = options;
     const side = checkSizes(where, dimensions, options);
     checkCount(where, "inElements", inElements);
     if (matrices !== undefined) {
-      checkObject(where, matrices, "matrices");
+      checkNames(where, matrices, ["group", "space"], "matrices");
       checkGiven(where, matrices.group, "matrices.group", [elements - 1, inElements, inElements], options);
       checkGiven(where, matrices.space, "matrices.space", [elements - 1, side, side], options);
     } else for (const one of [inElements, side]) checkMatrices(where, { ...options, side: one });
@@ -107,8 +110,8 @@ abstract class FactorisedConv extends ExpandedConv {
     [this.weight, this.bias, this.group, this.space] = allOrNone(() => [
       kaimingUniform(init, [outChannels, inChannels, inElements, ...sides], inChannels * inElements * side),
       zeros(init, [outChannels]),
-      matrices?.group ?? new LearnedMatrices(init, { ...options, side: inElements }, where),
-      matrices?.space ?? new LearnedMatrices(init, { ...options, side }, where),
+      matrices?.group ?? new LearnedMatrices(init, { ...matrixOptions(options), elements, side: inElements }, where),
+      matrices?.space ?? new LearnedMatrices(init, { ...matrixOptions(options), elements, side }, where),
     ]);
   }
 

@@ -1,5 +1,5 @@
 /** The weight-sharing layer as one call: Sinkhorn, expansion and convolution. */
-import { checkFlags, checkObject, expected } from "../errors.ts";
+import { checkFlags, checkNames, expected } from "../errors.ts";
 import { elements } from "../op.ts";
 import { type Conv2dOptions, conv1d, conv2d, conv3d } from "../ops/conv/index.ts";
 import { expandKernel, type FactorisedMatrices } from "../ops/expandKernel/index.ts";
@@ -172,7 +172,8 @@ export const convolveShared = (where: string, x: Tensor, matrices: MatrixSource,
  */
 export const weightSharingConv = (x: Tensor, logits: Sharing, w: Tensor, options: WeightSharingConvOptions = {}): Tensor => {
   const where = "weightSharingConv";
-  const { bias, identity = true, dimensions = 2, cache } = checkObject(where, options);
+  const names = ["iterations", "temperature", "constraint", "bias", "stride", "padding", "dilation", "identity", "dimensions", "cache"] as const;
+  const { bias, identity = true, dimensions = 2, cache } = checkNames(where, options, names);
   checkFlags(where, { identity });
   if (!(dimensions in CONVOLUTIONS)) throw expected(where, "1, 2 or 3", "dimensions", dimensions);
   if (cache !== undefined && !(cache instanceof KernelCache)) throw expected(where, "a KernelCache", "cache", cache);

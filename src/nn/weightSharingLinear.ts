@@ -1,12 +1,12 @@
 /** The weight-sharing layer of the toy problems. */
-import { checkObject } from "../errors.ts";
+import { checkNames } from "../errors.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { reshape } from "../ops/shape/index.ts";
 import { allOrNone, scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { gaussian, type Initializer } from "./init.ts";
 import { checkCount } from "./layers.ts";
-import { checkGiven, checkMatrices, LearnedMatrices, type LearnedStack, type MatrixOptions } from "./matrices.ts";
+import { checkGiven, checkMatrices, LearnedMatrices, type LearnedStack, MATRIX_NAMES, type MatrixOptions, matrixOptions } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { KernelCache } from "./weightSharingConv.ts";
 
@@ -41,13 +41,19 @@ export class WeightSharingLinear extends Module {
   ) {
     super();
     const where = "WeightSharingLinear";
-    const { features, kernels, elements, deviation = 0.3, matrices } = checkObject(where, options);
+    const {
+      features,
+      kernels,
+      elements,
+      deviation = 0.3,
+      matrices,
+    } = checkNames(where, options, [...MATRIX_NAMES, "features", "kernels", "elements", "deviation", "matrices"]);
     for (const [name, value] of Object.entries({ features, kernels, elements })) checkCount(where, name, value);
     if (matrices !== undefined) checkGiven(where, matrices, "matrices", [elements - 1, features, features], options);
     else checkMatrices(where, { ...options, side: features });
     [this.weight, this.matrices] = allOrNone(() => [
       gaussian(init, [kernels, 1, features], deviation),
-      matrices ?? new LearnedMatrices(init, { ...options, side: features }, where),
+      matrices ?? new LearnedMatrices(init, { ...matrixOptions(options), elements, side: features }, where),
     ]);
   }
 

@@ -1,5 +1,5 @@
 import { apply } from "../apply.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { adamw } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
 import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
@@ -41,7 +41,7 @@ export class AdamW extends Optimizer {
 
   constructor(parameters: readonly Tensor[] | readonly GroupOptions[], options: AdamWOptions = {}) {
     const where = "AdamW";
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 1e-2 } = checkObject(where, options);
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 1e-2 } = checkNames(where, options, ["lr", "betas", "eps", "weightDecay"]);
     if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
       throw expected(where, "two numbers in [0, 1)", "betas", betas);
     checkRate(where, "lr", lr);

@@ -2,7 +2,7 @@
 
 import type { HostTensor, StateDict } from "../data/safetensors.ts";
 import type { Device } from "../device.ts";
-import { ArgumentError, checkObject, expected, StateError } from "../errors.ts";
+import { ArgumentError, checkNames, expected, StateError } from "../errors.ts";
 import { zeroGrad } from "../grad.ts";
 import { noGrad } from "../gradMode.ts";
 import { showShape } from "../op.ts";
@@ -160,7 +160,7 @@ export abstract class Optimizer implements Disposable {
   step(gradients?: readonly (Tensor | undefined)[], options: StepOptions = {}): void {
     if (this.#disposed) throw new StateError(`${this.#where}: expected a live optimiser, but received one that was disposed`);
     const count = this.#storages.size;
-    const { clipNorm } = checkObject(this.#where, options);
+    const { clipNorm } = checkNames(`${this.#where}.step`, options, ["clipNorm"]);
     if (gradients !== undefined && (gradients as typeof gradients | null)?.length !== count)
       throw expected(this.#where, `${count} gradients, one per parameter,`, "gradients", gradients);
     if (clipNorm !== undefined) checkMaxNorm(this.#where, "clipNorm", clipNorm);
@@ -233,8 +233,9 @@ export abstract class Optimizer implements Disposable {
   /** Runs the update op. */
   protected abstract update(update: Update): void;
 
-  #checkGroup({ parameters, lr = 0, weightDecay = 0 }: GroupOptions, argument: string, all: readonly GroupOptions[]): void {
+  #checkGroup(group: GroupOptions, argument: string, all: readonly GroupOptions[]): void {
     const where = this.#where;
+    const { parameters, lr = 0, weightDecay = 0 } = checkNames(where, group, ["parameters", "lr", "weightDecay"], argument);
     checkRate(where, "lr", lr);
     checkRate(where, "weightDecay", weightDecay);
     if (!Array.isArray(parameters) || parameters.length === 0) throw expected(where, "at least one parameter", argument, parameters);

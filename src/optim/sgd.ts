@@ -1,5 +1,5 @@
 import { apply } from "../apply.ts";
-import { checkFlags, checkObject, expected } from "../errors.ts";
+import { checkFlags, checkNames, expected } from "../errors.ts";
 import { sgd } from "../ops/optimizer/op.ts";
 import type { Tensor } from "../tensor.ts";
 import { type GroupOptions, Optimizer, type Update } from "./optimizer.ts";
@@ -37,7 +37,7 @@ export class SGD extends Optimizer {
 
   constructor(parameters: readonly Tensor[] | readonly GroupOptions[], options: SGDOptions = {}) {
     const where = "SGD";
-    const { lr = 1e-3, momentum = 0, weightDecay = 0, nesterov = false } = checkObject(where, options);
+    const { lr = 1e-3, momentum = 0, weightDecay = 0, nesterov = false } = checkNames(where, options, ["lr", "momentum", "weightDecay", "nesterov"]);
     checkRate(where, "lr", lr);
     checkRate(where, "weightDecay", weightDecay);
     checkRate(where, "momentum", momentum);

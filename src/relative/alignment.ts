@@ -1,5 +1,5 @@
 /** Maps from one space into another, fitted in closed form to parallel anchors: the baselines that relative representations are measured against. */
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkObject, checkRange, expected } from "../errors.ts";
 import { type Decomposition, filtered, inverseFilter, multiply, multiplyByTransposed, multiplyTransposed, svd } from "./linalg.ts";
 import { checkChoice, checkMatrix, checkPaired, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 import { type ColumnStatistics, columnStatistics } from "./standardise.ts";
@@ -94,7 +94,12 @@ const normalised = (x: Dense, { mean, scale }: ColumnStatistics): Dense => ({
  */
 export const fitAlignment = (x: HostMatrix, y: HostMatrix, options: AlignmentOptions = {}): Alignment => {
   const where = "fitAlignment";
-  const { method = "procrustes", normalise = "standardise", ridge = 0, shrinkage = 0 } = checkObject(where, options);
+  const {
+    method = "procrustes",
+    normalise = "standardise",
+    ridge = 0,
+    shrinkage = 0,
+  } = checkNames(where, options, ["method", "normalise", "ridge", "shrinkage"]);
   checkChoice(where, "method", method, ALIGNMENT_METHODS);
   checkChoice(where, "normalise", normalise, NORMALISATIONS);
   checkRange(where, "ridge", ridge, 0, Number.MAX_VALUE, "a number of at least 0");

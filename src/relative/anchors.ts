@@ -1,6 +1,6 @@
 /** Anchors without looking at where the points lie: at random, by label, and the same ones in two spaces. */
 import { choice, createRandom } from "../data/random.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { checkChoice, checkInteger, checkLabels, checkMatrix, checkPaired, type HostMatrix, takeRows } from "./matrix.ts";
 
 export interface AnchorOptions {
@@ -25,7 +25,7 @@ export interface StratifiedOptions extends AnchorOptions {
  * ```
  */
 export const uniformAnchors = (count: number, anchors: number, options: AnchorOptions = {}): Int32Array => {
-  const { seed = 0 } = checkObject("uniformAnchors", options);
+  const { seed = 0 } = checkNames("uniformAnchors", options, ["seed"]);
   checkInteger("uniformAnchors", "count", count, 1, 2 ** 31 - 1);
   checkInteger("uniformAnchors", "anchors", anchors, 1, count);
   return choice(count, anchors, createRandom(seed));
@@ -59,7 +59,7 @@ const apportion = (seats: number, weights: Float64Array, most: Int32Array): Int3
  */
 export const stratifiedAnchors = (labels: ArrayLike<number>, anchors: number, options: StratifiedOptions = {}): Int32Array => {
   const where = "stratifiedAnchors";
-  const { seed = 0, allocation = "proportional" } = checkObject(where, options);
+  const { seed = 0, allocation = "proportional" } = checkNames(where, options, ["seed", "allocation"]);
   const checked = checkLabels(where, "labels", labels);
   checkChoice(where, "allocation", allocation, ["proportional", "equal"]);
   if (checked.length === 0) throw expected(where, "at least one label", "labels", labels);

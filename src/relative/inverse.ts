@@ -1,5 +1,5 @@
 /** Back from a relative space into an absolute one. */
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkObject, checkRange, expected } from "../errors.ts";
 import { unitRows } from "./distance.ts";
 import { filtered, inverseFilter, multiply, numericalRank, svd, transposed } from "./linalg.ts";
 import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
@@ -40,7 +40,7 @@ export interface InverseProjection {
  */
 export const fitInverseProjection = (anchors: HostMatrix, options: InverseProjectionOptions = {}): InverseProjection => {
   const where = "fitInverseProjection";
-  const { similarity = "cosine", ridge = 0 } = checkObject(where, options);
+  const { similarity = "cosine", ridge = 0 } = checkNames(where, options, ["similarity", "ridge"]);
   checkChoice(where, "similarity", similarity, ["cosine", "inner"]);
   checkRange(where, "ridge", ridge, 0, Number.MAX_VALUE, "a number of at least 0");
   const given = checkMatrix(where, "anchors", anchors);

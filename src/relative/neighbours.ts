@@ -1,5 +1,5 @@
 /** Do two spaces put the same points near one another? */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
 import { checkChoice, checkInteger, checkMatrix, checkPaired, type Dense, type HostMatrix } from "./matrix.ts";
 
@@ -48,7 +48,7 @@ const nearestRows = (x: Dense, i: number, k: number): Int32Array => {
  */
 export const neighbourhoodJaccard = (x: HostMatrix, y: HostMatrix, options: JaccardOptions = {}): number => {
   const where = "neighbourhoodJaccard";
-  const { metric = "cosine" } = checkObject(where, options);
+  const { metric = "cosine" } = checkNames(where, options, ["metric", "k"]);
   checkChoice(where, "metric", metric, POINT_METRICS);
   const [left, right] = [checkMatrix(where, "x", x), checkMatrix(where, "y", y)];
   checkPaired(where, left, right);
@@ -81,7 +81,7 @@ export const neighbourhoodJaccard = (x: HostMatrix, y: HostMatrix, options: Jacc
  */
 export const meanReciprocalRank = (x: HostMatrix, y: HostMatrix, options: NeighbourOptions = {}): number => {
   const where = "meanReciprocalRank";
-  const { metric = "cosine" } = checkObject(where, options);
+  const { metric = "cosine" } = checkNames(where, options, ["metric"]);
   checkChoice(where, "metric", metric, POINT_METRICS);
   const [left, right] = [checkMatrix(where, "x", x), checkMatrix(where, "y", y)];
   checkPaired(where, left, right);

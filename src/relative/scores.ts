@@ -1,5 +1,5 @@
 /** How well classes were predicted. */
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { checkInteger, checkLabels } from "./matrix.ts";
 
 export interface ClassificationScores {
@@ -54,7 +54,7 @@ export const classificationScores = (
   const n = truth.length;
   if (n === 0) throw expected(where, "at least one label", "labels", labels);
   const largest = [truth, guess].reduce((most, list) => list.reduce((a, b) => Math.max(a, b), most), 0);
-  const { classes = largest + 1 } = checkObject(where, options);
+  const { classes = largest + 1 } = checkNames(where, options, ["classes"]);
   checkInteger(where, "classes", classes, 1, 2 ** 14);
   checkRange(where, "labels", truth, classes);
   checkRange(where, "predictions", guess, classes);

@@ -1,6 +1,6 @@
 /** Anchors by where the points lie: far apart, in the middle of clusters, or near to everything. */
 import { createRandom, type Random } from "../data/random.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import type { AnchorOptions } from "./anchors.ts";
 import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
 import { checkChoice, checkInteger, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
@@ -59,7 +59,7 @@ const tooFew = (where: string, anchors: number, different: number): Error =>
  */
 export const farthestPointAnchors = (points: HostMatrix, anchors: number, options: FarthestPointOptions = {}): Int32Array => {
   const where = "farthestPointAnchors";
-  const { seed = 0, metric = "euclidean" } = checkObject(where, options);
+  const { seed = 0, metric = "euclidean" } = checkNames(where, options, ["seed", "metric", "first"]);
   const x = checkPoints(where, points, anchors, metric);
   const first = options.first ?? createRandom(seed).integer(x.rows);
   checkInteger(where, "first", first, 0, x.rows - 1);
@@ -160,7 +160,7 @@ const update = (x: Dense, centres: Dense, assignment: Int32Array, distances: Flo
  */
 export const kMeansAnchors = (points: HostMatrix, anchors: number, options: KMeansOptions = {}): KMeansAnchors => {
   const where = "kMeansAnchors";
-  const { seed = 0, metric = "euclidean", iterations = 100 } = checkObject(where, options);
+  const { seed = 0, metric = "euclidean", iterations = 100 } = checkNames(where, options, ["seed", "metric", "iterations"]);
   const x = checkPoints(where, points, anchors, metric);
   checkInteger(where, "iterations", iterations, 1, 2 ** 31 - 1);
   const centres = plusPlus(where, x, anchors, createRandom(seed));
@@ -197,7 +197,7 @@ export const kMeansAnchors = (points: HostMatrix, anchors: number, options: KMea
  */
 export const coverageAnchors = (points: HostMatrix, anchors: number, options: CoverageOptions = {}): Int32Array => {
   const where = "coverageAnchors";
-  const { metric = "euclidean" } = checkObject(where, options);
+  const { metric = "euclidean" } = checkNames(where, options, ["metric"]);
   const x = checkPoints(where, points, anchors, metric);
   const n = x.rows;
   const chosen = new Int32Array(anchors);

@@ -1,5 +1,5 @@
 /** How alike two spaces are in which the same inputs were embedded, whatever their dimensions: CKA and SVCCA. */
-import { checkFlags, checkObject, checkRange, DataError, expected } from "../errors.ts";
+import { checkFlags, checkNames, checkRange, DataError, expected } from "../errors.ts";
 import { dot, multiplyByTransposed, multiplyTransposed, squaredNorm, svd } from "./linalg.ts";
 import { checkMatrix, checkPaired, type Dense, dense, type HostMatrix } from "./matrix.ts";
 import { centred } from "./standardise.ts";
@@ -10,7 +10,7 @@ export interface CkaOptions {
 }
 
 const checkUnbiased = (where: string, options: CkaOptions): boolean => {
-  const { unbiased = false } = checkObject(where, options);
+  const { unbiased = false } = checkNames(where, options, ["unbiased"]);
   checkFlags(where, { unbiased });
   return unbiased;
 };
@@ -141,7 +141,7 @@ const principal = (x: Dense, variance: number): Dense => {
  * ```
  */
 export const svcca = (x: HostMatrix, y: HostMatrix, options: SvccaOptions = {}): Svcca => {
-  const { variance = 0.99 } = checkObject("svcca", options);
+  const { variance = 0.99 } = checkNames("svcca", options, ["variance"]);
   checkRange("svcca", "variance", variance, Number.MIN_VALUE, 1, "a share in (0, 1]");
   const [a, b] = checkSpaces("svcca", x, y, 2);
   requireSpread("svcca", "x", a);

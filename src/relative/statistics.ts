@@ -1,5 +1,5 @@
 /** What a handful of seeds allow to say: mean and deviation, Student's t, paired tests, the least effect that would have been seen. */
-import { checkObject, checkRange, expected } from "../errors.ts";
+import { checkNames, checkRange, expected } from "../errors.ts";
 import { checkInteger } from "./matrix.ts";
 
 export interface SampleSummary {
@@ -170,7 +170,7 @@ export const summarize = (values: ArrayLike<number>): SampleSummary => {
  * ```
  */
 export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, options: PairedTestOptions = {}): PairedTest => {
-  const { confidence = 0.95 } = checkObject("pairedTTest", options);
+  const { confidence = 0.95 } = checkNames("pairedTTest", options, ["confidence"]);
   const where = "pairedTTest";
   const [left, right] = [checkNumbers(where, "a", a, 2), checkNumbers(where, "b", b, 2)];
   if (left.length !== right.length) throw expected(where, `${left.length} numbers like \`a\``, "b", right.length);
@@ -198,7 +198,7 @@ export const pairedTTest = (a: ArrayLike<number>, b: ArrayLike<number>, options:
  * ```
  */
 export const minimumDetectableEffect = (deviation: number, count: number, options: DetectableEffectOptions = {}): number => {
-  const { alpha = 0.05, power = 0.8 } = checkObject("minimumDetectableEffect", options);
+  const { alpha = 0.05, power = 0.8 } = checkNames("minimumDetectableEffect", options, ["alpha", "power"]);
   const where = "minimumDetectableEffect";
   checkRange(where, "deviation", deviation, 0, Number.MAX_VALUE, "a number of at least 0");
   checkInteger(where, "count", count, 2, 2 ** 31 - 1);

@@ -1,7 +1,7 @@
 /** All that a learned stack says about itself, at once. */
 import type { Permutation } from "../data/permutations.ts";
 import { cayleyTable } from "../data/permutations.ts";
-import { checkObject } from "../errors.ts";
+import { checkNames } from "../errors.ts";
 import { type ClosureResult, closure } from "./closure.ts";
 import { type CoefficientFit, fitCoefficients } from "./coefficients.ts";
 import { type CompareOptions, compareElements, type StackResult } from "./elements.ts";
@@ -45,7 +45,7 @@ export interface StackAnalysis extends StackResult {
  * ```
  */
 export const analyzeStack = (stack: Values, d: number, options: StackAnalysisOptions = {}): StackAnalysis => {
-  const { candidate, symmetries, ...compare } = checkObject("analyzeStack", options);
+  const { candidate, symmetries, ...compare } = checkNames("analyzeStack", options, ["candidate", "symmetries", "indexed", "fixedIdentity"]);
   const result = compareElements(stack, d, candidate, compare);
   const nearest = result.elements.map((element) => element.nearest);
   const group = identifyGroup(nearest);

@@ -1,6 +1,6 @@
 /** Compares a learned stack of matrices with the group that was planted. */
 import { equalPermutations, identityPermutation, type Permutation } from "../data/permutations.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import {
   assign,
   nearestPermutation,
@@ -82,7 +82,7 @@ const match = (matrices: readonly Values[], planted: readonly Permutation[], fix
  * ```
  */
 export const compareElements = (stack: Values, d: number, planted?: readonly Permutation[], options: CompareOptions = {}): StackResult => {
-  const { indexed = false, fixedIdentity = true } = checkObject("compareElements", options);
+  const { indexed = false, fixedIdentity = true } = checkNames("compareElements", options, ["indexed", "fixedIdentity"]);
   const matrices = splitStack("compareElements", stack, d);
   if (planted?.some((element) => element.length !== d)) throw expected("compareElements", `permutations of length ${d}`, "planted", planted[0]);
   if (indexed && planted?.length !== matrices.length)

@@ -1,7 +1,7 @@
 /** How far layers and networks are from turning with their input: on the grid, where pixels move exactly, and off it, by interpolation. */
 import { cayleyTable, equalPermutations, inverse, type Permutation, rotationGroup } from "../data/permutations.ts";
 import { transformImage } from "../data/transforms.ts";
-import { checkObject, expected } from "../errors.ts";
+import { checkNames, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import type { SymmetricNetwork } from "../nn/convolutions.ts";
 import { elements, type Shape } from "../op.ts";
@@ -82,8 +82,9 @@ const evaluate = async (forward: (x: Tensor) => readonly Tensor[], x: Tensor, { 
 
 const measure = async (where: string, forward: (x: Tensor) => readonly Tensor[], x: Tensor, action: ImageAction): Promise<number[]> => {
   checkTensor(where, "x", x);
+  checkNames(where, action, ["degrees", "group"], "action");
   const { shape } = x;
-  if (!Number.isFinite(action?.degrees)) throw expected(where, "a finite number", "degrees", action?.degrees);
+  if (!Number.isFinite(action.degrees)) throw expected(where, "a finite number", "degrees", action.degrees);
   if (shape.length !== 4 && shape.length !== 5) throw expected(where, "shape [B, C, H, W] or [B, C, g, H, W]", "x", shape);
   if (elements(shape) === 0) throw expected(where, "at least one image", "x", shape);
   if (isExact(action.degrees) && shape[shape.length - 1] !== shape[shape.length - 2]) throw expected(where, "square images", "x", shape);
@@ -151,7 +152,7 @@ export const networkEquivariance = async (
   x: Tensor,
   options: { readonly degrees?: readonly number[]; readonly group?: readonly Permutation[] } = {},
 ): Promise<EquivarianceRow[]> => {
-  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = checkObject("networkEquivariance", options);
+  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = checkNames("networkEquivariance", options, ["degrees", "group"]);
   const rows: EquivarianceRow[] = [];
   for (const angle of degrees) {
     const axis = group && axisPermutation(group, angle);

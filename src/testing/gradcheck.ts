@@ -1,5 +1,5 @@
 import type { Device } from "../device.ts";
-import { ArgumentError, checkObject, expected } from "../errors.ts";
+import { ArgumentError, checkNames, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
 import { scope } from "../scope.ts";
 import { differentiate } from "../tape.ts";
@@ -48,7 +48,7 @@ export const gradcheck = async (
   inputs: readonly Tensor[],
   options: GradcheckOptions = {},
 ): Promise<GradcheckResult> => {
-  const { step = 1e-5, tolerance = 1e-6, samples = 64, seed = 7 } = checkObject("gradcheck", options);
+  const { step = 1e-5, tolerance = 1e-6, samples = 64, seed = 7 } = checkNames("gradcheck", options, ["step", "tolerance", "samples", "seed"]);
   for (const [name, value] of Object.entries({ step, tolerance, samples })) {
     if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) throw expected("gradcheck", "a positive number", name, value);
   }

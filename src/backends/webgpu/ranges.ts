@@ -1,5 +1,5 @@
 /** Ranges of GPUBuffers that the program made: what can be seen of them without waiting. */
-import { expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 
 // GPUBufferUsage, which Node has no global for.
 export const COPY_SRC = 4;
@@ -32,11 +32,8 @@ export const resolveRange = (
   usage: number,
   alignment: number,
 ): Resolved => {
-  const {
-    buffer,
-    offset = 0,
-    size,
-  }: { buffer: unknown; offset?: number | undefined; size?: number | undefined } = isBuffer(given) || !given ? { buffer: given } : given;
+  const range = isBuffer(given) || typeof given !== "object" ? { buffer: given } : checkNames(where, given, ["buffer", "offset", "size"], argument);
+  const { buffer, offset = 0, size }: { readonly buffer: unknown; readonly offset?: number | undefined; readonly size?: number | undefined } = range;
   if (!isBuffer(buffer)) throw expected(where, "a GPUBuffer, or { buffer, offset, size },", argument, given);
   if ((buffer.usage & usage) !== usage)
     throw expected(

@@ -1,5 +1,5 @@
 /** What users pass to a convolution of one, two or three axes, checked and written in one way. */
-import { checkObject, expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 import { elements, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import { Tensor } from "../../tensor.ts";
@@ -95,7 +95,7 @@ interface Checked {
 
 /** @param layout what the first two axes of w are */
 const check = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions, layout: string): Checked => {
-  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = checkObject(where, options);
+  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
   if (!whole(groups, 1)) throw expected(where, "a whole number of at least 1", "groups", groups);
   const tensors = bias === undefined ? [x, w] : [x, w, bias];
   for (let i = 0; i < tensors.length; i++) if (!(tensors[i] instanceof Tensor)) throw expected(where, "a tensor", TENSORS[i], tensors[i]);
@@ -131,6 +131,7 @@ export interface Normalised {
 }
 
 export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions): Normalised => {
+  checkNames(where, options, ["bias", "stride", "padding", "dilation", "groups"]);
   const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "features, channels / groups");
   const channels = w.shape[1] * attrs.groups;
   if (channels !== x.shape[batched ? 1 : 0])
@@ -147,7 +148,7 @@ export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, o
 };
 
 export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, given: ConvTransposeOptions): Normalised => {
-  const { outputPadding = 0, ...options } = checkObject(where, given);
+  const { outputPadding = 0, ...options } = checkNames(where, given, ["bias", "stride", "padding", "outputPadding", "dilation", "groups"]);
   if (typeof options.padding === "string") sides(where, axes, options.padding);
   const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "channels, features / groups");
   if (elements(size) === 0) throw expected(where, "spatial axes without zeros", "x", x.shape);

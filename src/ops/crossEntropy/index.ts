@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, checkRange, expected } from "../../errors.ts";
+import { checkNames, checkRange, expected } from "../../errors.ts";
 import { Tensor } from "../../tensor.ts";
 import { forward } from "./op.ts";
 import { REDUCTIONS, type Reduction } from "./reference.ts";
@@ -45,7 +45,7 @@ const hostLabels = (labels: readonly number[] | Int32Array, logits: Tensor): Ten
  * ```
  */
 export const softmaxCrossEntropy = (logits: Tensor, labels: Tensor | readonly number[] | Int32Array, options: CrossEntropyOptions = {}): Tensor => {
-  const { reduction = "mean", labelSmoothing = 0 } = checkObject(where, options);
+  const { reduction = "mean", labelSmoothing = 0 } = checkNames(where, options, ["reduction", "labelSmoothing"]);
   if (!(logits instanceof Tensor)) throw expected(where, "a tensor", "logits", logits);
   if (!REDUCTIONS.includes(reduction)) throw expected(where, '"mean", "sum" or "none"', "reduction", reduction);
   checkRange(where, "labelSmoothing", labelSmoothing, 0, 1, "a number in [0, 1]");

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkFlags, checkObject, expected } from "../../errors.ts";
+import { checkFlags, checkNames, expected } from "../../errors.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { expand, factorised, gather } from "./op.ts";
 
@@ -53,7 +53,7 @@ export interface ExpandKernelOptions {
  * ```
  */
 export const expandKernel = (R: Tensor | FactorisedMatrices, w: Tensor, options: ExpandKernelOptions = {}): Tensor => {
-  const { identity = true } = checkObject("expandKernel", options);
+  const { identity = true } = checkNames("expandKernel", options, ["identity"]);
   checkTensor("expandKernel", "w", w);
   checkFlags("expandKernel", { identity });
   if (R instanceof Tensor) return apply(R.dtype === "float32" ? expand : gather, [R, w], { identity })[0];

@@ -1,4 +1,4 @@
-import { checkObject, checkRange } from "../../errors.ts";
+import { checkNames, checkRange } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 export interface HyperConnectionOptions {
@@ -23,7 +23,14 @@ const HOTTEST = 1e30;
 
 /** Defaults filled in, numbers checked; what depends on shapes is checked by the op. */
 export const checkOptions = (where: string, options: HyperConnectionOptions) => {
-  const { iterations = 20, eps = 1e-6, temperature = 1, scale, bias, streams } = checkObject(where, options);
+  const {
+    iterations = 20,
+    eps = 1e-6,
+    temperature = 1,
+    scale,
+    bias,
+    streams,
+  } = checkNames(where, options, ["iterations", "eps", "temperature", "scale", "bias", "streams"]);
   for (const [name, tensor] of Object.entries({ scale, bias, streams })) if (tensor !== undefined) checkTensor(where, name, tensor);
   checkRange(where, "eps", eps, SMALLEST_EPS, LARGEST_EPS);
   checkRange(where, "temperature", temperature, COLDEST, HOTTEST);

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkFlags, checkObject, expected } from "../../errors.ts";
+import { checkFlags, checkNames, expected } from "../../errors.ts";
 import { isGradEnabled } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
@@ -28,7 +28,7 @@ export interface MatmulOptions extends LinearOptions {
 const view = (x: Tensor, shape: readonly number[]): Tensor => apply(reshape, [x], { shape })[0];
 
 const product = (where: string, a: Tensor, b: Tensor, options: MatmulOptions): Tensor => {
-  const { transposeA = false, transposeB = false, bias, activation } = checkObject(where, options);
+  const { transposeA = false, transposeB = false, bias, activation } = checkNames(where, options, ["transposeA", "transposeB", "bias", "activation"]);
   checkFlags(where, { transposeA, transposeB });
   for (const [name, tensor] of [["a", a] as const, ["b", b] as const]) {
     checkTensor(where, name, tensor);
@@ -90,7 +90,7 @@ export const matmul = (a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
  * ```
  */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor => {
-  const { activation } = checkObject("linear", options);
+  const { activation } = checkNames("linear", options, ["activation"]);
   checkTensor("linear", "x", x);
   checkTensor("linear", "weight", weight);
   if (bias !== undefined) checkTensor("linear", "bias", bias);

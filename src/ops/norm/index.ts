@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { ArgumentError, checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
+import { ArgumentError, checkFlags, checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { elements, type Shape, showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
@@ -76,7 +76,7 @@ export interface LayerNormOptions {
  */
 export const layerNorm = (x: Tensor, normalizedShape: number | Shape, options: LayerNormOptions = {}): Tensor => {
   const where = "layerNorm";
-  const { eps = 1e-5 } = checkObject(where, options);
+  const { eps = 1e-5 } = checkNames(where, options, ["weight", "bias", "eps"]);
   checkRank(where, x, 1, "a tensor of at least one axis");
   const shape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
   const tail = x.shape.slice(Math.max(0, x.shape.length - (shape?.length ?? 0)));
@@ -117,7 +117,7 @@ export interface InstanceNormOptions {
  */
 export const instanceNorm = (x: Tensor, options: InstanceNormOptions = {}): Tensor => {
   const where = "instanceNorm";
-  const { eps = 1e-5 } = checkObject(where, options);
+  const { eps = 1e-5 } = checkNames(where, options, ["weight", "bias", "eps"]);
   checkRank(where, x, 3, "shape [N, C, ...] with at least three axes");
   const [samples, channels, ...places] = x.shape;
   if (elements(places) === 1) throw expected(where, "more than one value per channel and sample", "x", x.shape);
@@ -160,7 +160,13 @@ export interface BatchNormOptions {
  */
 export const batchNorm = (x: Tensor, options: BatchNormOptions = {}): Tensor => {
   const where = "batchNorm";
-  const { runningMean, runningVar, training = false, momentum = 0.1, eps = 1e-5 } = checkObject(where, options);
+  const {
+    runningMean,
+    runningVar,
+    training = false,
+    momentum = 0.1,
+    eps = 1e-5,
+  } = checkNames(where, options, ["runningMean", "runningVar", "weight", "bias", "training", "momentum", "eps"]);
   checkFlags(where, { training });
   checkRank(where, x, 2, "shape [N, C, ...] with at least two axes");
   const [samples, channels, ...places] = x.shape;

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, checkRange, expected } from "../../errors.ts";
+import { checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import type { Tensor } from "../../tensor.ts";
 import { clip, norm } from "./op.ts";
@@ -22,7 +22,7 @@ export interface GradNormOptions {
  */
 export const gradNorm = (gradients: readonly Tensor[], options: GradNormOptions = {}): Tensor => {
   if (!Array.isArray(gradients) || gradients.length === 0) throw expected("gradNorm", "at least one tensor", "gradients", gradients);
-  return noGrad(() => apply(norm, gradients, { check: checkObject("gradNorm", options).errorIfNonfinite ?? false })[0]);
+  return noGrad(() => apply(norm, gradients, { check: checkNames("gradNorm", options, ["errorIfNonfinite"]).errorIfNonfinite ?? false })[0]);
 };
 
 export interface ClippedGradients {

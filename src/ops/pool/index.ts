@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { average, globalAverage, max } from "./op.ts";
 import type { PoolAttrs } from "./reference.ts";
@@ -20,7 +20,7 @@ const pair = (where: string, value: number | readonly [number, number], least: n
 };
 
 const attrsOf = (where: string, kernel: number | readonly [number, number], options: Pool2dOptions): PoolAttrs => {
-  const { stride = kernel, padding = 0 } = checkObject(where, options);
+  const { stride = kernel, padding = 0 } = checkNames(where, options, ["stride", "padding"]);
   return {
     kernel: pair(where, kernel, 1, "kernel"),
     stride: pair(where, stride, 1, "stride"),

@@ -1,6 +1,6 @@
 import { generate } from "../../apply.ts";
 import { checkShape, type Device } from "../../device.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 import type { Shape } from "../../op.ts";
 import type { Tensor } from "../../tensor.ts";
 import { random } from "./op.ts";
@@ -60,7 +60,7 @@ const checkFinite = (where: string, argument: string, value: number): void => {
  */
 export const uniform = (device: Device, shape: Shape, options: UniformOptions): Tensor => {
   const where = "uniform";
-  const { low = 0, high = 1 } = checkObject(where, options);
+  const { low = 0, high = 1 } = checkNames(where, options, ["seed", "stream", "low", "high"]);
   checkFinite(where, "low", low);
   checkFinite(where, "high", high);
   if (high < low) throw expected(where, `a number of at least low (${low})`, "high", high);
@@ -79,7 +79,7 @@ export const uniform = (device: Device, shape: Shape, options: UniformOptions): 
  */
 export const normal = (device: Device, shape: Shape, options: NormalOptions): Tensor => {
   const where = "normal";
-  const { mean = 0, std = 1 } = checkObject(where, options);
+  const { mean = 0, std = 1 } = checkNames(where, options, ["seed", "stream", "mean", "std"]);
   checkFinite(where, "mean", mean);
   checkFinite(where, "std", std);
   if (std < 0) throw expected(where, "a number of at least 0", "std", std);
@@ -97,7 +97,7 @@ export const normal = (device: Device, shape: Shape, options: NormalOptions): Te
  * ```
  */
 export const gumbel = (device: Device, shape: Shape, options: RandomOptions): Tensor =>
-  numbers("gumbel", "gumbel", device, shape, checkObject("gumbel", options), 0, 1);
+  numbers("gumbel", "gumbel", device, shape, checkNames("gumbel", options, ["seed", "stream"]), 0, 1);
 
 /**
  * 32 random bits each, uint32, the same on every device: Philox 4×32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405).
@@ -107,4 +107,4 @@ export const gumbel = (device: Device, shape: Shape, options: RandomOptions): Te
  * @example await randomBits(device, [2], { seed: 0 }).read(); // => [0x6627e8d5, 0xe169c58d]
  */
 export const randomBits = (device: Device, shape: Shape, options: RandomOptions): Tensor =>
-  numbers("randomBits", "bits", device, shape, checkObject("randomBits", options), 0, 1);
+  numbers("randomBits", "bits", device, shape, checkNames("randomBits", options, ["seed", "stream"]), 0, 1);

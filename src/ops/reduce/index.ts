@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkFlags, checkObject, expected } from "../../errors.ts";
+import { checkFlags, checkNames, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { normalizeAxes } from "../../shapes.ts";
 import { Tensor } from "../../tensor.ts";
@@ -15,7 +15,7 @@ export interface ReduceOptions {
 export type Axes = number | readonly number[] | undefined;
 
 const structure = (where: string, x: Tensor, axes: Axes, argument: string, options: ReduceOptions): { axes: number[]; keepDims: boolean } => {
-  const { keepDims = false } = checkObject(where, options);
+  const { keepDims = false } = checkNames(where, options, ["keepDims"]);
   if (!(x instanceof Tensor)) throw expected(where, "a tensor", "x", x);
   if (axes !== undefined && typeof axes !== "number" && !Array.isArray(axes))
     throw expected(where, "a number or an array of numbers", argument, axes);

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, checkRange, expected } from "../../errors.ts";
+import { checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
@@ -41,7 +41,7 @@ export interface FeatureStatisticsOptions {
  */
 export const featureStatistics = (rows: Tensor, options: FeatureStatisticsOptions = {}): GivenStatistics => {
   const where = "featureStatistics";
-  const { normalise = "standardise", shrinkage = 0 } = checkObject(where, options);
+  const { normalise = "standardise", shrinkage = 0 } = checkNames(where, options, ["normalise", "shrinkage"]);
   checkTensor(where, "rows", rows);
   if (!["centre", "standardise", "whiten"].includes(normalise)) throw expected(where, "one of centre, standardise, whiten", "normalise", normalise);
   checkRange(where, "shrinkage", shrinkage, 0, 1, "a number in [0, 1]");

@@ -1,5 +1,5 @@
 /** What users pass to relativeProjection, checked. */
-import { checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
+import { checkFlags, checkNames, checkRange, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { checkTensor, Tensor } from "../../tensor.ts";
 import { DISTANCES, type Kind, PRODUCTS } from "./reference.ts";
@@ -88,7 +88,7 @@ const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalis
 };
 
 export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options: RelativeProjectionOptions): Checked => {
-  checkObject(where, options);
+  checkNames(where, options, ["similarity", "p", "normalise", "statistics", "shrinkage", "detachAnchors", "detachStatistics"]);
   const { similarity = "cosine", p, statistics = "anchors", shrinkage = 0, detachAnchors = true, detachStatistics = true } = options;
   const mahalanobis = similarity === "mahalanobis";
   const { normalise = mahalanobis ? "whiten" : "none" } = options;

@@ -2,7 +2,7 @@
 import type { HostTensor, StateDict } from "../../data/safetensors.ts";
 import { checkStored, matchKeys, saveState } from "../../data/stateDict.ts";
 import type { Device } from "../../device.ts";
-import { ArgumentError, checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
+import { ArgumentError, checkFlags, checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
 import { keep, scope } from "../../scope.ts";
@@ -57,7 +57,7 @@ export class RunningStatistics implements Disposable {
 
   /** @throws ArgumentError for a momentum outside of (0, 1], or a flag that is none. */
   constructor(options: RunningStatisticsOptions = {}) {
-    const { momentum = 0.1, covariance = false } = checkObject(WHERE, options);
+    const { momentum = 0.1, covariance = false } = checkNames(WHERE, options, ["momentum", "covariance"]);
     checkRange(WHERE, "momentum", momentum, Number.MIN_VALUE, 1, "a number in (0, 1]");
     checkFlags(WHERE, { covariance });
     this.momentum = momentum;

@@ -1,6 +1,6 @@
 import { apply } from "../../apply.ts";
 import { checkShape, completeShape } from "../../device.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 import { elements, type Shape, showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
 import { normalizeAxes } from "../../shapes.ts";
@@ -206,7 +206,7 @@ export interface SliceOptions {
  * ```
  */
 export const slice = (x: Tensor, options: SliceOptions = {}): Tensor => {
-  checkObject("slice", options);
+  checkNames("slice", options, ["axis", "start", "end", "step"]);
   checkTensor("slice", "x", x);
   const axis = oneAxis("slice", options.axis ?? 0, x.shape.length);
   const size = x.shape[axis];

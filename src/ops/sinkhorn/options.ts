@@ -1,5 +1,5 @@
 /** What `sinkhorn` takes, and the checks that do not depend on a device. */
-import { checkObject, checkRange, expected } from "../../errors.ts";
+import { checkNames, checkRange, expected } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 /** What `sinkhorn` can return; see `SinkhornOptions.outputs`. */
@@ -77,7 +77,7 @@ export interface SinkhornOptions {
 }
 
 const OUTPUTS: readonly SinkhornOutput[] = ["P", "logP", "f", "g", "error", "iterations", "cost", "PV", "PTV"];
-const NAMES: readonly (keyof SinkhornOptions)[] = [
+const NAMES = [
   "iterations",
   "temperature",
   "order",
@@ -100,7 +100,7 @@ const NAMES: readonly (keyof SinkhornOptions)[] = [
   "V",
   "C",
   "outputs",
-];
+] as const;
 
 /** What goes with `eps`. */
 const WITH_EPS: readonly string[] = ["iterations", "temperature", "eps", "scale", "bias", "V", "outputs"];
@@ -116,10 +116,7 @@ const inRange = (argument: string, value: unknown, low: number, high: number): n
 
 /** Throws ArgumentError for what no device would need to see. */
 export const checkOptions = (options: SinkhornOptions): void => {
-  checkObject(where, options);
-  for (const name of Object.keys(options)) {
-    if (!(NAMES as readonly string[]).includes(name)) throw expected(where, `only ${NAMES.join(", ")}`, "options", name);
-  }
+  checkNames(where, options, NAMES);
   if (options.eps !== undefined) {
     for (const name of Object.keys(options)) {
       if (!WITH_EPS.includes(name)) throw expected(where, `only ${WITH_EPS.join(", ")} where eps is given`, "options", name);
@@ -159,7 +156,8 @@ export const checkOptions = (options: SinkhornOptions): void => {
   if (annealing !== undefined) {
     if (typeof temperature === "object") throw expected(where, "a number where annealing is given", "temperature", temperature);
     if (options.start !== undefined) throw expected(where, "no start where annealing is given", "start", options.start);
-    inRange("annealing.from", annealing?.from, temperature, HOTTEST);
+    checkNames(where, annealing, ["from", "factor"], "annealing");
+    inRange("annealing.from", annealing.from, temperature, HOTTEST);
     if (!(annealing.factor >= 0.25 && annealing.factor < 1))
       throw expected(where, "a number from 0.25 to below 1", "annealing.factor", annealing.factor);
   }
@@ -169,7 +167,10 @@ export const checkOptions = (options: SinkhornOptions): void => {
   if (options.slack !== undefined && options.sizes !== undefined) {
     throw expected(where, "no sizes where slack is given (masses of 0 leave rows and columns out)", "sizes", options.sizes);
   }
-  if (noise !== undefined && !Number.isFinite(noise?.scale ?? 1)) throw expected(where, "a finite number", "noise.scale", noise?.scale);
+  if (noise !== undefined) {
+    const { scale = 1 } = checkNames(where, noise, ["seed", "stream", "scale"], "noise");
+    if (!Number.isFinite(scale)) throw expected(where, "a finite number", "noise.scale", scale);
+  }
   if (outputs !== undefined) {
     if (!Array.isArray(outputs) || outputs.length === 0) throw expected(where, `an array of ${OUTPUTS.join(", ")}`, "outputs", outputs);
     for (const name of outputs) {

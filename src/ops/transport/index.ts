@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkFlags, checkObject, checkRange, expected } from "../../errors.ts";
+import { checkFlags, checkNames, checkRange, expected } from "../../errors.ts";
 import { scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { concat } from "../shape/index.ts";
@@ -35,7 +35,7 @@ export interface ApplyPlanOptions {
  */
 export const applyPlan = (logits: Tensor, f: Tensor, g: Tensor, x: Tensor, options: ApplyPlanOptions = {}): Tensor => {
   for (const [name, value] of Object.entries({ logits, f, g, x })) checkTensor("applyPlan", name, value);
-  const { transpose = false, temperature = 1, mask } = checkObject("applyPlan", options);
+  const { transpose = false, temperature = 1, mask } = checkNames("applyPlan", options, ["transpose", "temperature", "mask"]);
   checkFlags("applyPlan", { transpose });
   checkRange("applyPlan", "temperature", temperature, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
   const [n, m] = logits.shape.slice(-2);

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkObject, expected } from "../../errors.ts";
+import { checkNames, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
 import { Tensor } from "../../tensor.ts";
@@ -67,7 +67,7 @@ const withLabels = (where: string, points: Tensor, labels: NonNullable<CloudLabe
 };
 
 const persistence = (where: string, points: Tensor, labels: CloudLabels, options: ZeroPersistenceOptions): ZeroPersistence => {
-  const { metric = "l2", classes } = checkObject(where, options);
+  const { metric = "l2", classes } = options;
   if (!(points instanceof Tensor)) throw expected(where, "a tensor", "points", points);
   if (!METRICS.includes(metric)) throw expected(where, '"l1", "l2" or "linf"', "metric", metric);
   points.assertLive(where);
@@ -108,10 +108,12 @@ const persistence = (where: string, points: Tensor, labels: CloudLabels, options
  * ```
  */
 export const zeroPersistence = (points: Tensor, labels?: CloudLabels, options: ZeroPersistenceOptions = {}): ZeroPersistence =>
-  persistence("zeroPersistence", points, labels, options);
+  persistence("zeroPersistence", points, labels, checkNames("zeroPersistence", options, ["metric", "classes"]));
+
+const LOSS_NAMES = ["metric", "classes", "beta", "form", "reduction"] as const satisfies readonly (keyof DensificationOptions)[];
 
 const densification = (where: string, points: Tensor, labels: CloudLabels, options: DensificationOptions): Tensor => {
-  const { beta, form = "absolute", reduction = "sum" } = checkObject(where, options);
+  const { beta, form = "absolute", reduction = "sum" } = options;
   if (!Number.isFinite(beta)) throw expected(where, "a finite number", "beta", beta);
   if (!FORMS.includes(form)) throw expected(where, '"absolute", "squared" or "hinge"', "form", form);
   if (!LOSS_REDUCTIONS.includes(reduction)) throw expected(where, '"sum" or "mean"', "reduction", reduction);
@@ -148,7 +150,7 @@ const densification = (where: string, points: Tensor, labels: CloudLabels, optio
  * ```
  */
 export const densificationLoss = (points: Tensor, labels: CloudLabels, options: DensificationOptions): Tensor =>
-  densification("densificationLoss", points, labels, options);
+  densification("densificationLoss", points, labels, checkNames("densificationLoss", options, LOSS_NAMES));
 
 /**
  * Densification of representations before and after a relative transformation: 0.1 of the one plus 0.9 of the other.
@@ -170,7 +172,7 @@ export const densificationLoss = (points: Tensor, labels: CloudLabels, options: 
  */
 export const prePostDensificationLoss = (pre: Tensor, post: Tensor, labels: CloudLabels, options: PrePostOptions): Tensor => {
   const where = "prePostDensificationLoss";
-  const { weights = [0.1, 0.9], beta, preBeta = beta } = checkObject(where, options);
+  const { weights = [0.1, 0.9], beta, preBeta = beta } = checkNames(where, options, [...LOSS_NAMES, "preBeta", "weights"]);
   const valid = Array.isArray(weights) && weights.length === 2 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
   if (!valid || weights[0] + weights[1] === 0) throw expected(where, "two non-negative numbers, one of them positive", "weights", weights);
   const term = (weight: number, points: Tensor, more: DensificationOptions): Tensor | undefined => {

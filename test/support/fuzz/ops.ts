@@ -46,7 +46,7 @@ const convolution = (rank: number, transposed: boolean): Arguments =>
         ),
         dilation: perAxis,
         groups: whole(1, 2),
-        outputPadding: whole(0, 1),
+        ...(transposed && { outputPadding: whole(0, 1) }),
       }),
     ];
   });

@@ -1,6 +1,7 @@
 /** Networks as others read them: expanded into plain layers, as ONNX, as states of `torch.nn.Sequential`; and the paper's weights in our layers. */
 import { env, InferenceSession, Tensor as OrtTensor } from "onnxruntime-web";
 import { describe, expect, it } from "vitest";
+import { createRandom, range, shuffle } from "../src/data/random.ts";
 import {
   ArgumentError,
   Conv2d,
@@ -17,6 +18,8 @@ import {
   loadPaperState,
   openDevice,
   type PlainModule,
+  permutationMatrices,
+  ResidualNetwork,
   reshape,
   rotationGroup,
   type Symmetry,
@@ -27,6 +30,7 @@ import {
   WeightSharingConv2d,
   WeightSharingLift2d,
 } from "../src/index.ts"; // prettier-ignore
+import { roundNetwork } from "../src/symmetry/round.ts";
 import { evaluate, readModel } from "./support/onnx.ts";
 
 // As WebAssembly: 33 MB to download, where onnxruntime-node takes 113. bench/rivals/export-agreement.mjs asks the latter.
@@ -58,6 +62,18 @@ const symmetries: [string, Symmetry][] = [
   ["learned, tied", { kind: "learned", elements: 3, shared: "tied" }],
   ["fixed", { kind: "fixed", group: rotationGroup(3).elements }],
 ];
+
+/** Parameters and running statistics as training leaves them, matrices as they are. */
+const train = (device: Device, network: ResidualNetwork): void => {
+  for (const [name, tensor] of network.namedState()) {
+    const around = /running/.test(name) ? Number(name.endsWith("Var")) : /weight$/.test(name) && /norm/i.test(name) ? 1 : 0;
+    if (around === 0 && !/bias$|running/.test(name)) continue;
+    device.write(
+      tensor,
+      Float32Array.from({ length: tensor.size }, (_, i) => around + 0.5 * Math.cos(i * i + tensor.size)),
+    );
+  }
+};
 
 describe("ONNX", () => {
   const run = async (bytes: Uint8Array, x: Tensor): Promise<Float32Array> => {
@@ -94,6 +110,60 @@ describe("ONNX", () => {
     }
   });
 
+  it.each(symmetries)("the residual network, %s", async (_, symmetry) => {
+    await using device = await openDevice({ device: "reference" });
+    for (const [blocks, pool] of [
+      [1, 1],
+      [2, 2],
+    ]) {
+      const options = { width: 2, kernelSize: 3, hidden: 3, classes: 4, inChannels: 2, blocks, pool };
+      const network = new ResidualNetwork(initializer(device, 3), symmetry, options).eval();
+      train(device, network);
+      const x = waves(device, [3, 2, 8, 12]);
+      const want = await network.forward(x).read();
+      // Training goes on as it was: what is exported is the network as it evaluates.
+      const bytes = encodeOnnx(await toPlain(network.train()));
+      expect(distance(await evaluate(device, readModel(bytes), x).read(), want)).toBeLessThan(1e-5);
+      expect(distance(await run(bytes, x), want)).toBeLessThan(1e-5);
+    }
+  });
+
+  it("networks that were rounded answer as the learned ones did", async () => {
+    await using device = await openDevice({ device: "reference" });
+    const symmetry = { kind: "learned", elements: 3 } as const;
+    const options = { width: 2, kernelSize: 3, pool: 2, hidden: 3, classes: 4 };
+    const digits = new DigitNetwork(initializer(device, 3), symmetry, { ...options, layers: 3 });
+    const residual = new ResidualNetwork(initializer(device, 3), symmetry, { ...options, inChannels: 1 }).eval();
+    train(device, residual);
+    for (const network of [digits, residual]) {
+      for (const { representations } of network.learnedStacks()) {
+        const [count, d] = representations.shape;
+        const elements = Array.from({ length: count }, (_, i) => shuffle(range(d), createRandom(i + d)));
+        device.write(
+          representations,
+          permutationMatrices(elements).map((entry) => 40 * entry),
+        );
+      }
+      const { network: rounded } = await roundNetwork<DigitNetwork | ResidualNetwork>(network);
+      const x = waves(device, [3, 1, 16, 20]);
+      const want = await network.forward(x).read();
+      const plain = await toPlain(rounded);
+      expect(distance(await run(encodeOnnx(plain), x), want)).toBeLessThan(1e-5);
+      const { tensors } = decodeSafetensors(encodeSafetensors(plain.tensors, { architecture: plain.architecture }));
+      expect(tensors).toEqual(plain.tensors);
+    }
+    const { tensors, architecture } = await toPlain(residual);
+    expect([...tensors.keys()].slice(0, 14)).toEqual([
+      ...["0.weight", "0.bias"],
+      ...["weight", "bias", "running_mean", "running_var"].map((name) => `1.${name}`),
+      ...["layers.0", "layers.3"].flatMap((name) => [`3.${name}.weight`, `3.${name}.bias`]),
+      ...["weight", "bias", "running_mean", "running_var"].map((name) => `4.${name}`),
+    ]);
+    expect(JSON.parse(architecture).map(({ kind }: { kind: string }) => kind)).toEqual(
+      "conv batchNorm relu residual batchNorm maxPool relu residual batchNorm maxPool relu globalMean linear batchNorm relu linear".split(" "),
+    );
+  });
+
   it("single layers: padding, kernels of even sides, one axis, features alone", async () => {
     await using device = await openDevice({ device: "reference" });
     const init = initializer(device, 1);
@@ -119,6 +189,9 @@ describe("ONNX", () => {
   it("refuses what is no network", async () => {
     await expect(toPlain({} as never)).rejects.toThrow(/toPlain: expected a module with `plainLayers` for `network`/);
     expect(() => encodeOnnx({ layers: [] } as never)).toThrow(ArgumentError);
+    expect(() => encodeOnnx({ layers: [{ kind: "norm", groups: 0, eps: 1 }] } as never)).toThrow("a positive integer for `network.layers[0].groups`");
+    expect(() => encodeOnnx({ layers: [{ kind: "residual", layers: [{}], shortcut: [] }] } as never)).toThrow("`network.layers[0].layers[0].kind`");
+    expect(() => encodeOnnx({ layers: [{ kind: "batchNorm", eps: 1 }] } as never)).toThrow("`network.layers[0].weight`");
     expect(() => encodeOnnx(undefined as never)).toThrow(ArgumentError);
   });
 });
@@ -184,7 +257,8 @@ describe("the paper's weights", () => {
   it("make the kernels of its equations", async () => {
     await using device = await openDevice({ device: "reference" });
     const init = initializer(device, 1);
-    const common = { inChannels: 2, outChannels: 3, kernelSize: 3, elements: 4 };
+    const sizes = { inChannels: 2, outChannels: 3, kernelSize: 3 };
+    const common = { ...sizes, elements: 4 };
     for (const [layer, d] of [
       [new WeightSharingLift2d(init, common), 9],
       [new WeightSharingConv2d(init, common), 36],
@@ -209,6 +283,6 @@ describe("the paper's weights", () => {
       expect(() => loadPaperState(layer, state, "none.")).toThrow(/a tensor called "none\.weight"/);
       expect(await layer.stateDict()).toEqual(before);
     }
-    expect(() => loadPaperState(new Conv2d(init, common) as never, new Map())).toThrow(/a WeightSharingLift2d or WeightSharingConv2d/);
+    expect(() => loadPaperState(new Conv2d(init, sizes) as never, new Map())).toThrow(/a WeightSharingLift2d or WeightSharingConv2d/);
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { permutationMatrices, rotationGroup } from "../src/data/permutations.ts";
 import { createRandom, range, shuffle } from "../src/data/random.ts";
 import type { Device } from "../src/device.ts";
-import { ArgumentError } from "../src/errors.ts";
+import { ArgumentError, StateError } from "../src/errors.ts";
 import { noGrad } from "../src/gradMode.ts";
 import type { Symmetry } from "../src/nn/convolutions.ts";
 import { shiftTwist } from "../src/nn/group.ts";
@@ -11,6 +11,7 @@ import { initializer } from "../src/nn/init.ts";
 import { Linear } from "../src/nn/layers.ts";
 import type { Module } from "../src/nn/module.ts";
 import { DigitNetwork } from "../src/nn/networks.ts";
+import { ResidualNetwork } from "../src/nn/residual.ts";
 import { FactorisedWeightSharingConv1d, WeightSharingConv3d, WeightSharingLift1d } from "../src/nn/weightSharing.ts";
 import { WeightSharingLinear } from "../src/nn/weightSharingLinear.ts";
 import type { Shape } from "../src/op.ts";
@@ -70,6 +71,23 @@ describe.each(["reference", "native"] as const)("on %s", (kind) => {
   });
 });
 
+test("a residual network keeps its answers, with the statistics that training has measured", async () => {
+  await using device = await openDevice({ device: "native" });
+  using network = new ResidualNetwork(
+    initializer(device, 2),
+    { kind: "learned", elements: 3 },
+    { width: 2, kernelSize: 3, hidden: 4, inChannels: 1 },
+  );
+  sharpen(device, network, 40);
+  for (let step = 0; step < 3; step++) await answers(device, network, [4, 1, 8, 8]);
+  const { network: hard, sets, distances } = await roundNetwork(network.eval());
+  using _hard = hard;
+  expect([sets.length, hard.training, hard.learnedStacks()]).toEqual([5, false, []]);
+  expect(Math.max(...distances)).toBeLessThan(1e-6);
+  const [soft, rounded] = [await answers(device, network, [2, 1, 8, 8]), await answers(device, hard, [2, 1, 8, 8])];
+  expect(largest(soft, rounded)).toBeLessThan(1e-5 * Math.max(1, largest(soft)));
+});
+
 describe("rounding", () => {
   test("of soft matrices takes the nearest permutations, and says how far they were", async () => {
     await using device = await openDevice({ device: "native" });
@@ -126,6 +144,8 @@ describe("rounding", () => {
     {
       using network = new DigitNetwork(initializer(device, 2), { kind: "learned", elements: 2 }, { width: 2, kernelSize: 3, layers: 2 });
       (await roundNetwork(network)).network.dispose();
+      network.head.weight.dispose();
+      await expect(roundNetwork(network)).rejects.toThrow(StateError);
     }
     expect(device.counters.liveBuffers).toBe(0);
   });

@@ -16,6 +16,7 @@ import {
   initializer,
   loadPaperState,
   openDevice,
+  ResidualNetwork,
   relu,
   rotationGroup,
   toPlain,
@@ -51,7 +52,7 @@ const tell = (name, reader, got, want) => {
   const off = distance(got, want);
   const ok = got.length === want.length && off <= TOLERANCE;
   if (!ok) failed++;
-  console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(14)} ${reader.padEnd(12)} ${off.toExponential(1)}`);
+  console.log(`${ok ? "ok  " : "FAIL"} ${name.padEnd(21)} ${reader.padEnd(12)} ${off.toExponential(1)}`);
 };
 const torch = (...files) => {
   const script = fileURLToPath(new URL("export_agreement.py", import.meta.url));
@@ -59,11 +60,15 @@ const torch = (...files) => {
   if (status !== 0) throw new Error(`${python} ended with ${status}: ${stderr}`);
 };
 try {
-  for (const [name, symmetry] of Object.entries(symmetries)) {
-    const network = new DigitNetwork(initializer(device, 7), symmetry, { width: 8, pool: 2, layers: 3 });
+  const networks = Object.entries(symmetries).flatMap(([name, symmetry]) => [
+    [name, new DigitNetwork(initializer(device, 7), symmetry, { width: 8, pool: 2, layers: 3 })],
+    [`${name}, residual`, new ResidualNetwork(initializer(device, 7), symmetry, { width: 4, kernelSize: 5, inChannels: 1, hidden: 16 })],
+  ]);
+  for (const [name, network] of networks) {
     const data = Float32Array.from({ length: 4 * 28 * 28 }, (_, i) => Math.sin(1 + 0.01 * i * i));
     const x = device.tensor(data, [4, 1, 28, 28]);
-    const want = await network.forward(x).read();
+    await network.forward(x).read(); // a batch norm measures
+    const want = await network.eval().forward(x).read();
     const plain = await toPlain(network);
     const [file, input, output] = ["network", "input", "output"].map((part) => join(folder, `${part}.safetensors`));
     writeSafetensors(file, plain.tensors, { architecture: plain.architecture });

@@ -45,7 +45,23 @@ class GlobalMean(torch.nn.Module):
         return x.flatten(2).mean(2)
 
 
-def build(architecture, tensors):
+class BatchNorm(torch.nn.BatchNorm2d):
+    """Of images and of features alone."""
+
+    def _check_input_dim(self, x):
+        pass
+
+
+class Residual(torch.nn.Module):
+    def __init__(self, layers, shortcut):
+        super().__init__()
+        self.layers, self.shortcut = layers, shortcut
+
+    def forward(self, x):
+        return self.layers(x) + self.shortcut(x)
+
+
+def sequence(architecture):
     """torch.nn.Sequential with the names that `load_state_dict` wants. Channels of the norm are known from the convolution before it."""
     layers, channels = [], 0
     for layer in architecture:
@@ -57,7 +73,11 @@ def build(architecture, tensors):
             layers.append(conv(layer["inputs"], layer["outputs"], layer["kernelSize"], padding=[before for before, _ in layer["pads"]], bias=layer["bias"]))
             channels = layer["outputs"]
         elif kind == "norm":
-            layers.append(torch.nn.GroupNorm(1, channels, eps=layer["eps"], affine=False))
+            layers.append(torch.nn.GroupNorm(layer.get("groups", 1), channels, eps=layer["eps"], affine=False))
+        elif kind == "batchNorm":
+            layers.append(BatchNorm(layer["channels"], eps=layer["eps"]))
+        elif kind == "residual":
+            layers.append(Residual(sequence(layer["layers"]), sequence(layer["shortcut"])))
         elif kind == "relu":
             layers.append(torch.nn.ReLU())
         elif kind == "maxPool":
@@ -68,9 +88,7 @@ def build(architecture, tensors):
             layers.append(torch.nn.Linear(layer["inputs"], layer["outputs"], bias=layer["bias"]))
         else:
             raise ValueError(kind)
-    network = torch.nn.Sequential(*layers)
-    network.load_state_dict(tensors)
-    return network
+    return torch.nn.Sequential(*layers)
 
 
 class WeightSharing(torch.nn.Module):
@@ -110,6 +128,8 @@ if __name__ == "__main__":
         paper(sys.argv[1])
         sys.exit()
     tensors, texts = read(sys.argv[1])
-    network = build(json.loads(texts["architecture"]), tensors).eval()
+    network = sequence(json.loads(texts["architecture"]))
+    network.load_state_dict(tensors)
+    network.eval()
     with torch.no_grad():
         write(sys.argv[3], {"output": network(read(sys.argv[2])[0]["input"])})

@@ -66,8 +66,18 @@ class Graph {
   }
 }
 
+/** Adds layers one after the other, their numbers named behind `prefix`. Takes and gives the number of spatial axes. */
+const addLayers = (graph: Graph, layers: readonly HostLayer[], prefix: string, axes: number): number => {
+  let left = axes;
+  for (const [i, layer] of layers.entries()) {
+    addLayer(graph, layer, `${prefix}${i}`, left);
+    if (layer.kind === "globalMean") left = 0;
+  }
+  return left;
+};
+
 /** Adds one layer; `axes` is the number of spatial axes that came in. */
-const addLayer = (graph: Graph, layer: HostLayer, index: number, axes: number): void => {
+const addLayer = (graph: Graph, layer: HostLayer, index: string, axes: number): void => {
   const parameters = (given: { readonly weight: HostTensor; readonly bias: HostTensor | undefined }): string[] => [
     graph.number(`${index}.weight`, given.weight),
     ...(given.bias ? [graph.number(`${index}.bias`, given.bias)] : []),
@@ -82,12 +92,28 @@ const addLayer = (graph: Graph, layer: HostLayer, index: number, axes: number): 
       graph.node("Gemm", parameters(layer), { transB: { i: 1 } });
       return;
     case "norm": {
-      // Instance norm of a sample as one channel, which even old operator sets have.
+      // Instance norm of a sample's groups as its channels, which even old operator sets have.
+      const { groups = 1 } = layer;
       const from = graph.last;
-      graph.node("Reshape", [graph.number(`${index}.flat`, { shape: [3], data: Float64Array.of(0, 1, -1) }, INT64)]);
-      const [scale, shift] = ["scale", "shift"].map((name, i) => graph.number(`${index}.${name}`, { shape: [1], data: Float32Array.of(1 - i) }));
+      graph.node("Reshape", [graph.number(`${index}.flat`, { shape: [3], data: Float64Array.of(0, groups, -1) }, INT64)]);
+      const every = (value: number): Pick<HostTensor, "shape" | "data"> => ({ shape: [groups], data: new Float32Array(groups).fill(value) });
+      const [scale, shift] = [graph.number(`${index}.scale`, every(1)), graph.number(`${index}.shift`, every(0))];
       const normal = graph.node("InstanceNormalization", [scale, shift], { epsilon: { f: layer.eps } });
       graph.node("Reshape", [graph.node("Shape", [], {}, from)], {}, normal);
+      return;
+    }
+    case "batchNorm": {
+      const names = (["weight", "bias", "mean", "variance"] as const).map((name) => graph.number(`${index}.${name}`, layer[name]));
+      graph.node("BatchNormalization", names, { epsilon: { f: layer.eps } });
+      return;
+    }
+    case "residual": {
+      const from = graph.last;
+      addLayers(graph, layer.layers, `${index}.layers.`, axes);
+      const main = graph.last;
+      graph.last = from;
+      addLayers(graph, layer.shortcut, `${index}.shortcut.`, axes);
+      graph.node("Add", [graph.last], {}, main);
       return;
     }
     case "relu":
@@ -117,8 +143,7 @@ const checkNumbers = (argument: string, value: HostTensor, what: string, fits: (
 };
 
 /** Throws unless it is a layer as `toPlain` gives it. */
-const checkLayer = (layer: HostLayer, index: number): void => {
-  const argument = `network.layers[${index}]`;
+const checkLayer = (layer: HostLayer, argument: string): void => {
   const { kind } = checkObject(WHERE, layer, argument);
   if (layer.kind === "conv" || layer.kind === "linear") {
     const [what, fits] = layer.kind === "conv" ? ["[Cout, Cin, k, …]", [3, 4, 5]] : ["[out, in]", [2]];
@@ -130,12 +155,35 @@ const checkLayer = (layer: HostLayer, index: number): void => {
     const { pads } = layer;
     if (!Array.isArray(pads) || pads.length !== kernel.length || !pads.every((pair) => isShape(pair) && pair.length === 2))
       throw expected(WHERE, `${kernel.length} pairs of non-negative integers`, `${argument}.pads`, pads);
-  } else if (layer.kind === "norm") checkRange(WHERE, `${argument}.eps`, layer.eps, 0, Number.MAX_VALUE, "a non-negative number");
-  else if (layer.kind === "maxPool") {
+  } else if (layer.kind === "norm") {
+    const { groups = 1, eps } = layer;
+    checkRange(WHERE, `${argument}.eps`, eps, 0, Number.MAX_VALUE, "a non-negative number");
+    if (!isCount(groups) || groups < 1) throw expected(WHERE, "a positive integer", `${argument}.groups`, groups);
+  } else if (layer.kind === "batchNorm") {
+    checkRange(WHERE, `${argument}.eps`, layer.eps, 0, Number.MAX_VALUE, "a non-negative number");
+    const fits = (shape: readonly number[]): boolean => shape.length === 1 && shape[0] === layer.weight?.shape?.[0];
+    for (const name of ["weight", "bias", "mean", "variance"] as const)
+      checkNumbers(`${argument}.${name}`, layer[name], "shape [C], as the weight's,", fits);
+  } else if (layer.kind === "residual") {
+    checkLayers(layer.layers, `${argument}.layers`);
+    checkLayers(layer.shortcut, `${argument}.shortcut`);
+  } else if (layer.kind === "maxPool") {
     if (!isCount(layer.size) || layer.size < 1) throw expected(WHERE, "a positive integer", `${argument}.size`, layer.size);
   } else if (kind !== "relu" && kind !== "globalMean")
-    throw expected(WHERE, "one of conv, linear, norm, relu, maxPool, globalMean", `${argument}.kind`, kind);
+    throw expected(WHERE, "one of conv, linear, norm, batchNorm, relu, maxPool, globalMean, residual", `${argument}.kind`, kind);
 };
+
+const checkLayers = (layers: readonly HostLayer[], argument: string): void => {
+  if (!Array.isArray(layers)) throw expected(WHERE, "an array of layers", argument, layers);
+  for (const [i, layer] of layers.entries()) checkLayer(layer, `${argument}[${i}]`);
+};
+
+/** Those with weights, in order. */
+const weighted = (layers: readonly HostLayer[]): Extract<HostLayer, { readonly kind: "conv" | "linear" }>[] =>
+  layers.flatMap((layer) => {
+    if (layer.kind === "residual") return [...weighted(layer.layers), ...weighted(layer.shortcut)];
+    return layer.kind === "conv" || layer.kind === "linear" ? [layer] : [];
+  });
 
 /**
  * The bytes of an `.onnx` file of what `toPlain` gave: one input, `input` [batch, C, height, width] (or [batch, features]), one output, `output`. Batch and sizes of images may be
@@ -152,18 +200,13 @@ const checkLayer = (layer: HostLayer, index: number): void => {
 export const encodeOnnx = (network: PlainNetwork): Uint8Array<ArrayBuffer> => {
   const layers = network?.layers;
   if (!Array.isArray(layers)) throw expected(WHERE, "what `toPlain` gives", "network", network);
-  for (const [i, layer] of layers.entries()) checkLayer(layer, i);
-  const weighted = (layers as readonly HostLayer[]).filter((layer) => layer.kind === "conv" || layer.kind === "linear");
-  const [first, final] = [weighted[0], weighted.at(-1)];
+  checkLayers(layers, "network.layers");
+  const [first, final] = [weighted(layers)[0], weighted(layers).at(-1)];
   if (first === undefined || final === undefined) throw expected(WHERE, "a layer that has weights", "network.layers", layers);
   const [, features, ...kernel] = first.weight.shape;
   const images = (axes: number): string[] => ["depth", "height", "width"].slice(3 - axes);
   const graph = new Graph();
-  let axes = kernel.length;
-  for (const [i, layer] of layers.entries()) {
-    addLayer(graph, layer, i, axes);
-    if (layer.kind === "globalMean") axes = 0;
-  }
+  const axes = addLayers(graph, layers, "", kernel.length);
   const end = axes === 0 ? [] : images(axes).map((name) => `${name}_out`);
   graph.nodes.push([...content(1, graph.last), ...content(2, "output"), ...content(4, "Identity")]);
   const body: Message = [

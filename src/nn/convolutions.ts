@@ -51,6 +51,9 @@ export abstract class SymmetricNetwork extends Module {
   /** In the order in which they follow each other; the first one lifts. */
   abstract get convolutions(): readonly Convolution[];
 
+  /** A network of the same sizes with another symmetry, and with initial values of its own. */
+  abstract withSymmetry(init: Initializer, symmetry: Symmetry): SymmetricNetwork;
+
   /** What comes out behind each stage of the network, [B, C, g, H', W'] each, without symmetry [B, C, H', W']. Throws as `forward`. */
   abstract activations(x: Tensor): Tensor[];
 

@@ -4,12 +4,12 @@
  */
 
 import { mul } from "../ops/elementwise/index.ts";
-import { expand, reshape } from "../ops/shape/index.ts";
+import { reshape } from "../ops/shape/index.ts";
 import { scope } from "../scope.ts";
 import { Tensor } from "../tensor.ts";
 import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
-import type { PlainLayer, PlainModule } from "./plain.ts";
+import { everyElement, type PlainLayer, type PlainModule } from "./plain.ts";
 import { convolveShared, type Dimensions, KernelCache } from "./weightSharingConv.ts";
 
 export type Padding = number | "valid" | "same";
@@ -77,8 +77,7 @@ export abstract class ExpandedConv extends Module implements PlainModule {
     const weight = this.expandedKernel();
     const [channels] = this.bias.shape;
     const group = weight.shape[0] / channels;
-    const bias = scope(() => reshape(expand(reshape(this.bias, [channels, 1]), [channels, group]), [channels * group]));
-    return [{ kind: "conv", weight, bias, padding: this.#padding }];
+    return [{ kind: "conv", weight, bias: everyElement(this.bias, group), padding: this.#padding }];
   }
 
   override dispose(): void {

@@ -11,7 +11,7 @@ import { allOrNone, keep, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
 import { drawn, type Initializer, kaimingUniform, ones, zeros } from "./init.ts";
 import { Module } from "./module.ts";
-import type { PlainLayer, PlainModule } from "./plain.ts";
+import { everyElement, type PlainLayer, type PlainModule } from "./plain.ts";
 
 /** Throws unless `value` is a whole number from `low` to `high`. */
 export const checkCount = (where: string, argument: string, value: number, low = 1, high = 2 ** 31 - 1): void => {
@@ -102,6 +102,8 @@ export class Conv2d extends Module implements PlainModule {
   }
 }
 
+const BATCH_EPS = 1e-5;
+
 /**
  * Normalises every channel of x [N, C, ...] over the batch and its places and then scales and shifts it (`batchNorm`): by the statistics of the batch in training, which it
  * keeps running means of, and by those afterwards (`eval()`). They are saved and loaded with the parameters, and are none. Scales start at 1, shifts at 0.
@@ -117,7 +119,7 @@ export class Conv2d extends Module implements PlainModule {
  * [layer.parameters().length, layer.namedState().size]; // => [2, 4]
  * ```
  */
-export class BatchNorm extends Module {
+export class BatchNorm extends Module implements PlainModule {
   /** [channels] */
   readonly weight: Tensor;
   /** [channels] */
@@ -145,7 +147,13 @@ export class BatchNorm extends Module {
 
   forward(x: Tensor): Tensor {
     const { weight, bias, runningMean, runningVar, training } = this;
-    return batchNorm(x, { weight, bias, runningMean, runningVar, training });
+    return batchNorm(x, { weight, bias, runningMean, runningVar, training, eps: BATCH_EPS });
+  }
+
+  /** As it evaluates. */
+  plainLayers(g = 1): PlainLayer[] {
+    const [weight, bias, mean, variance] = [this.weight, this.bias, this.runningMean, this.runningVar].map((values) => everyElement(values, g));
+    return [{ kind: "batchNorm", weight, bias, mean, variance, eps: BATCH_EPS }];
   }
 }
 

@@ -11,7 +11,7 @@ import { checkTensor, type Tensor } from "../tensor.ts";
 import { type Convolution, convolutions, groupOrder, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import type { Initializer } from "./init.ts";
 import { checkCount, Linear } from "./layers.ts";
-import { MATRIX_NAMES, type MatrixOptions } from "./matrices.ts";
+import { MATRIX_NAMES, type MatrixOptions, matrixOptions } from "./matrices.ts";
 import type { PlainLayer, PlainModule } from "./plain.ts";
 
 /**
@@ -90,6 +90,7 @@ export class DigitNetwork extends SymmetricNetwork implements PlainModule {
   readonly #pool: number;
   readonly #minimum: number;
   readonly #group: number;
+  readonly #options: DigitNetworkOptions;
 
   constructor(init: Initializer, symmetry: Symmetry, options: DigitNetworkOptions) {
     super();
@@ -117,17 +118,17 @@ export class DigitNetwork extends SymmetricNetwork implements PlainModule {
     ]);
     this.equivariant = head === "equivariant";
     this.#group = groupOrder(symmetry);
+    this.#options = { ...matrixOptions(options), width, kernelSize, layers, classes, inChannels, pool, hidden, head };
     this.#pool = pool;
     this.#minimum = ((layers - 1) * (kernelSize - 1) + 1) * pool + kernelSize - 1;
   }
 
-  /** Side of the pooling windows behind the lifting layer. */
-  get pool(): number {
-    return this.#pool;
-  }
-
   get convolutions(): readonly Convolution[] {
     return this.blocks;
+  }
+
+  withSymmetry(init: Initializer, symmetry: Symmetry): DigitNetwork {
+    return new DigitNetwork(init, symmetry, this.#options);
   }
 
   plainLayers(): PlainLayer[] {

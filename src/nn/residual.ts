@@ -1,17 +1,19 @@
 /** The paper's network for CIFAR-10: a lifting convolution and residual blocks of group convolutions, then pooling and two linear maps. */
+import { identityPermutation, permutationMatrix } from "../data/permutations.ts";
 import { checkNames, expected } from "../errors.ts";
-import { add, relu } from "../ops/elementwise/index.ts";
+import { add, mul, relu } from "../ops/elementwise/index.ts";
 import { linear } from "../ops/matmul/index.ts";
 import { instanceNorm } from "../ops/norm/index.ts";
-import { reshape } from "../ops/shape/index.ts";
+import { expand, reshape } from "../ops/shape/index.ts";
 import { allOrNone, scope } from "../scope.ts";
 import { checkTensor, type Tensor } from "../tensor.ts";
-import { type Convolution, convolutions, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
+import { type Convolution, convolutions, groupOrder, SymmetricNetwork, type Symmetry } from "./convolutions.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import { BatchNorm, Conv2d, checkCount, Dropout, Linear } from "./layers.ts";
-import { MATRIX_NAMES, type MatrixOptions } from "./matrices.ts";
+import { MATRIX_NAMES, type MatrixOptions, matrixOptions } from "./matrices.ts";
 import { Module } from "./module.ts";
 import { groupPool, poolImages } from "./networks.ts";
+import { everyElement, type PlainLayer, type PlainModule } from "./plain.ts";
 
 export interface ResidualNetworkOptions extends MatrixOptions {
   /** Channels of the lifting layer and of the first block (times the group elements in a group network); every further block has twice as many as the one before. */
@@ -34,6 +36,9 @@ export interface ResidualNetworkOptions extends MatrixOptions {
 
 /** The last of more would have more channels than a tensor has numbers. */
 const MAX_BLOCKS = 31;
+
+/** Of the instance norms. */
+const EPS = 1e-5;
 
 /** Two convolutions beside a shortcut; sizes stay, then pooling. */
 class ResidualBlock extends Module {
@@ -62,9 +67,32 @@ class ResidualBlock extends Module {
     return reshape(y, [batch, y.shape[1], ...places]);
   }
 
+  /** @param g group elements: an instance norm is over a channel of all of them */
+  plainLayers(g: number): PlainLayer[] {
+    const layers = [this.first, this.second].flatMap((conv): PlainLayer[] => [
+      ...conv.plainLayers(),
+      { kind: "norm", groups: conv.weight.shape[0], eps: EPS },
+      { kind: "relu" },
+    ]);
+    const pool: PlainLayer[] = this.#pool > 1 ? [{ kind: "maxPool", size: this.#pool }] : [];
+    return [{ kind: "residual", layers, shortcut: this.#plainShortcut(g) }, ...this.norm.plainLayers(g), ...pool, { kind: "relu" }];
+  }
+
+  /** 1×1, from every element to the same one. */
+  #plainShortcut(g: number): PlainLayer[] {
+    if (!this.shortcut) return [];
+    const { weight, bias } = this.shortcut;
+    const [out, channels] = weight.shape;
+    const wide = scope(() => {
+      const same = reshape(weight.device.tensor(permutationMatrix(identityPermutation(g))), [1, g, 1, g]);
+      return reshape(mul(reshape(weight, [out, 1, channels, 1]), same), [out * g, channels * g, 1, 1]);
+    });
+    return [{ kind: "conv", weight: wide, bias: everyElement(bias, g), padding: 0 }];
+  }
+
   forward(x: Tensor): Tensor {
-    const inner = relu(instanceNorm(this.first.forward(x)));
-    const outer = relu(instanceNorm(this.second.forward(inner)));
+    const inner = relu(instanceNorm(this.first.forward(x), { eps: EPS }));
+    const outer = relu(instanceNorm(this.second.forward(inner), { eps: EPS }));
     const sum = this.norm.forward(add(outer, this.#short(x)));
     return relu(this.#pool > 1 ? poolImages(sum, this.#pool) : sum);
   }
@@ -82,7 +110,7 @@ class ResidualBlock extends Module {
  * Parameter counts with 7×7 kernels, 2 blocks and 10 classes: 428,170 at width 32 without symmetry, 1,660,170 at 64, 6,544,906 at 128; 1,632,394 at width 32 with 4 fixed elements;
  * the same and 468,195 for the matrices when they are learned.
  *
- * Batch norm and dropout differ in training and afterwards: call `eval()` before evaluating.
+ * Batch norm and dropout differ in training and afterwards: call `eval()` before evaluating. `plainLayers` are those of evaluation.
  *
  * @throws ArgumentError for sizes that are no positive integers, dropout outside of [0, 1), a group that does not fit the kernel, and, from `forward`, for images that are too
  * small or have other channels.
@@ -97,7 +125,7 @@ class ResidualBlock extends Module {
  * await max(abs(sub(logits, same))).item(); // => 0.000
  * ```
  */
-export class ResidualNetwork extends SymmetricNetwork {
+export class ResidualNetwork extends SymmetricNetwork implements PlainModule {
   readonly lift: Convolution;
   readonly norm: BatchNorm;
   readonly blocks: readonly ResidualBlock[];
@@ -107,6 +135,8 @@ export class ResidualNetwork extends SymmetricNetwork {
   readonly dropout: Dropout;
   readonly head: Linear;
   readonly #minimum: number;
+  readonly #group: number;
+  readonly #options: ResidualNetworkOptions;
 
   constructor(init: Initializer, symmetry: Symmetry, options: ResidualNetworkOptions) {
     super();
@@ -139,11 +169,38 @@ export class ResidualNetwork extends SymmetricNetwork {
         new Linear(init, hidden, classes),
       ];
     });
+    this.#group = groupOrder(symmetry);
+    this.#options = { ...matrixOptions(options), width, kernelSize, blocks, classes, inChannels, pool, hidden, dropout };
     this.#minimum = Math.max(2, pool) * pool ** (blocks - 1);
   }
 
   get convolutions(): readonly Convolution[] {
     return [this.lift, ...this.blocks.flatMap(({ first, second }) => [first, second])];
+  }
+
+  withSymmetry(init: Initializer, symmetry: Symmetry): ResidualNetwork {
+    return new ResidualNetwork(init, symmetry, this.#options);
+  }
+
+  plainLayers(): PlainLayer[] {
+    const { projection } = this;
+    const [hidden, channels] = projection.shape;
+    const g = this.#group;
+    // The mean over elements as part of the map.
+    const weight = scope(() =>
+      reshape(expand(reshape(mul(projection, 1 / g), [hidden, channels, 1]), [hidden, channels, g]), [hidden, channels * g]),
+    );
+    return [
+      ...this.lift.plainLayers(),
+      ...this.norm.plainLayers(g),
+      { kind: "relu" },
+      ...this.blocks.flatMap((block) => block.plainLayers(g)),
+      { kind: "globalMean" },
+      { kind: "linear", weight },
+      ...this.projectionNorm.plainLayers(),
+      { kind: "relu" },
+      ...this.head.plainLayers(),
+    ];
   }
 
   /** What comes out behind the lifting layer and behind each block, after norm, pooling and ReLU: [B, channels, g, H', W'] each, without symmetry [B, channels, H', W']. */

@@ -2,11 +2,11 @@
 import { identityPermutation, type Permutation } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
+import { SymmetricNetwork } from "../nn/convolutions.ts";
 import { ExpandedConv } from "../nn/expanded.ts";
 import { GroupLinear, PermutedConv } from "../nn/group.ts";
 import { initializer } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
-import { DigitNetwork } from "../nn/networks.ts";
 import { WeightSharingLinear } from "../nn/weightSharingLinear.ts";
 import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
@@ -46,12 +46,12 @@ const stackOf = async (layer: ExpandedConv | WeightSharingLinear): Promise<Round
   return rounded(action);
 };
 
-/** Every parameter of `to` from the one of the same name. */
-const copyParameters = async (from: Module, to: Module): Promise<void> => {
-  const source = from.namedParameters();
-  for (const [name, parameter] of to.namedParameters()) {
+/** Every tensor that `to` saves from the one of the same name: parameters, and what batch norms have measured. */
+const copyState = async (from: Module, to: Module): Promise<void> => {
+  const source = from.namedState();
+  for (const [name, tensor] of to.namedState()) {
     const values = await source.get(name)?.read();
-    if (values) parameter.device.write(parameter, Float32Array.from(values));
+    if (values) tensor.device.write(tensor, Float32Array.from(values));
   }
 };
 
@@ -72,17 +72,6 @@ const fixedLayer = (layer: ExpandedConv | WeightSharingLinear, { set }: RoundedS
   });
 };
 
-const fixedNetwork = (network: DigitNetwork, stacks: readonly RoundedStack[]): DigitNetwork => {
-  const [first] = network.blocks;
-  const [width, inChannels] = first.weight.shape;
-  const [classes] = network.head.weight.shape;
-  const kernelSize = first.weight.shape[first.weight.shape.length - 1];
-  const head = network.equivariant ? "equivariant" : "invariant";
-  const hidden = network.hidden?.weight.shape[0] ?? 0;
-  const options = { width, inChannels, classes, kernelSize, layers: network.blocks.length, pool: network.pool, hidden, head } as const;
-  return new DigitNetwork(initializer(first.weight.device, 0), { kind: "permuted", sets: stacks.map(({ set }) => set) }, options);
-};
-
 /**
  * The network with every learned matrix replaced by its nearest permutation, as a network of fixed permutations on the same device: kernels are copied into place, without
  * Sinkhorn and without a product. The network that is given stays as it is.
@@ -90,8 +79,8 @@ const fixedNetwork = (network: DigitNetwork, stacks: readonly RoundedStack[]): D
  * Predictions are the same as far as the matrices are sharp. A row of R that differs from its permutation by δ in ℓ1 norm moves a number of the expanded kernel by at most
  * δ·max|w|; with `distances` below 1e-5, answers agree to some 1e-5 of their size.
  *
- * @param network a `DigitNetwork` with matrices, or a single layer: `WeightSharingLinear` and every convolution of a learned, factorised, shared or fixed group, in 1D, 2D, 3D. Of other
- * networks, round the layers
+ * @param network a `DigitNetwork` or `ResidualNetwork` with matrices, or a single layer: `WeightSharingLinear` and every convolution of a learned, factorised, shared or fixed group, in
+ * 1D, 2D, 3D. Of other networks, round the layers
  * @throws ArgumentError for another module; DataError when a matrix holds NaN or an infinity.
  * @example
  * ```ts
@@ -101,16 +90,21 @@ const fixedNetwork = (network: DigitNetwork, stacks: readonly RoundedStack[]): D
  * distances.length; // => 2
  * ```
  */
-export const roundNetwork = async <M extends Module>(network: M): Promise<RoundedNetwork<M extends DigitNetwork ? DigitNetwork : Module>> => {
-  const layers: readonly unknown[] = network instanceof DigitNetwork ? network.blocks : [network];
+export const roundNetwork = async <M extends Module>(network: M): Promise<RoundedNetwork<M extends SymmetricNetwork ? M : Module>> => {
+  const layers: readonly unknown[] = network instanceof SymmetricNetwork ? network.convolutions : [network];
   const known = layers.filter((layer) => layer instanceof ExpandedConv || layer instanceof WeightSharingLinear);
-  if (known.length < layers.length) throw expected("roundNetwork", "a DigitNetwork or a layer with a group", "network", network);
+  if (known.length < layers.length) throw expected("roundNetwork", "a network or a layer with a group", "network", network);
   const stacks = await Promise.all(known.map(stackOf));
-  const result: Module = network instanceof DigitNetwork ? fixedNetwork(network, stacks) : fixedLayer(known[0], stacks[0]);
-  await copyParameters(network, result);
-  return {
-    network: result as M extends DigitNetwork ? DigitNetwork : Module,
-    sets: stacks.map(({ set }) => set),
-    distances: stacks.map(({ distance }) => distance),
-  };
+  const sets = stacks.map(({ set }) => set);
+  const result: Module =
+    network instanceof SymmetricNetwork
+      ? network.withSymmetry(initializer(known[0].weight.device, 0), { kind: "permuted", sets })
+      : fixedLayer(known[0], stacks[0]);
+  try {
+    await copyState(network, result.train(network.training));
+  } catch (error) {
+    result.dispose();
+    throw error;
+  }
+  return { network: result as M extends SymmetricNetwork ? M : Module, sets, distances: stacks.map(({ distance }) => distance) };
 };

@@ -108,6 +108,10 @@ export const readModel = (bytes: Uint8Array): Model => {
   };
 };
 
+/** Numbers of channels, as they broadcast to [N, C, …]. */
+const perChannel = ({ shape }: Tensor, numbers: readonly (Tensor | undefined)[]): Tensor[] =>
+  numbers.map((values) => reshape(values as Tensor, [-1, ...shape.slice(2).map(() => 1)]));
+
 /** What the graph makes of x. */
 export const evaluate = (device: Device, model: Model, x: Tensor): Tensor => {
   const known = new Map<string, Tensor>([[model.inputs[0][0], x]]);
@@ -127,11 +131,18 @@ export const evaluate = (device: Device, model: Model, x: Tensor): Tensor => {
     GlobalAveragePool: ([input]) => mean(input as Tensor, (input as Tensor).shape.map((_, axis) => axis).slice(2), { keepDims: true }),
     Flatten: ([input]) => reshape(input as Tensor, [(input as Tensor).shape[0], -1]),
     MaxPool: ([input], { attributes }) => maxPool2d(input as Tensor, attributes.get("kernel_shape") as unknown as [number, number]),
+    Add: ([input, other]) => add(input as Tensor, other as Tensor),
+    BatchNormalization: ([input, ...numbers], { attributes }) => {
+      const [weight, bias, centre, variance] = perChannel(input as Tensor, numbers);
+      const normal = div(sub(input as Tensor, centre), sqrt(add(variance, (attributes.get("epsilon") as number[])[0])));
+      return add(mul(normal, weight), bias);
+    },
     InstanceNormalization: ([input, scale, shift], { attributes }) => {
       const rest = (input as Tensor).shape.map((_, axis) => axis).slice(2);
       const centred = sub(input as Tensor, mean(input as Tensor, rest, { keepDims: true }));
       const variance = mean(square(centred), rest, { keepDims: true });
-      return add(mul(div(centred, sqrt(add(variance, (attributes.get("epsilon") as number[])[0]))), scale as Tensor), shift as Tensor);
+      const [weight, bias] = perChannel(input as Tensor, [scale, shift]);
+      return add(mul(div(centred, sqrt(add(variance, (attributes.get("epsilon") as number[])[0]))), weight), bias);
     },
   };
   for (const node of model.nodes) {

@@ -123,6 +123,23 @@ describe("equivariance", () => {
     expect(await equivarianceError(forward, features, { degrees: 180, group: quarter })).toBeGreaterThan(0.1);
   });
 
+  test("of a learned network is rounding where its matrices are a group, and grows as they soften", async () => {
+    const C4 = rotationGroup(3).elements;
+    const options = { width: 3, kernelSize: 3, layers: 2, constraint: "none" } as const; // the logits are the matrices
+    using network = new DigitNetwork(initializer(device, 1), { kind: "learned", elements: 4 }, options);
+    using x = device.tensor(blobs(15, 4), [4, 1, 15, 15]);
+    let before = [0, 0, 0];
+    for (const t of [0, 0.01, 0.03, 0.1, 0.3]) {
+      for (const [i, { representations }] of network.learnedStacks().entries())
+        device.write(representations, soften(permutationMatrices((i === 0 ? C4 : shiftTwist(C4)).slice(1)), i === 0 ? 9 : 36, t));
+      const [row] = await networkEquivariance(network, x, { degrees: [90], group: C4 });
+      const errors = [...row.layers, row.network];
+      if (t === 0) expect(Math.max(...errors)).toBeLessThan(1e-5);
+      else for (const [i, error] of errors.entries()) expect(error).toBeGreaterThan(1.5 * before[i]);
+      before = errors;
+    }
+  });
+
   test("of a network without symmetry is large, of a wrong group too", async () => {
     using plain = new DigitNetwork(initializer(device, 1), { kind: "none" }, { width: 6, kernelSize: 3, layers: 2 });
     using wrong = new DigitNetwork(

@@ -3,9 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { writeDigits } from "./support/digits.ts";
+import { small } from "./support/experiment.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
 const CLI = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
@@ -29,6 +31,11 @@ const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}): { child: C
 };
 const birkhoff = (...args: readonly string[]): Promise<Outcome> => start(args).done;
 const lastLine = (text: string): Record<string, unknown> => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
+
+/** The first line of progress: training is under way. */
+const underWay = async ({ stderr }: ChildProcess): Promise<void> => {
+  while (!/% {2}/.test(await new Promise<string>((resolve) => stderr?.once("data", resolve))));
+};
 
 describe("birkhoff", () => {
   test("ends quietly when nobody reads on", async () => {
@@ -257,13 +264,40 @@ describe("discover", () => {
   test("Ctrl-C stops cleanly and still reports", async () => {
     const path = join(folder, "interrupted.html");
     const { child, done } = start(["discover", "--device", "native", "--steps", "1000000", "--report", path]);
-    // The first line of progress: training is under way.
-    while (!/% {2}/.test(await new Promise<string>((resolve) => child.stderr?.once("data", resolve))));
+    await underWay(child);
     child.kill("SIGINT");
     const { code, stdout } = await done;
     expect(code).toBe(0);
     expect(stdout).toContain("Interrupted after");
     expect(existsSync(path)).toBe(true);
+  });
+
+  test("a run that was killed, then stopped with Ctrl-C, goes on to the same losses", async () => {
+    const begin = (name: string): { readonly args: string[]; readonly checkpoints: string } => {
+      const at = mkdtempSync(join(folder, name));
+      const config = join(at, "long.json");
+      writeFileSync(config, JSON.stringify({ ...small, networks: [{ kind: "learned" }], seeds: [3], training: { ...small.training, steps: 600 } }));
+      const args = ["discover", "--config", config, "--device", "native", "--checkpoint-steps", "50", "--json", "--report", join(at, "page.html")];
+      return { args, checkpoints: join(at, "results/checkpoints") };
+    };
+    const losses = ({ stdout }: Outcome): number[] => (lastLine(stdout) as { losses: number[] }).losses;
+    const [whole, broken] = [begin("whole-"), begin("broken-")];
+    const want = losses(await start(whole.args).done);
+    const killed = start(broken.args);
+    const kept = (): boolean => existsSync(broken.checkpoints) && readdirSync(broken.checkpoints).some((name) => name.endsWith(".safetensors"));
+    while (killed.child.exitCode === null && !kept()) await setTimeout(5);
+    killed.child.kill("SIGKILL");
+    expect(await killed.done).toMatchObject({ code: null, stdout: "" });
+    const stopped = start(broken.args);
+    await underWay(stopped.child);
+    stopped.child.kill("SIGINT");
+    const part = await stopped.done;
+    expect(part.code).toBe(0);
+    expect(losses(part)).toEqual(want.slice(0, losses(part).length));
+    expect(losses(part).length).toBeGreaterThan(50);
+    expect(losses(part).length).toBeLessThan(600);
+    expect(losses(await start(broken.args).done)).toEqual(want);
+    expect(want).toHaveLength(600);
   });
 });
 

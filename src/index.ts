@@ -163,7 +163,7 @@ export {
   type KMeansOptions,
   kMeansAnchors,
 } from "./relative/selection.ts";
-export { type CkaOptions, linearCka, linearHsic, type Svcca, type SvccaOptions, svcca } from "./relative/similarity.ts";
+export { type CkaOptions, linearCka, linearHsic, type RbfCkaOptions, rbfCka, type Svcca, type SvccaOptions, svcca } from "./relative/similarity.ts";
 export {
   type DetectableEffectOptions,
   minimumDetectableEffect,

@@ -6,7 +6,7 @@ import { multiply, svd } from "../src/relative/linalg.ts";
 import { type Dense, dense, type HostMatrix, hostMatrix } from "../src/relative/matrix.ts";
 import { meanReciprocalRank, neighbourhoodJaccard } from "../src/relative/neighbours.ts";
 import { classificationScores } from "../src/relative/scores.ts";
-import { linearCka, linearHsic, svcca } from "../src/relative/similarity.ts";
+import { linearCka, linearHsic, rbfCka, svcca } from "../src/relative/similarity.ts";
 import { minimumDetectableEffect, pairedTTest, studentCdf, studentQuantile, summarize } from "../src/relative/statistics.ts";
 
 const random = (rows: number, columns: number, seed = 1): Dense => {
@@ -24,17 +24,29 @@ const changed = (x: HostMatrix, by: (value: number, row: number, column: number)
 });
 const mapped = (x: HostMatrix, map: Dense): HostMatrix => hostMatrix(multiply(dense(x.shape[0], x.shape[1], Float64Array.from(x.data)), map));
 
+type Kernel = (space: HostMatrix) => (i: number, j: number) => number;
+const rowsOf = ({ shape: [n, d], data }: HostMatrix): number[][] => Array.from({ length: n }, (_, i) => Array.from(data.slice(i * d, (i + 1) * d)));
+const linear: Kernel = (space) => {
+  const rows = rowsOf(space);
+  return (i, j) => rows[i].reduce((sum, value, k) => sum + value * rows[j][k], 0);
+};
+const gaussian =
+  (bandwidth: number): Kernel =>
+  (space) => {
+    const rows = rowsOf(space);
+    const distance = (i: number, j: number): number => Math.hypot(...rows[i].map((value, k) => value - rows[j][k]));
+    const all = rows.flatMap((_, i) => Array.from({ length: i }, (_, j) => distance(i, j))).sort((a, b) => a - b);
+    const sigma = (bandwidth * (all[(all.length - 1) >> 1] + all[all.length >> 1])) / 2;
+    return (i, j) => Math.exp(-(distance(i, j) ** 2) / (2 * sigma ** 2));
+  };
+
 /** HSIC by its definitions, with the n×n matrices written out. */
-const plainHsic = (x: HostMatrix, y: HostMatrix, unbiased: boolean): number => {
+const plainHsic = (x: HostMatrix, y: HostMatrix, unbiased: boolean, kernel = linear): number => {
   const n = x.shape[0];
-  const gram = ({ shape: [, d], data }: HostMatrix): number[][] =>
-    Array.from({ length: n }, (_, i) =>
-      Array.from({ length: n }, (_, j) => {
-        let sum = 0;
-        for (let k = 0; k < d; k++) sum += data[i * d + k] * data[j * d + k];
-        return unbiased && i === j ? 0 : sum;
-      }),
-    );
+  const gram = (space: HostMatrix): number[][] => {
+    const between = kernel(space);
+    return Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => (unbiased && i === j ? 0 : between(i, j))));
+  };
   const [k, l] = [gram(x), gram(y)];
   const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
   const rows = (m: number[][]): number[] => m.map(sum);
@@ -61,24 +73,41 @@ describe("CKA", () => {
       }
     }
   });
-  it("does not change under rotation, one scale and translation, and does under scales per axis", () => {
+  it.each([
+    [12, 3, 4],
+    [7, 1, 2],
+    [4, 20, 3],
+  ])("with Gaussian kernels: %i rows of %i and %i columns, as the definitions give it", (n, d, e) => {
+    const [x, y] = [host(n, d), host(n, e, 2)];
+    for (const unbiased of [false, true])
+      for (const bandwidth of [0.5, 1, 2]) {
+        const plain = (a: HostMatrix, b: HostMatrix): number => plainHsic(a, b, unbiased, gaussian(bandwidth));
+        expect(rbfCka(x, y, { unbiased, bandwidth })).toBeCloseTo(plain(x, y) / Math.sqrt(plain(x, x) * plain(y, y)), 9);
+      }
+    // A kernel far wider than the space is linear in the distances' squares, so that what is left is the linear CKA.
+    expect(rbfCka(x, y, { bandwidth: 1e3 })).toBeCloseTo(linearCka(x, y), 4);
+  });
+  it.each([
+    ["linear", linearCka],
+    ["Gaussian", rbfCka],
+  ])("%s: does not change under rotation, one scale and translation, and does under scales per axis", (_, cka) => {
     const [x, y] = [host(30, 5), host(30, 4, 2)];
     const { u } = svd(random(5, 5, 3));
     for (const unbiased of [false, true]) {
-      const value = linearCka(x, y, { unbiased });
+      const value = cka(x, y, { unbiased });
       const moved = changed(mapped(x, u), (entry, _, column) => -3e5 * entry + column);
-      expect(linearCka(moved, y, { unbiased })).toBeCloseTo(value, 9);
-      expect(linearCka(x, moved, { unbiased })).toBeCloseTo(1, 9);
+      expect(cka(moved, y, { unbiased })).toBeCloseTo(value, 9);
+      expect(cka(x, moved, { unbiased })).toBeCloseTo(1, 9);
       const stretched = changed(x, (entry, _, column) => entry * (1 + 10 * column));
-      expect(Math.abs(linearCka(stretched, y, { unbiased }) - value)).toBeGreaterThan(1e-3);
-      expect(linearCka(y, x, { unbiased })).toBeCloseTo(value, 12);
+      expect(Math.abs(cka(stretched, y, { unbiased }) - value)).toBeGreaterThan(1e-3);
+      expect(cka(y, x, { unbiased })).toBeCloseTo(value, 12);
     }
     expect(
-      linearCka(
+      cka(
         changed(x, (entry) => entry * 1e140),
         y,
       ),
-    ).toBeCloseTo(linearCka(x, y), 9);
+    ).toBeCloseTo(cka(x, y), 9);
   });
   it("without bias has mean 0 for unrelated spaces, with bias not", () => {
     const values = Array.from({ length: 200 }, (_, i) =>
@@ -256,6 +285,7 @@ describe("refused", () => {
   it.each<[string, () => unknown, RegExp]>([
     ["other rows", () => linearCka(x, host(4, 2)), /linearCka: expected 5 rows like `x` for `y`/],
     ["too few rows without bias", () => linearCka(host(3, 2), host(3, 2), { unbiased: true }), /at least 4 rows for `x`, but received 3/],
+    ["a bandwidth", () => rbfCka(x, x, { bandwidth: 0 }), /a positive number for `bandwidth`, but received 0/],
     ["a share", () => svcca(x, x, { variance: 0 }), /a share in \(0, 1\] for `variance`/],
     ["one row", () => neighbourhoodJaccard(host(1, 2), host(1, 2)), /at least 2 rows/],
     ["too many neighbours", () => neighbourhoodJaccard(x, x, { k: 5 }), /an integer in \[1, 4\] for `k`, but received 5/],
@@ -284,7 +314,7 @@ describe("refused", () => {
   });
   it("spaces that are one point", () => {
     const point = { shape: [5, 2], data: new Float32Array(10).fill(0.1) };
-    for (const run of [() => linearCka(x, point), () => svcca(point, x)]) {
+    for (const run of [() => linearCka(x, point), () => rbfCka(x, point), () => svcca(point, x)]) {
       expect(run).toThrow(DataError);
       expect(run).toThrow(/at least two different rows for `[xy]`, but all are the same/);
     }

@@ -64,9 +64,21 @@ def align(x, y, name, normalise, rcond):
     return weight, my - mx @ weight
 
 
-def hsic(x, y, unbiased):
+def linear(x):
+    return x @ x.T
+
+
+def gaussian(bandwidth):
+    def gram(x):
+        d = squares(x, x)
+        return np.exp(-d / (2 * (bandwidth * np.median(np.sqrt(d[np.triu_indices(len(x), 1)]))) ** 2))
+
+    return gram
+
+
+def hsic(x, y, unbiased, kernel=linear):
     n, o = len(x), np.ones(len(x))
-    k, l = x @ x.T, y @ y.T
+    k, l = kernel(x), kernel(y)
     if not unbiased:
         h = np.eye(n) - 1 / n
         return np.trace(k @ h @ l @ h) / (n - 1) ** 2
@@ -75,8 +87,8 @@ def hsic(x, y, unbiased):
     return (np.trace(k @ l) + (o @ k @ o) * (o @ l @ o) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (o @ k @ l @ o)) / (n * (n - 3))
 
 
-def cka(x, y, unbiased):
-    return hsic(x, y, unbiased) / np.sqrt(hsic(x, x, unbiased) * hsic(y, y, unbiased))
+def cka(x, y, unbiased, kernel=linear):
+    return hsic(x, y, unbiased, kernel) / np.sqrt(hsic(x, x, unbiased, kernel) * hsic(y, y, unbiased, kernel))
 
 
 def principal(x, share):
@@ -140,6 +152,8 @@ def check():
         compare("SVCCA", out("correlations"), np.linalg.svd(u.T @ v)[1], 1e-10)
         compare("HSIC", [got["hsic"], got["unbiasedHsic"]], [hsic(x, y, False), hsic(x, y, True)], 1e-9)
         compare("CKA", [got["cka"], got["unbiasedCka"]], [cka(x, y, False), cka(x, y, True)], 1e-9)
+        rbf = [cka(x, y, False, gaussian(1)), cka(x, y, False, gaussian(0.5)), cka(x, y, True, gaussian(1))]
+        compare("CKA, Gaussian", got["rbf"], rbf, 1e-9)
         compare("neighbourhoods", [got["jaccard"], got["euclideanJaccard"]], [jaccard(unit(x), unit(y), 5), jaccard(x, y, 5)], 1e-12)
         compare("mean reciprocal rank", got["mrr"], mrr(x, y if x.shape == y.shape else x), 1e-12)
     for got, (t, v) in zip(results["cdf"], asked["cdf"]):

@@ -70,6 +70,7 @@ export const HOST: Readonly<Record<string, Subject>> = {
   neighbourhoodJaccard: of(pair((x, y, rows) => [x, y, options({ metric, k: whole(1, rows) })])),
   meanReciprocalRank: of(pair((x, _, rows) => [x, fc.integer(FEW).chain((d) => matrix(rows, d)), options({ metric })])),
   linearHsic: of(pair((x, y) => [x, y, options({ unbiased: among(true, false) })])),
+  rbfCka: of(pair((x, y) => [x, y, options({ unbiased: among(true, false), bandwidth: real(0.1, 3) })])),
   linearCka: of(pair((x, y) => [x, y, options({ unbiased: among(true, false) })])),
   svcca: of(pair((x, y) => [x, y, options({ variance: real(0.1, 1) })])),
   classificationScores: of(fc.tuple(labels, labels, options({ classes: whole(1, 5) }))),

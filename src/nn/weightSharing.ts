@@ -64,9 +64,10 @@ abstract class DenseConv extends ExpandedConv {
         : checkNames(where, options, [...LIFT_NAMES, "inElements"]);
     super(where, dimensions, named.padding);
     const { inChannels, outChannels, kernelSize, elements, matrices } = options;
-    const side = checkSizes(where, dimensions, options) * (inElements ?? 1);
-    const sides = new Array<number>(dimensions).fill(kernelSize);
+    const positions = checkSizes(where, dimensions, options);
     if (inElements !== undefined) checkCount(where, "inElements", inElements);
+    const side = positions * (inElements ?? 1);
+    const sides = new Array<number>(dimensions).fill(kernelSize);
     if (matrices !== undefined) checkGiven(where, matrices, "matrices", [elements - 1, side, side], options);
     else checkMatrices(where, { ...options, side });
     [this.weight, this.bias, this.matrices] = allOrNone(() => [

@@ -71,7 +71,7 @@ const sinkhornOptions = (batch: number, n: number, m: number): fc.Arbitrary<unkn
     backward: among("exact", "implicit", "none"),
     V: tensor([batch, m, 2]),
     C: tensor([n, m]),
-    outputs: fc.array(among("P", "logP", "f", "g", "error", "iterations", "cost", "PV", "PtV"), { maxLength: 3 }),
+    outputs: fc.array(among("P", "logP", "f", "g", "error", "iterations", "cost", "PV", "PTV"), { maxLength: 3 }),
   });
 const projectionOptions = options({
   similarity: among("cosine", "angular", "inner", "scaledInner", "l1", "l2", "linf", "lp"),

@@ -177,7 +177,7 @@ describe("a kernel", () => {
   });
 
   test("is not made of what the device cannot run, nor of other things", async () => {
-    await expect(prepareKernel(gpu, (x) => add(x, 1), [[2 ** 28]])).rejects.toThrow(DeviceError);
+    await expect(prepareKernel(gpu, (x) => cumsum(x, 0), [[2 ** 28]])).rejects.toThrow(DeviceError);
     await expect(prepareKernel({} as GPUDevice, (x) => add(x, 1), [[1]])).rejects.toThrow("expected a GPUDevice for `device`");
     await expect(prepareKernel(gpu, (x) => add(x, 1), [[-1]])).rejects.toThrow(ArgumentError);
   });

@@ -105,7 +105,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   "a tensor's buffer": (more) => parameter.buffer(more),
   gradcheck: (more) => birkhoff.gradcheck((x) => birkhoff.square(x), [birkhoff.parameter(ones(1))], more),
 
-  ...functions("fitAlignment neighbourhoodJaccard meanReciprocalRank linearCka linearHsic svcca", (fn, more) => fn(rows, rows, more)),
+  ...functions("fitAlignment neighbourhoodJaccard meanReciprocalRank linearCka rbfCka linearHsic svcca", (fn, more) => fn(rows, rows, more)),
   ...functions("fitInverseProjection", (fn, more) => fn(rows, more)),
   ...functions("farthestPointAnchors kMeansAnchors coverageAnchors", (fn, more) => fn(rows, 2, more)),
   ...functions("uniformAnchors", (fn, more) => fn(4, 2, more)),

@@ -147,7 +147,7 @@ const centreGram = (gram: Float64Array, n: number, unbiased: boolean): Float64Ar
  * ```ts
  * const x = { shape: [4, 1], data: Float32Array.of(1, 2, 4, 8) };
  * rbfCka(x, { shape: [4, 1], data: Float32Array.of(-2, -4, -8, -16) }); // => 1.000000
- * rbfCka(x, { shape: [4, 1], data: Float32Array.of(8, 1, 4, 2) }); // => 0.395683
+ * rbfCka(x, { shape: [4, 1], data: Float32Array.of(8, 1, 4, 2) }); // => 0.314417
  * ```
  */
 export const rbfCka = (x: HostMatrix, y: HostMatrix, options: RbfCkaOptions = {}): number => {

@@ -32,9 +32,14 @@ export const resolveRange = (
   usage: number,
   alignment: number,
 ): Resolved => {
-  const range = isBuffer(given) || typeof given !== "object" ? { buffer: given } : checkNames(where, given, ["buffer", "offset", "size"], argument);
-  const { buffer, offset = 0, size }: { readonly buffer: unknown; readonly offset?: number | undefined; readonly size?: number | undefined } = range;
+  const range = isBuffer(given) ? { buffer: given } : (given ?? {});
+  const {
+    buffer,
+    offset = 0,
+    size,
+  } = range as { readonly buffer?: unknown; readonly offset?: number | undefined; readonly size?: number | undefined };
   if (!isBuffer(buffer)) throw expected(where, "a GPUBuffer, or { buffer, offset, size },", argument, given);
+  checkNames(where, range as Exclude<BufferRange, GPUBuffer>, ["buffer", "offset", "size"], argument);
   if ((buffer.usage & usage) !== usage)
     throw expected(
       where,

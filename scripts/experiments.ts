@@ -6,12 +6,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { networkRows } from "../src/cli/discoverTable.ts";
+import { networkRows, percent } from "../src/cli/discoverTable.ts";
 import { IMAGE_FORMATS } from "../src/data/generatedImages.ts";
 import { type Configuration, checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
 import { type RunRecord, readResults, recordsOf, summarise } from "../src/discover/results.ts";
 import { openDevice } from "../src/open.ts";
-import { probability } from "../src/report/stitch.ts";
+import { points, probability } from "../src/report/stitch.ts";
 import { writePictures } from "./experiment-pictures.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
@@ -32,10 +32,6 @@ const load = (name: string): Done => {
 
 const table = ([heads, ...rows]: readonly (readonly string[])[]): string =>
   [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
-
-const percent = (share: number): string => (100 * share).toFixed(1);
-
-const points = (share: number): string => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
 
 const namesOf = ({ networks }: Configuration): string[] => networks.map(({ name, kind }) => name ?? kind);
 

@@ -1,10 +1,10 @@
 /** Tables of networks, for people at a terminal. */
 import type { Difference, NetworkSummary } from "../discover/results.ts";
 import type { SampleSummary } from "../relative/statistics.ts";
-import { probability } from "../report/stitch.ts";
+import { points, probability } from "../report/stitch.ts";
 import type { NetworkReport } from "../report/types.ts";
 
-const percent = (share: number): string => (100 * share).toFixed(1);
+export const percent = (share: number): string => (100 * share).toFixed(1);
 
 /** mean ± deviation. */
 const spread = (summary: SampleSummary | undefined, show: (value: number) => string): string =>
@@ -26,7 +26,7 @@ const percentDifference = (difference: Difference | undefined): string =>
     ? ""
     : difference.mean === 0 && difference.detectable === 0
       ? "0"
-      : `${difference.mean < 0 ? "−" : "+"}${percent(Math.abs(difference.mean))} (p ${probability(difference.p)}, detectable ${percent(difference.detectable)})`;
+      : `${points(difference.mean)} (p ${probability(difference.p)}, detectable ${percent(difference.detectable)})`;
 
 const COLUMNS: readonly (readonly [head: string, cell: (summary: NetworkSummary) => string])[] = [
   ["network", ({ network }) => network],

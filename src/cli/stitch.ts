@@ -1,7 +1,7 @@
 import { loadLabels } from "../data/embeddings.ts";
 import { expected } from "../errors.ts";
 import { summarize } from "../relative/statistics.ts";
-import { probability, renderStitchReport, shown } from "../report/stitch.ts";
+import { points, probability, renderStitchReport, shown } from "../report/stitch.ts";
 import { writePage } from "../report/write.ts";
 import { embeddingData, generatedData, imageData, type StitchData } from "../stitch/data.ts";
 import { chosenRungs, MEASURES, meanOf, type StitchProgress, type StitchResult, type StitchSettings, stitch } from "../stitch/index.ts";
@@ -137,7 +137,7 @@ export const summary = ({ rungs, encoders, seeds }: StitchResult): string => {
     const spread = ({ mean, deviation, count }: { mean: number; deviation: number; count: number }): string =>
       count > 1 ? `${percent(mean)} ± ${percent(deviation)}` : percent(mean);
     const compared = against
-      ? `${against.test.mean < 0 ? "−" : "+"}${percent(Math.abs(against.test.mean))} beside ${against.base}, p ${probability(against.test.p)}, detectable ${percent(against.detectable)}`
+      ? `${points(against.test.mean)} beside ${against.base}, p ${probability(against.test.p)}, detectable ${percent(against.detectable)}`
       : "";
     lines.push(
       `${rung.name.padEnd(11)} ${spread(own.accuracy).padStart(11)} ${spread(stitched.accuracy).padStart(12)} ${percent(stitched.f1.mean).padStart(6)} ${stitched.mae.mean.toFixed(2).padStart(6)} ${ratio.mean.toFixed(3).padStart(6)}  ${compared}`.trimEnd(),

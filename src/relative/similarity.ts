@@ -29,6 +29,14 @@ const checkSpaces = (where: string, x: HostMatrix, y: HostMatrix, least: number)
   return [centred(a), centred(b)];
 };
 
+/** The same, of more than one point each. */
+const spreadSpaces = (where: string, x: HostMatrix, y: HostMatrix, least: number): readonly [Dense, Dense] => {
+  const spaces = checkSpaces(where, x, y, least);
+  requireSpread(where, "x", spaces[0]);
+  requireSpread(where, "y", spaces[1]);
+  return spaces;
+};
+
 /** tr(XXᵀYYᵀ) = ‖XᵀY‖², by the smaller of both ways. */
 const crossNorm = (x: Dense, y: Dense): number => {
   if (x.columns * y.columns <= x.rows ** 2) return squaredNorm(multiplyTransposed(x, y));
@@ -86,9 +94,7 @@ export const linearHsic = (x: HostMatrix, y: HostMatrix, options: CkaOptions = {
  */
 export const linearCka = (x: HostMatrix, y: HostMatrix, options: CkaOptions = {}): number => {
   const unbiased = checkUnbiased("linearCka", checkNames("linearCka", options, ["unbiased"]));
-  const [a, b] = checkSpaces("linearCka", x, y, unbiased ? 4 : 2);
-  requireSpread("linearCka", "x", a);
-  requireSpread("linearCka", "y", b);
+  const [a, b] = spreadSpaces("linearCka", x, y, unbiased ? 4 : 2);
   // Scales cancel; taken out first, nothing overflows.
   const [u, v] = [a, b].map(unitScale);
   return hsic(u, v, unbiased) / Math.sqrt(hsic(u, u, unbiased) * hsic(v, v, unbiased));
@@ -154,9 +160,7 @@ export const rbfCka = (x: HostMatrix, y: HostMatrix, options: RbfCkaOptions = {}
   const { bandwidth = 1 } = checkNames("rbfCka", options, ["bandwidth", "unbiased"]);
   const unbiased = checkUnbiased("rbfCka", options);
   checkRange("rbfCka", "bandwidth", bandwidth, Number.MIN_VALUE, Number.MAX_VALUE, "a positive number");
-  const [a, b] = checkSpaces("rbfCka", x, y, unbiased ? 4 : 2);
-  requireSpread("rbfCka", "x", a);
-  requireSpread("rbfCka", "y", b);
+  const [a, b] = spreadSpaces("rbfCka", x, y, unbiased ? 4 : 2);
   const gram = (argument: string, space: Dense): Float64Array =>
     centreGram(rbfGram("rbfCka", argument, unitScale(space), bandwidth), a.rows, unbiased);
   const [k, l] = [gram("x", a), gram("y", b)];
@@ -207,9 +211,7 @@ const principal = (x: Dense, variance: number): Dense => {
 export const svcca = (x: HostMatrix, y: HostMatrix, options: SvccaOptions = {}): Svcca => {
   const { variance = 0.99 } = checkNames("svcca", options, ["variance"]);
   checkRange("svcca", "variance", variance, Number.MIN_VALUE, 1, "a share in (0, 1]");
-  const [a, b] = checkSpaces("svcca", x, y, 2);
-  requireSpread("svcca", "x", a);
-  requireSpread("svcca", "y", b);
+  const [a, b] = spreadSpaces("svcca", x, y, 2);
   const [u, v] = [principal(a, variance), principal(b, variance)];
   const correlations = svd(multiplyTransposed(u, v)).values.map((value) => Math.min(1, value));
   const similarity = correlations.reduce((sum, value) => sum + value, 0) / correlations.length;

@@ -27,7 +27,7 @@ ${Array.from({ length: 8 }, (_, i) => `path.s${i}.outline{fill:var(--s${i})}`).j
 
 const spread = ({ mean, deviation, count }: SampleSummary, show: (value: number) => string): string =>
   count > 1 ? `${show(mean)} ± ${show(deviation).replace(" %", "")}` : show(mean);
-const points = (difference: number): string => `${difference < 0 ? "−" : "+"}${Math.abs(100 * difference).toFixed(1)}`;
+export const points = (difference: number): string => `${difference < 0 ? "−" : "+"}${Math.abs(100 * difference).toFixed(1)}`;
 export const probability = (p: number): string => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
 const TITLES: Readonly<Record<Measure, string>> = {

@@ -175,6 +175,7 @@ export {
   studentQuantile,
   summarize,
 } from "./relative/statistics.ts";
+export { applyTransform, type FittedStep, fitTransform, invertTransform, type Transform, type TransformStep } from "./relative/transform.ts";
 export { keep, scope } from "./scope.ts";
 export type { Tensor } from "./tensor.ts";
 export { type GradcheckOptions, type GradcheckResult, gradcheck } from "./testing/gradcheck.ts";

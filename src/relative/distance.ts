@@ -5,18 +5,32 @@ import { type Dense, dense } from "./matrix.ts";
 export type PointMetric = "euclidean" | "cosine";
 export const POINT_METRICS: readonly PointMetric[] = ["euclidean", "cosine"];
 
-/** Rows of length 1, so that ‖a − b‖² = 2 − 2·cos(a, b) orders them by cosine. Rows of zeros have no direction, and stay. */
-export const unitRows = ({ rows, columns, data }: Dense): Dense => {
+/** ‖row‖ₚ = largest · rest, with powers of entries of at most 1: they neither overflow nor vanish. Both are 0 for zeros. */
+const normOf = (row: Float64Array, p: number): { readonly largest: number; readonly rest: number } => {
+  const largest = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (largest === 0) return { largest, rest: 0 };
+  if (p === Number.POSITIVE_INFINITY) return { largest, rest: 1 };
+  let sum = 0;
+  for (const value of row) sum += p === 2 ? (value / largest) ** 2 : (Math.abs(value) / largest) ** p;
+  return { largest, rest: p === 2 ? Math.sqrt(sum) : sum ** (1 / p) };
+};
+
+const rowsOf = ({ rows, columns, data }: Dense): Float64Array[] =>
+  Array.from({ length: rows }, (_, i) => data.subarray(i * columns, (i + 1) * columns));
+
+/** ‖row‖ₚ of every row: (Σ|x|^p)^(1/p), the largest entry for p = Infinity. */
+export const rowNorms = (x: Dense, p: number): number[] =>
+  rowsOf(x).map((row) => {
+    const { largest, rest } = normOf(row, p);
+    return largest * rest;
+  });
+
+/** Rows of norm 1; for p = 2 so that ‖a − b‖² = 2 − 2·cos(a, b) orders them by cosine. Rows of zeros have no direction, and stay. */
+export const unitRows = ({ rows, columns, data }: Dense, p = 2): Dense => {
   const result = dense(rows, columns, data.slice());
-  for (let i = 0; i < rows; i++) {
-    let sum = 0;
-    // The largest entry first: squares neither overflow nor vanish.
-    const row = result.data.subarray(i * columns, (i + 1) * columns);
-    const largest = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    if (largest === 0) continue;
-    for (const value of row) sum += (value / largest) ** 2;
-    const norm = Math.sqrt(sum);
-    for (let k = 0; k < columns; k++) row[k] = row[k] / largest / norm;
+  for (const row of rowsOf(result)) {
+    const { largest, rest } = normOf(row, p);
+    if (largest > 0) for (let k = 0; k < columns; k++) row[k] = row[k] / largest / rest;
   }
   return result;
 };

@@ -1,8 +1,8 @@
 /** Back from a relative space into an absolute one. */
 import { checkNames, checkObject, checkRange, expected } from "../errors.ts";
 import { unitRows } from "./distance.ts";
-import { filtered, inverseFilter, multiply, numericalRank, svd, transposed } from "./linalg.ts";
-import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
+import { filtered, identity, inverseFilter, multiply, numericalRank, svd, transposed } from "./linalg.ts";
+import { checkChoice, checkMatrix, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 
 export interface InverseProjectionOptions {
   /** What the relative space holds: "cosine" (default), products with anchors of length 1, or "inner", with the anchors as they are. */
@@ -58,12 +58,6 @@ export const fitInverseProjection = (anchors: HostMatrix, options: InverseProjec
   // r ≈ x·Aᵀ, so x = r·pinv(Aᵀ) = r·pinv(A)ᵀ.
   const weight = transposed(filtered(parts, filter, identity(a.rows)));
   return { weight: hostMatrix(weight), rank, condition: values[0] / values[rank - 1] };
-};
-
-const identity = (n: number): Dense => {
-  const result = dense(n, n);
-  for (let i = 0; i < n; i++) result.data[i * (n + 1)] = 1;
-  return result;
 };
 
 /**

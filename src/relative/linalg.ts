@@ -206,7 +206,7 @@ const diagonalize = (d: Float64Array, e: Float64Array, left: Dense, right: Dense
   }
 };
 
-const identity = (n: number): Dense => {
+export const identity = (n: number): Dense => {
   const result = dense(n, n);
   for (let i = 0; i < n; i++) result.data[i * n + i] = 1;
   return result;
@@ -245,6 +245,23 @@ export const svd = (a: Dense): Decomposition => {
     for (let i = 0; i < n; i++) v.data[i * n + to] = row[i];
   }
   return { u, values: Float64Array.from(rank, (i) => Math.abs(diagonal[i]) * largest), v };
+};
+
+/**
+ * An orthogonal matrix, each as likely as any other (Haar): the Q of a matrix of normal numbers whose R has a positive diagonal, by reflections of ever longer vectors (Stewart 1980).
+ *
+ * @param normal draws standard normal numbers, n·(n + 1)/2 of them
+ */
+export const randomOrthogonal = (n: number, normal: () => number): Dense => {
+  const result = dense(n, n);
+  const v = new Float64Array(n);
+  for (let k = n - 1; k >= 0; k--) {
+    for (let i = k; i < n; i++) v[i] = normal();
+    const { scale, first } = reflector(v, k, n - k);
+    result.data[k * (n + 1)] = first < 0 ? -1 : 1;
+    for (let i = k; i < n; i++) reflect(result.data, i * n + k, scale, v, k, n - k);
+  }
+  return result;
 };
 
 /** How many singular values are more than rounding errors of the largest: NumPy's and MATLAB's rule, `epsilon` being that of the type that the matrix came in. */

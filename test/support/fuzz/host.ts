@@ -36,8 +36,32 @@ const permutation = fc
   .integer({ min: 1, max: 4 })
   .chain((n) => fc.shuffledSubarray([...Array(n).keys()], { minLength: n }).map((list) => Int32Array.from(list)));
 const permutations = rarely(fc.array(rarely(permutation, garbage), { maxLength: 3 }), garbage);
-
 const of = (args: Subject["args"]): Subject => ({ args });
+
+const power = among(1, 2, 3.5, "inf");
+const step = fc.oneof(
+  options({ kind: among("centre", "scale", "standardise") }, ["kind"]),
+  options({ kind: among("whiten"), shrinkage: real(0, 1) }, ["kind"]),
+  options({ kind: among("unitNorm", "meanNorm"), p: power }, ["kind"]),
+  options({ kind: among("isotropic"), factor: real(-3, 3) }, ["kind", "factor"]),
+  options({ kind: among("isometry", "permutation"), seed }, ["kind"]),
+  options({ kind: among("padding"), dimension: whole(1, 9) }, ["kind", "dimension"]),
+);
+const list = (length: number): fc.Arbitrary<unknown> => rarely(fc.array(rarely(number, garbage), { minLength: length, maxLength: length }), garbage);
+const fittedStep = (d: number): fc.Arbitrary<unknown> =>
+  fc.oneof(
+    options({ kind: among("scaling"), shift: list(d), scale: list(d) }, ["kind", "shift", "scale"]),
+    options({ kind: among("linear"), shift: list(d), weight: list(d * d), inverse: list(d * d) }, ["kind", "shift", "weight", "inverse"]),
+    options({ kind: among("permutation"), order: rarely(fc.shuffledSubarray([...Array(d).keys()], { minLength: d }), list(d)) }, ["kind", "order"]),
+    options({ kind: among("padding"), from: whole(d, d), to: whole(d, d + 2) }, ["kind", "from", "to"]),
+    options({ kind: among("isotropic"), factor: real(-3, 3) }, ["kind", "factor"]),
+    options({ kind: among("unitNorm"), p: power }, ["kind", "p"]),
+  );
+const transformed = of(
+  fc
+    .tuple(fc.integer(FEW), fc.integer(FEW))
+    .chain(([rows, d]) => fc.tuple(rarely(fc.array(fittedStep(d), { maxLength: 3 }), garbage), matrix(rows, d))),
+);
 
 export const HOST: Readonly<Record<string, Subject>> = {
   fitAlignment: of(
@@ -60,6 +84,9 @@ export const HOST: Readonly<Record<string, Subject>> = {
   ),
   fitInverseProjection: of(pair((x) => [x, options({ similarity: among("cosine", "inner"), ridge: real(0, 1) })])),
   applyInverseProjection: of(sized(3, (rows, k, d) => [options({ weight: matrix(k, d) }, ["weight"]), matrix(rows, k)])),
+  fitTransform: of(pair((x) => [x, rarely(fc.array(step, { maxLength: 3 }), garbage)])),
+  applyTransform: transformed,
+  invertTransform: transformed,
   takeRows: of(pair((x) => [x, indices])),
   uniformAnchors: of(fc.tuple(whole(1, 9), whole(1, 4), options({ seed }))),
   stratifiedAnchors: of(fc.tuple(labels, whole(1, 4), options({ seed, allocation: among("proportional", "equal") }))),

@@ -10,6 +10,8 @@ import { OPS } from "./ops.ts";
 
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
   ...Object.fromEntries(Object.entries(OPS).map(([name, args]) => [name, { args }])),
+  // What reaches a bound by a rounding, on one device, does not on another.
+  relativeRange: { args: OPS.relativeRange, differs: true },
   relativeTopK: {
     args: OPS.relativeTopK,
     run: ({ own }, ...args) => {

@@ -174,6 +174,7 @@ export const OPS: Readonly<Record<string, Arguments>> = {
   gumbel: drawn(),
   randomBits: drawn(),
   relativeProjection: sized(3, (rows, anchors, d) => [tensor([rows, d]), tensor([anchors, d]), projectionOptions]),
+  relativeRange: sized(3, (rows, anchors, d) => [tensor([rows, d]), tensor([anchors, d]), real(-3, 3), projectionOptions]),
   relativeTopK: sized(3, (rows, anchors, d) => [tensor([rows, d]), tensor([anchors, d]), whole(1, 3), projectionOptions]),
   reshape: shape.chain((s) => fc.tuple(tensor(s), fc.oneof(fc.constant([-1]), fc.constant([...s].reverse()), shape, garbage))),
   flatten: shape.chain((s) => fc.tuple(tensor(s), whole(-3, 3), whole(-3, 3))),

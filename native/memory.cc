@@ -79,7 +79,7 @@ void MemoryPool::put(std::shared_ptr<Block> block) {
 }
 
 bool MemoryPool::makeRoom(size_t size) {
-  const size_t most = std::max(keptAlways, mostBytes_);
+  const size_t most = std::max(keptAlways, 2 * mostBytes_);
   while (pooledBytes_ + size > most && !free_.empty()) {
     const auto stalest = std::min_element(
         free_.begin(), free_.end(), [](const auto& a, const auto& b) { return a.second.lastUse < b.second.lastUse; });

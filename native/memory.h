@@ -55,8 +55,9 @@ class MemoryPool {
 
   // At least `bytes`, contents undefined; null when there is no memory, even after everything pooled was given back.
   std::shared_ptr<Block> take(size_t bytes);
-  // The pool keeps at most as much as was ever in use at once. Beyond that, sizes that nobody has used for a while go
-  // back to the system, and if there are none, what comes.
+  // The pool keeps at most twice what was ever in use at once: both halves of a training step may want most of that, in
+  // sizes of their own. Beyond it, sizes that nobody has used for a while go back to the system, and if there are none,
+  // what comes.
   void put(std::shared_ptr<Block> block);
   // A block that the pool does not keep afterwards, after everything pooled was given back if it must be. Any thread.
   std::shared_ptr<Block> allocate(size_t bytes);

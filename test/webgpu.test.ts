@@ -186,14 +186,14 @@ describe("memory", () => {
     expect(after.dispatches - before.dispatches).toBe(100);
   });
 
-  test("nearby sizes share buffers, and the pool does not keep more than was once in use", async () => {
+  test("nearby sizes share buffers, and the pool does not keep more than twice what was once in use", async () => {
     const backend = await openBackend();
     const sizes = Array.from({ length: 40 }, (_, i) => 1000 + i);
     for (const length of sizes) backend.free(backend.alloc("float32", length));
     expect(backend.counters.allocations).toBeLessThan(5);
     for (let i = 1; i <= 30; i++) backend.free(backend.alloc("float32", i * 1_000_000));
     const { pooledBytes, liveBuffers, liveBytes } = backend.counters;
-    expect(pooledBytes).toBeLessThanOrEqual(150_000_000);
+    expect(pooledBytes).toBeLessThanOrEqual(300_000_000);
     expect({ liveBuffers, liveBytes }).toEqual({ liveBuffers: 0, liveBytes: 0 });
   });
 
@@ -230,7 +230,7 @@ describe("memory", () => {
       heads.push(y);
     }
     expect(backend.counters.submits).toBe(0);
-    expect(backend.counters.pooledBytes).toBeLessThan(100_000_000);
+    expect(backend.counters.pooledBytes).toBeLessThan(200_000_000);
     for (const [i, buffer] of heads.entries()) expect((await backend.read(buffer))[3]).toBe(i + 1);
   });
 

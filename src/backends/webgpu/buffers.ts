@@ -100,7 +100,7 @@ export class BufferPool {
     return taken;
   }
 
-  /** Hands memory back for reuse. What the pool keeps never exceeds what the program once held at a time. */
+  /** Hands memory back for reuse. The pool keeps at most twice what the program once held at a time: both halves of a training step may want most of that, in sizes of their own. */
   release(allocation: Allocation): void {
     const { bytes } = allocation;
     if (!this.#live.delete(allocation)) return;
@@ -111,7 +111,7 @@ export class BufferPool {
     }
     this.#touch(bytes).push(allocation);
     this.#pooledBytes += bytes;
-    while (this.#pooledBytes > this.#peakBytes) this.#evict();
+    while (this.#pooledBytes > 2 * this.#peakBytes) this.#evict();
   }
 
   /** The free list of a size class, which becomes the most recently used: the map's order is the order of use. */

@@ -17,6 +17,8 @@ interface Layer {
   readonly kernel: number;
   readonly stride?: number;
   readonly groups?: number;
+  /** The operand whose gradient alone is wanted. Default: both. */
+  readonly gradient?: "data" | "weight";
 }
 
 /** Zeros of `width` on both sides of an axis. */
@@ -51,7 +53,10 @@ const tapByTap = (x: Tensor, w: Tensor, padding: number, stride: number, groups:
 
 const FUSED = [conv1d, conv2d, conv3d];
 
-const layer = ({ axes = 2, batch, channels, features, side, kernel, stride = 1, groups = 1 }: Layer, more: Partial<BenchCase> = {}): BenchCase => {
+const layer = (
+  { axes = 2, batch, channels, features, side, kernel, stride = 1, groups = 1, gradient }: Layer,
+  more: Partial<BenchCase> = {},
+): BenchCase => {
   const padding = Math.floor(kernel / 2);
   const out = Math.floor((side + 2 * padding - kernel) / stride) + 1;
   // Taps in the zeros around the image are no work.
@@ -68,17 +73,20 @@ const layer = ({ axes = 2, batch, channels, features, side, kernel, stride = 1, 
   ];
   const fused = FUSED[axes - 1];
   const [read, written] = [elements(x) + elements(w), elements(y)];
-  const suffix = `${stride > 1 ? ` stride ${stride}` : ""}${groups > 1 ? ` groups ${groups}` : ""}`;
+  const suffix = `${stride > 1 ? ` stride ${stride}` : ""}${groups > 1 ? ` groups ${groups}` : ""}${gradient ? `, gradient of ${gradient}` : ""}`;
   return {
     name: `conv${axes}d ${channels}-${features} ${cube(axes, kernel).join("x")} ${cube(axes, side).join("x")} B${batch}${suffix}`,
-    inputs: [{ shape: x }, { shape: w, batched: false }],
+    inputs: [
+      { shape: x, gradient: gradient !== "weight" },
+      { shape: w, batched: false, gradient: gradient !== "data" },
+    ],
     output: y,
     fused: (image, weight) => fused(image, weight, { padding, stride, groups }),
     naive: (image, weight) => tapByTap(image, weight, padding, stride, groups),
     rival: { operation: `conv${axes}d`, padding, stride, groups },
     cost: {
-      forward: { operations, bytes: 4 * (read + written) },
-      "forward+backward": { operations: 3 * operations, bytes: 4 * (3 * read + 2 * written) },
+      ...(gradient === undefined && { forward: { operations, bytes: 4 * (read + written) } }),
+      "forward+backward": { operations: (gradient ? 2 : 3) * operations, bytes: 4 * ((gradient ? 2 : 3) * read + 2 * written) },
     },
     tolerance: {
       relative: 5e-5,
@@ -94,6 +102,8 @@ export const bench: Bench = {
   cases: [
     layer({ batch: 64, channels: 64, features: 64, side: 32, kernel: 3 }, { scaling: true }),
     layer({ batch: 64, channels: 128, features: 128, side: 16, kernel: 5 }, { scaling: true }),
+    layer({ batch: 64, channels: 128, features: 128, side: 16, kernel: 5, gradient: "data" }),
+    layer({ batch: 64, channels: 128, features: 128, side: 16, kernel: 5, gradient: "weight" }),
     layer({ batch: 64, channels: 32, features: 64, side: 28, kernel: 5 }),
     layer({ batch: 64, channels: 1, features: 64, side: 28, kernel: 5 }, { scaling: true }),
     layer({ batch: 32, channels: 128, features: 128, side: 28, kernel: 1 }),

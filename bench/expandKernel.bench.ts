@@ -3,6 +3,7 @@ import { groupPool } from "../src/nn/networks.ts";
 import { weightSharingConv } from "../src/nn/weightSharingConv.ts";
 import { elements, type Shape } from "../src/op.ts";
 import { conv2d } from "../src/ops/conv/index.ts";
+import { softmaxCrossEntropy } from "../src/ops/crossEntropy/index.ts";
 import { add, exp, mul, relu, sub } from "../src/ops/elementwise/index.ts";
 import { expandKernel } from "../src/ops/expandKernel/index.ts";
 import { linear, matmul } from "../src/ops/matmul/index.ts";
@@ -12,18 +13,17 @@ import { concat, expand, permute, reshape } from "../src/ops/shape/index.ts";
 import { sinkhorn } from "../src/ops/sinkhorn/index.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { uniform } from "../src/testing/cases.ts";
-import type { Bench, BenchCase, BenchInput, Cost, Form, Pass } from "./harness/bench.ts";
+import type { Bench, BenchCase, BenchInput, Cost, Costs, Form } from "./harness/bench.ts";
 
 const ITERATIONS = 20;
 
-type Costs = Readonly<Record<Pass, Cost>>;
 /** A product costs as much again for the gradient of each of its two operands. */
 const product = (operations: number, read: number, written: number): Costs => ({
   forward: { operations, bytes: 4 * (read + written) },
   "forward+backward": { operations: 3 * operations, bytes: 4 * (3 * read + 2 * written) },
 });
 const together = (...all: readonly Costs[]): Costs => {
-  const total = (pass: Pass): Cost => ({
+  const total = (pass: keyof Costs): Cost => ({
     operations: all.reduce((sum, cost) => sum + cost[pass].operations, 0),
     bytes: all.reduce((sum, cost) => sum + cost[pass].bytes, 0),
   });
@@ -197,6 +197,35 @@ const network = (batch: number, width: number, k: number, side: number, layers: 
   };
 };
 
+/** A step of training it, with the loss of every digit and AdamW. */
+const training = (...sizes: Parameters<typeof network>): BenchCase => {
+  const plain = network(...sizes);
+  const [images, ...parameters] = plain.inputs;
+  const labels: BenchInput = {
+    shape: plain.output.slice(0, 1),
+    dtype: "int32",
+    gradient: false,
+    fill: (random) => Math.floor(10 * random.uniform()),
+  };
+  const loss =
+    (logits: Form): Form =>
+    (x, y, ...rest) =>
+      softmaxCrossEntropy(logits(x, ...rest), y, { reduction: "none" });
+  const count = parameters.reduce((sum, { shape }) => sum + elements(shape), 0);
+  const step = plain.cost["forward+backward"] as Cost;
+  return {
+    ...plain,
+    name: `training of ${plain.name}`,
+    inputs: [images, labels, ...parameters],
+    output: labels.shape,
+    fused: loss(plain.fused),
+    naive: loss(plain.naive),
+    rival: { ...plain.rival, operation: "digitTraining" },
+    // AdamW reads a parameter, its gradient and two moments, and writes all but the gradient.
+    cost: { "training step": { operations: step.operations + 16 * count, bytes: step.bytes + 28 * count } },
+  };
+};
+
 export const bench: Bench = {
   name: "expand",
   about: "kernel expansion, alone, in weight-sharing layers and in the paper's network for digits",
@@ -210,6 +239,7 @@ export const bench: Bench = {
     layer(64, 16, [32, 32, 4, 5, 5], 4, { scaling: true }),
     layer(64, 28, [32, 1, 5, 5], 4),
     network(64, 32, 5, 28, 5),
+    training(64, 32, 5, 28, 5),
     expansion(3, [8, 8, 4, 3, 3], { only: "software GPU" }),
     factorised(3, [8, 8, 4, 3, 3]),
     layer(2, 6, [4, 4, 4, 3, 3], 4, { only: "software GPU" }),

@@ -2,7 +2,7 @@
 import { add, gelu } from "../src/ops/elementwise/index.ts";
 import { linear, matmul } from "../src/ops/matmul/index.ts";
 import { transpose } from "../src/ops/shape/index.ts";
-import type { Bench, BenchCase } from "./harness/bench.ts";
+import type { Bench, BenchCase, Costs } from "./harness/bench.ts";
 import { plainMatmul } from "./plain-matmul.ts";
 
 const tolerance = {
@@ -11,7 +11,7 @@ const tolerance = {
 };
 
 /** Operations and bytes of a product, m·n·k a batch; backward two more, reading the operands and the cotangent, writing the gradients. */
-const costOf = (batch: number, m: number, k: number, n: number, more = 0): Required<BenchCase["cost"]> => {
+const costOf = (batch: number, m: number, k: number, n: number, more = 0): Costs => {
   const product = 2 * batch * m * n * k;
   const [operands, result] = [batch * (m * k + k * n) + more, batch * m * n];
   return {

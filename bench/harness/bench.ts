@@ -1,18 +1,22 @@
 /** What a bench is: plain data. Nothing in this folder names an op; `bench/<room>.bench.ts` does. */
-import type { Shape } from "../../src/op.ts";
+import type { DType, Shape } from "../../src/op.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import type { Fill } from "../../src/testing/cases.ts";
 
-export type Pass = "forward" | "forward+backward";
+/** A training step is forward, backward and a step of AdamW, to which the inputs that want a gradient are parameters. */
+const PASSES = ["forward", "forward+backward", "training step"] as const;
+export type Pass = (typeof PASSES)[number];
 
 /** An operation as a function of the case's inputs. */
 export type Form = (...inputs: readonly Tensor[]) => Tensor;
 
 export interface BenchInput {
   readonly shape: Shape;
+  /** Default float32. Rivals get the same numbers as float32. */
+  readonly dtype?: DType;
   /** Default N(0, 1). */
   readonly fill?: Fill;
-  /** Whether forward+backward differentiates with respect to it. Default true. */
+  /** Whether passes that differentiate do so with respect to it. Default true. */
   readonly gradient?: boolean;
   /** Whether axis 0 is the batch, as it is the output's. Default true; false for weights. */
   readonly batched?: boolean;
@@ -25,6 +29,9 @@ export interface Cost {
   /** Every input read once, every result written once. */
   readonly bytes: number;
 }
+
+/** Of the passes without an optimiser. */
+export type Costs = Readonly<Record<Exclude<Pass, "training step">, Cost>>;
 
 export interface BenchCase {
   /** The name under which rivals and documents know it; unique among all benches. */
@@ -54,14 +61,14 @@ export interface Bench {
   readonly cases: readonly BenchCase[];
 }
 
-export const passesOf = ({ cost }: BenchCase): Pass[] => (["forward", "forward+backward"] as const).filter((pass) => cost[pass] !== undefined);
+export const passesOf = ({ cost }: BenchCase): Pass[] => PASSES.filter((pass) => cost[pass] !== undefined);
 
 /** One side of a race. */
 export interface Contestant {
   readonly name: string;
   /** Runs `steps` steps in a row; gives the milliseconds until the last one has finished. */
   run(pass: Pass, steps: number): Promise<number>;
-  /** The result of one step and, with a backward pass, the gradients of the inputs that want one, in their order. */
+  /** The result of one step and, with a backward pass, the gradients of the inputs that want one, in their order. Of a training step: those that it would begin with. */
   results(pass: Pass): Promise<readonly ArrayLike<number>[]>;
   /** What one step in steady state asks of a GPU; readbacks are left out. */
   counts?(pass: Pass): Promise<StepCounts>;

@@ -3,6 +3,7 @@ import type { Backend, Buffer, Counters } from "../../src/backend.ts";
 import type { Device } from "../../src/device.ts";
 import { noGrad } from "../../src/gradMode.ts";
 import { type Call, elements, type Limits } from "../../src/op.ts";
+import { AdamW } from "../../src/optim/adamw.ts";
 import { scope } from "../../src/scope.ts";
 import { differentiate } from "../../src/tape.ts";
 import type { Tensor } from "../../src/tensor.ts";
@@ -60,7 +61,7 @@ export interface Ours extends Contestant, Disposable {
 
 /** @param backend what `device` was made of, when counts are wanted */
 export const ours = (name: string, form: Form, entry: BenchCase, data: Data, device: Device, backend?: RecordingBackend): Ours => {
-  const inputs = entry.inputs.map(({ shape }, i) => device.tensor(data.inputs[i], shape));
+  const inputs = entry.inputs.map(({ shape, dtype }, i) => device.tensor(data.inputs[i], shape, dtype));
   const cotangent = device.tensor(data.cotangent, entry.output);
   const leaves = inputs.filter((_, i) => entry.inputs[i].gradient ?? true);
   for (const leaf of leaves) leaf.requiresGrad = true;
@@ -72,8 +73,15 @@ export const ours = (name: string, form: Form, entry: BenchCase, data: Data, dev
     return [output, ...leaves.map((leaf) => gradients.get(leaf) ?? device.zeros(leaf.shape))];
   };
   const compute = (pass: Pass): Tensor[] => (pass === "forward" ? forward() : both(cotangent));
+  let optimizer: AdamW | undefined;
+  const train = (): void => {
+    optimizer ??= new AdamW(leaves);
+    form(...inputs).backward(cotangent);
+    optimizer.step();
+    optimizer.zeroGrad();
+  };
   // Nothing of a step outlives it, as in a training loop.
-  const step = (pass: Pass): void => scope(() => void compute(pass));
+  const step = (pass: Pass): void => scope(() => void (pass === "training step" ? train() : compute(pass)));
   const values = (tensor: Tensor): Promise<ArrayLike<number>> => (device.kind === "reference" ? tensor.readFloat64() : tensor.read());
   const read = async (make: () => Tensor[]): Promise<ArrayLike<number>[]> => {
     const tensors = scope(make);
@@ -117,6 +125,7 @@ export const ours = (name: string, form: Form, entry: BenchCase, data: Data, dev
       };
     },
     [Symbol.dispose]() {
+      optimizer?.dispose();
       for (const tensor of [...inputs, cotangent]) tensor.dispose();
     },
   };

@@ -27,8 +27,12 @@ ${Array.from({ length: COLOURS }, (_, i) => `rect.s${i}{fill:var(--s${i})}`).joi
 nav{display:flex;flex-wrap:wrap;gap:6px 18px;margin-top:24px}a{color:var(--accent)}.bad{color:var(--bad)}
 `;
 
-const PASSES: readonly Pass[] = ["forward+backward", "forward"];
-const PASS_NAMES: Readonly<Record<Pass, string>> = { forward: "forward", "forward+backward": "forward and backward" };
+const PASSES: readonly Pass[] = ["training step", "forward+backward", "forward"];
+const PASS_NAMES: Readonly<Record<Pass, string>> = {
+  forward: "forward",
+  "forward+backward": "forward and backward",
+  "training step": "training step",
+};
 
 const distinct = (items: readonly string[]): string[] => [...new Set(items)];
 const times = (ratio: number): string => `${ratio >= 100 ? ratio.toFixed(0) : ratio >= 10 ? ratio.toFixed(1) : ratio.toFixed(2)}×`;

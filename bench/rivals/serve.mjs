@@ -5,6 +5,9 @@ import { createInterface } from "node:readline";
 
 const answer = (fields) => process.stdout.write(`${JSON.stringify(fields)}\n`);
 
+/** What rivals here know of. */
+const PASSES = ["forward", "forward+backward"];
+
 /** Thrown by a step that this rival cannot do. */
 export class Refusal extends Error {}
 
@@ -33,6 +36,10 @@ export const floats = ({ file }) => {
  */
 export const serve = async (ready, prepare, gpu) => {
   let current;
+  const step = (pass) => {
+    if (!PASSES.includes(pass)) throw new Refusal(`it has no ${pass}`);
+    return current.step(pass);
+  };
   const handlers = {
     async prepare(request) {
       await current?.dispose?.();
@@ -41,12 +48,12 @@ export const serve = async (ready, prepare, gpu) => {
     },
     async run({ pass, steps }) {
       const start = performance.now();
-      for (let i = 0; i < steps; i++) await current.finish(await current.step(pass));
+      for (let i = 0; i < steps; i++) await current.finish(await step(pass));
       return { ms: performance.now() - start };
     },
     async result({ pass, prefix }) {
       const sizes = [];
-      for (const [i, values] of (await current.values(await current.step(pass))).entries()) {
+      for (const [i, values] of (await current.values(await step(pass))).entries()) {
         sizes.push(values.length);
         writeFileSync(`${prefix}${i}.f32`, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       }
@@ -54,11 +61,11 @@ export const serve = async (ready, prepare, gpu) => {
     },
     async count({ pass }) {
       if (!gpu) throw new Refusal("it does not compute on a GPU");
-      const step = async () => current.finish(await current.step(pass));
+      const whole = async () => current.finish(await step(pass));
       // Twice: pools of buffers are full then.
-      for (let i = 0; i < 2; i++) await step();
+      for (let i = 0; i < 2; i++) await whole();
       gpu.reset();
-      await step();
+      await whole();
       return { counts: gpu.counts() };
     },
   };

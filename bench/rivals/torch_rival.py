@@ -81,6 +81,11 @@ def digit_network(x, *parameters, iterations, layers):
     return functional.linear(x.mean((2, 3, 4)), *parameters[3 * layers :])
 
 
+def digit_training(x, labels, *parameters, iterations, layers):
+    """The loss of every digit."""
+    return functional.cross_entropy(digit_network(x, *parameters, iterations=iterations, layers=layers), labels.long(), reduction="none")
+
+
 def relative_projection(x, anchors, *, similarity, normalise, p=None):
     if normalise == "standardise":
         mean, scale = anchors.detach().mean(0), anchors.detach().std(0, unbiased=False)
@@ -110,6 +115,7 @@ OPERATIONS = {
     "expandFactorised": expand_factorised,
     "weightSharing": weight_sharing,
     "digitNetwork": digit_network,
+    "digitTraining": digit_training,
     "relativeProjection": relative_projection,
 }
 if minimum_spanning_tree is not None:
@@ -130,6 +136,7 @@ class Case:
         self.inputs = [load(tensor).requires_grad_(tensor["gradient"]) for tensor in request["inputs"]]
         self.leaves = [tensor for tensor in self.inputs if tensor.requires_grad]
         self.cotangent = load(request["cotangent"])
+        self.optimizer = None
 
     def step(self, name):
         if name == "forward":
@@ -137,6 +144,13 @@ class Case:
                 return [self.function(*self.inputs, **self.parameters)]
         result = self.function(*self.inputs, **self.parameters)
         return [result.detach(), *torch.autograd.grad(result, self.leaves, self.cotangent)]
+
+    def train(self):
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(self.leaves)
+        self.function(*self.inputs, **self.parameters).backward(self.cotangent)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def finish(self):
         if self.gpu:
@@ -156,7 +170,7 @@ def serve(request, case):
         case.finish()
         start = time.perf_counter()
         for _ in range(request["steps"]):
-            case.step(request["pass"])
+            case.train() if request["pass"] == "training step" else case.step(request["pass"])
         case.finish()
         answer(id=request["id"], ms=(time.perf_counter() - start) * 1e3)
     else:

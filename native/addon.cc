@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "kernels.h"
@@ -12,8 +13,6 @@
 namespace {
 
 using namespace birkhoff;
-
-constexpr napi_type_tag preparedTag = {0x8d2f6ab1c4e94f07, 0xa1b3562f9e0d7c48};
 
 DType parseDType(const Napi::Value& value) {
   const std::string name = value.ToString();
@@ -77,11 +76,52 @@ struct Slot {
   size_t bytes = 0;
 };
 
+// Things by the numbers under which JavaScript knows them. Numbers are cheap to hand over, and any may come.
+template <class T>
+class Numbered {
+ public:
+  double add(T thing) {
+    if (unused_.empty()) {
+      unused_.push_back(things_.size());
+      things_.emplace_back();
+    }
+    const size_t number = unused_.back();
+    unused_.pop_back();
+    things_[number] = std::move(thing);
+    return static_cast<double>(number);
+  }
+  // Null for what is no number of anything here.
+  T* find(double number) {
+    if (!(number >= 0 && number < static_cast<double>(things_.size()))) return nullptr;
+    std::optional<T>& thing = things_[static_cast<size_t>(number)];
+    return thing ? &*thing : nullptr;
+  }
+  // Of what find() finds.
+  void remove(double number) {
+    things_[static_cast<size_t>(number)].reset();
+    unused_.push_back(static_cast<size_t>(number));
+  }
+  size_t count() const { return things_.size() - unused_.size(); }
+  template <class Visit>
+  void clear(Visit visit) {
+    for (std::optional<T>& thing : things_) {
+      if (thing) visit(*thing);
+    }
+    things_.clear();
+    unused_.clear();
+  }
+
+ private:
+  std::vector<std::optional<T>> things_;
+  std::vector<size_t> unused_;
+};
+
 class Device : public Napi::ObjectWrap<Device> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Device",
-                       {InstanceMethod("has", &Device::has), InstanceMethod("prepare", &Device::prepare),
+                       {InstanceMethod("has", &Device::has), InstanceMethod("frame", &Device::frame),
+                        InstanceMethod("prepare", &Device::prepare), InstanceMethod("release", &Device::release),
                         InstanceMethod("run", &Device::run), InstanceMethod("alloc", &Device::alloc),
                         InstanceMethod("free", &Device::free), InstanceMethod("write", &Device::write),
                         InstanceMethod("read", &Device::read), InstanceMethod("synchronize", &Device::synchronize),
@@ -151,10 +191,18 @@ class Device : public Napi::ObjectWrap<Device> {
   }
 
   Slot& slot(double id) {
-    if (!(id >= 0 && id < static_cast<double>(slots_.size())) || !slots_[static_cast<size_t>(id)].block) {
-      throw std::invalid_argument("no such buffer");
-    }
-    return slots_[static_cast<size_t>(id)];
+    Slot* found = slots_.find(id);
+    if (!found) throw std::invalid_argument("no such buffer");
+    return *found;
+  }
+
+  // frame(length) -> the Float64Array in which run() finds what it is to do, in place of the one before
+  Napi::Value frame(const Napi::CallbackInfo& info) {
+    const auto array = Napi::Float64Array::New(info.Env(), info[0].ToNumber().Uint32Value());
+    frame_ = Napi::Persistent(array);
+    values_ = array.Data();
+    places_ = array.ElementLength();
+    return array;
   }
 
   // has(op): whether this level has a kernel of that name
@@ -162,7 +210,7 @@ class Device : public Napi::ObjectWrap<Device> {
     return Napi::Boolean::New(info.Env(), level_.find(info[0].ToString().Utf8Value()) != nullptr);
   }
 
-  // prepare(op, inputs, outputs, attrs, scalar names, fault message, library?, symbol?) -> what run() wants
+  // prepare(op, inputs, outputs, attrs, scalar names, fault message, library?, symbol?) -> the call's number
   Napi::Value prepare(const Napi::CallbackInfo& info) {
     auto prepared = std::make_shared<Prepared>();
     prepared->op = info[0].ToString();
@@ -183,28 +231,28 @@ class Device : public Napi::ObjectWrap<Device> {
     const Napi::Array scalars = info[4].As<Napi::Array>();
     for (uint32_t i = 0; i < scalars.Length(); i++) prepared->call.scalarNames.push_back(scalars.Get(i).ToString());
     prepared->faultMessage = info[5].ToString();
-    using Handle = std::shared_ptr<Prepared>;
-    const auto external = Napi::External<Handle>::New(info.Env(), new Handle(std::move(prepared)),
-                                                      [](Napi::Env, Handle* handle) { delete handle; });
-    external.TypeTag(&preparedTag);
-    return external;
+    return Napi::Number::New(info.Env(), prepared_.add(std::move(prepared)));
   }
 
-  // run(prepared, Float64Array of the operands' buffers, inputs first, and then the scalars)
+  // release(call)
+  Napi::Value release(const Napi::CallbackInfo& info) {
+    const double call = info[0].ToNumber();
+    if (!prepared_.find(call)) throw std::invalid_argument("no such call");
+    prepared_.remove(call);
+    return info.Env().Undefined();
+  }
+
+  // run(): in the frame, the call's number, its operands' buffers, inputs first, and then the scalars
   Napi::Value run(const Napi::CallbackInfo& info) {
     assertOpen();
-    const auto external = info[0].As<Napi::External<std::shared_ptr<Prepared>>>();
-    if (!info[0].IsExternal() || !external.CheckTypeTag(&preparedTag))
-      throw std::invalid_argument("not a prepared call");
-    std::shared_ptr<Prepared> prepared = *external.Data();
-    if (!info[1].IsTypedArray()) throw std::invalid_argument("not a Float64Array");
-    const auto frame = info[1].As<Napi::Float64Array>();
+    const std::shared_ptr<Prepared>* found = places_ > 0 ? prepared_.find(values_[0]) : nullptr;
+    if (!found) throw std::invalid_argument("not a prepared call");
+    std::shared_ptr<Prepared> prepared = *found;
     const Call& call = prepared->call;
     const size_t operands = call.inputs.size() + call.outputs.size();
-    if (frame.TypedArrayType() != napi_float64_array || frame.ElementLength() != operands + call.scalarNames.size()) {
-      throw std::invalid_argument("wrong number of operands or scalars for " + prepared->op);
-    }
-    const double* values = frame.Data();
+    if (places_ < 1 + operands + call.scalarNames.size())
+      throw std::invalid_argument("too short a frame for " + prepared->op);
+    const double* values = values_ + 1;
     std::vector<std::shared_ptr<Block>> blocks;
     blocks.reserve(operands);
     for (size_t i = 0; i < operands; i++) {
@@ -215,7 +263,7 @@ class Device : public Napi::ObjectWrap<Device> {
       blocks.push_back(operand.block);
     }
     queue_->run(std::move(prepared), std::move(blocks),
-                std::vector<double>(values + operands, values + frame.ElementLength()));
+                std::vector<double>(values + operands, values + operands + call.scalarNames.size()));
     dispatches_++;
     return info.Env().Undefined();
   }
@@ -233,14 +281,7 @@ class Device : public Napi::ObjectWrap<Device> {
       block = memory_.take(static_cast<size_t>(bytes));
     }
     if (!block) return Napi::Number::New(info.Env(), -1);
-    if (unused_.empty()) {
-      unused_.push_back(slots_.size());
-      slots_.emplace_back();
-    }
-    const size_t id = unused_.back();
-    unused_.pop_back();
-    slots_[id] = {std::move(block), static_cast<size_t>(bytes)};
-    return Napi::Number::New(info.Env(), static_cast<double>(id));
+    return Napi::Number::New(info.Env(), slots_.add({std::move(block), static_cast<size_t>(bytes)}));
   }
 
   // free(buffer)
@@ -248,7 +289,7 @@ class Device : public Napi::ObjectWrap<Device> {
     assertOpen();
     const double id = info[0].ToNumber();
     memory_.put(std::move(slot(id).block));
-    unused_.push_back(static_cast<size_t>(id));
+    slots_.remove(id);
     return info.Env().Undefined();
   }
 
@@ -307,7 +348,7 @@ class Device : public Napi::ObjectWrap<Device> {
     counters.Set("dispatches", static_cast<double>(dispatches_));
     counters.Set("submits", 0);
     counters.Set("allocations", static_cast<double>(memory_.allocations()));
-    counters.Set("liveBuffers", static_cast<double>(slots_.size() - unused_.size()));
+    counters.Set("liveBuffers", static_cast<double>(slots_.count()));
     counters.Set("liveBytes", static_cast<double>(memory_.liveBytes()));
     counters.Set("pooledBytes", static_cast<double>(memory_.pooledBytes()));
     return counters;
@@ -317,11 +358,7 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value close(const Napi::CallbackInfo& info) {
     assertOpen();
     closing_ = true;
-    for (Slot& slot : slots_) {
-      if (slot.block) memory_.put(std::move(slot.block));
-    }
-    slots_.clear();
-    unused_.clear();
+    slots_.clear([this](Slot& slot) { memory_.put(std::move(slot.block)); });
     Answer* answer = expect(info.Env());
     answer->closes = true;
     const Napi::Value promise = answer->deferred.Promise();
@@ -352,8 +389,11 @@ class Device : public Napi::ObjectWrap<Device> {
   bool open_ = false, closing_ = false;
   int64_t waiting_ = 0;
   uint64_t dispatches_ = 0;
-  std::vector<Slot> slots_;
-  std::vector<size_t> unused_;
+  Numbered<Slot> slots_;
+  Numbered<std::shared_ptr<Prepared>> prepared_;
+  Napi::Reference<Napi::Float64Array> frame_;
+  const double* values_ = nullptr;  // the frame's
+  size_t places_ = 0;
 };
 
 void deliver(Napi::Env env, Napi::Function, std::nullptr_t*, Answer* answer) {

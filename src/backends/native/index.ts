@@ -4,7 +4,7 @@ import type { Backend, BackendInfo, Buffer, Counters, HostArray } from "../../ba
 import { BirkhoffError, DataError, DeviceError, expected, OutOfMemoryError, outOfMemory, StateError } from "../../errors.ts";
 import { fromHalfBits, toHalfBits } from "../../half.ts";
 import { type Call, type DType, ELEMENT_BYTES, FLOOR_LIMITS, type Limits, type Scalars } from "../../op.ts";
-import { type AddonDevice, type Answer, loadAddon, type Prepared } from "./load.ts";
+import { type AddonDevice, type Answer, loadAddon } from "./load.ts";
 
 export type SimdLevel = "avx512" | "avx2" | "neon" | "portable";
 
@@ -31,6 +31,9 @@ const stored = (dtype: DType, values: HostArray): Float32Array | Int32Array | Ui
 /** Native kernels have no WebGPU limits; what is left is what sizes are stored in. */
 const LIMITS: Limits = { ...FLOOR_LIMITS, bindingBytes: Number.MAX_SAFE_INTEGER, storageBuffers: Number.MAX_SAFE_INTEGER };
 
+/** Places of a frame at first: ops on lists of parameters have more operands. */
+const FRAME = 64;
+
 /** One allocation; `id` is the addon's number for it, taken away when it is freed. */
 class NativeBuffer implements Buffer {
   readonly dtype: DType;
@@ -46,22 +49,20 @@ class NativeBuffer implements Buffer {
   }
 }
 
-/** What a call needs at every run: made once, since calls are interned. */
-interface Ready {
-  readonly prepared: Prepared;
-  readonly frame: Float64Array;
-}
-
 class NativeBackend implements Backend {
   readonly info: BackendInfo;
   readonly limits = LIMITS;
   readonly #device: AddonDevice;
   readonly #memoryLimit: number;
-  readonly #ready = new WeakMap<Call, Ready>();
+  /** Numbers of calls that the addon has made ready: once, since calls are interned. */
+  readonly #ready = new WeakMap<Call, number>();
+  readonly #forgotten = new FinalizationRegistry<number>((prepared) => this.#device.release(prepared));
+  #frame: Float64Array;
   #closing: Promise<void> | undefined;
 
   constructor(device: AddonDevice, memoryLimit: number, info: BackendInfo) {
     this.#device = device;
+    this.#frame = device.frame(FRAME);
     this.#memoryLimit = memoryLimit;
     this.info = info;
   }
@@ -103,7 +104,7 @@ class NativeBackend implements Backend {
     if (this.#ready.has(call) || (!call.op.native && this.#device.has(call.op.name))) return undefined;
     if (!call.op.native) return `the addon has no kernel named ${call.op.name}`;
     try {
-      this.#ready.set(call, this.#prepare(call));
+      this.#prepare(call);
       return undefined;
     } catch (error) {
       return `its kernel ${call.op.native.symbol} cannot be loaded: ${(error as Error).message}`;
@@ -112,17 +113,14 @@ class NativeBackend implements Backend {
 
   run(call: Call, scalars: Scalars, inputs: readonly Buffer[], outputs: readonly Buffer[]): void {
     this.#assertOpen(call.op.name);
-    let ready = this.#ready.get(call);
-    if (!ready) {
-      ready = this.#prepare(call);
-      this.#ready.set(call, ready);
-    }
-    const { frame, prepared } = ready;
-    let next = 0;
+    const prepared = this.#ready.get(call) ?? this.#prepare(call);
+    const frame = this.#frame;
+    frame[0] = prepared;
+    let next = 1;
     for (const buffer of inputs) frame[next++] = this.#id(call.op.name, buffer);
     for (const buffer of outputs) frame[next++] = this.#id(call.op.name, buffer);
     for (const name of call.op.scalars ?? []) frame[next++] = scalars[name];
-    this.#device.run(prepared, frame);
+    this.#device.run();
   }
 
   async synchronize(): Promise<void> {
@@ -135,13 +133,17 @@ class NativeBackend implements Backend {
     return this.#closing;
   }
 
-  #prepare(call: Call): Ready {
+  #prepare(call: Call): number {
     const { op, inputs, outputs, attrs } = call;
     const scalars = op.scalars ?? [];
     const message = op.fault?.(call) ?? `${op.name}: expected valid data`;
     const { library, symbol } = op.native ?? {};
     const prepared = this.#device.prepare(op.name, inputs, outputs, attrs, scalars, message, library, symbol);
-    return { prepared, frame: new Float64Array(inputs.length + outputs.length + scalars.length) };
+    this.#ready.set(call, prepared);
+    this.#forgotten.register(call, prepared);
+    const places = 1 + inputs.length + outputs.length + scalars.length;
+    if (places > this.#frame.length) this.#frame = this.#device.frame(2 * places);
+    return prepared;
   }
 
   #id(where: string, buffer: Buffer): number {

@@ -7,12 +7,6 @@ import type { Counters } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
 import type { Attrs, DType, Spec } from "../../op.ts";
 
-/** A call made ready by `prepare`. */
-declare const prepared: unique symbol;
-export interface Prepared {
-  readonly [prepared]: true;
-}
-
 /** What a read or synchronize ends with. `value` belongs to a fault. */
 export interface Answer {
   readonly outcome: "ok" | "fault" | "outOfMemory" | "failed" | "dropped";
@@ -21,9 +15,11 @@ export interface Answer {
   readonly values?: Float32Array | Int32Array | Uint32Array | Uint16Array;
 }
 
-/** `class Device` of native/addon.cc. Buffers are numbers. */
+/** `class Device` of native/addon.cc. Buffers and prepared calls are numbers. */
 export interface AddonDevice {
   has(op: string): boolean;
+  /** The array in which `run` finds what it is to do, in place of the one before. It must stay attached. */
+  frame(length: number): Float64Array;
   /** Throws when the library cannot be loaded or lacks the symbol. */
   prepare(
     op: string,
@@ -34,9 +30,10 @@ export interface AddonDevice {
     fault: string,
     library?: string,
     symbol?: string,
-  ): Prepared;
-  /** `frame` holds the operands' buffers, inputs first, and then the scalars. */
-  run(prepared: Prepared, frame: Float64Array): void;
+  ): number;
+  release(prepared: number): void;
+  /** The frame holds the call, its operands' buffers, inputs first, and then the scalars. */
+  run(): void;
   /** -1 when there is no memory. */
   alloc(bytes: number): number;
   free(buffer: number): void;

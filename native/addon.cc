@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels.h"
+#include "numbered.h"
 #include "queue.h"
 
 namespace {

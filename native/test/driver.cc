@@ -1,10 +1,13 @@
 // Tests of the native code without Node, so that they run under the thread sanitizer and on other processors.
 //   driver [--quick] [recorded calls, see replay.cc]
 #include <atomic>
+#include <cmath>
+#include <memory>
 #include <numeric>
 #include <thread>
 
 #include "check.h"
+#include "numbered.h"
 #include "platform.h"
 
 namespace birkhoff::test {
@@ -39,6 +42,22 @@ void testPool() {
       if (round % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
+}
+
+void testNumbered() {
+  Numbered<std::shared_ptr<int>> things;
+  const auto shared = std::make_shared<int>(7);
+  const double first = things.add(shared), second = things.add(shared);
+  check(first != second && things.count() == 2 && **things.find(second) == 7, "things have numbers of their own");
+  for (const double number : {-1.0, 2.0, 1e300, std::nan("")})
+    check(things.find(number) == nullptr, "what is no number of anything finds nothing");
+  things.remove(first);
+  check(things.find(first) == nullptr && shared.use_count() == 2, "what is removed is let go of, once");
+  check(things.add(shared) == first, "numbers are given again");
+  int visited = 0;
+  things.remove(second);
+  things.clear([&](const auto&) { visited++; });
+  check(visited == 1 && things.count() == 0 && shared.use_count() == 1, "clearing visits what is there");
 }
 
 void testMemory() {
@@ -236,6 +255,7 @@ int main(int count, char** arguments) {
       recorded = arguments[i];
     }
   }
+  testNumbered();
   testMemory();
   testPool();
   for (const birkhoff::Level& level : birkhoff::availableLevels()) {

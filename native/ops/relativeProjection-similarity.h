@@ -40,6 +40,21 @@ BIRKHOFF_INLINE vf angle(vf c) {
 BIRKHOFF_INLINE vf powers(vf t, float q) {
   return select(t > 0.0f, exp(log(larger(t, broadcast(1.2e-38f))) * q), vf{});
 }
+// t^(halves / 2) for t >= 0, by multiplications and at most one root.
+template <int halves>
+BIRKHOFF_INLINE vf powerOf(vf t) {
+  if constexpr (halves == 1) {
+    return sqrt(t);
+  } else if constexpr (halves == 2) {
+    return t;
+  } else if constexpr (halves % 4 == 0) {
+    const vf root = powerOf<halves / 2>(t);
+    return root * root;
+  } else {
+    constexpr int last = halves % 2 == 1 ? 1 : 2;
+    return powerOf<halves - last>(t) * powerOf<last>(t);
+  }
+}
 // weight · sign(t) where t is not 0.
 BIRKHOFF_INLINE vf withSign(vf weight, vf t) { return fromBits(bits(weight) ^ (bits(t) & int32_t(0x80000000))); }
 BIRKHOFF_INLINE vf clamped(vf c) { return larger(broadcast(-1.0f), smaller(broadcast(1.0f), c)); }
@@ -149,6 +164,27 @@ struct Lp {
   vf cosine(vf) const { return vf{}; }
 };
 
+// The same of p = halves / 2, without logarithms.
+template <int halves>
+struct LpOf {
+  static constexpr bool readsResult = true, reaches = false, light = false;
+  // Even powers of a number are those of its size, odd ones have its sign.
+  static constexpr bool even = halves % 4 == 0;
+  // What the multiply-add takes as its second factor.
+  static constexpr int last = even ? halves / 2 : halves % 2 == 1 ? 1 : 2;
+  float p;
+  vf with(vf sum, vf t) const {
+    const vf size = even ? t : abs(t);
+    return fma(powerOf<halves - last>(size), powerOf<last>(size), sum);
+  }
+  vf of(vf sum) const { return -powers(sum, 1.0f / p); }
+  vf slope(vf y) const { return -powers(-y, 1.0f - p); }
+  vf add(vf sum, const float* weight, vf t, vf) const {
+    return addTimesAt(sum, even ? powerOf<halves - 2>(t) : withSign(powerOf<halves - 2>(abs(t)), t), weight);
+  }
+  vf cosine(vf) const { return vf{}; }
+};
+
 // Calls use(similarity) with the struct of that name: `product` those of products, `distance` the others.
 template <class Product, class Distance>
 void withSimilarity(const std::string& kind, int64_t d, float p, Product product, Distance distance) {
@@ -159,6 +195,12 @@ void withSimilarity(const std::string& kind, int64_t d, float p, Product product
   if (kind == "l1") return distance(L1{p});
   if (kind == "l2") return distance(L2{p});
   if (kind == "linf") return distance(Linf{p});
+  if (p == 1.5f) return distance(LpOf<3>{p});
+  if (p == 2.5f) return distance(LpOf<5>{p});
+  if (p == 3.0f) return distance(LpOf<6>{p});
+  if (p == 4.0f) return distance(LpOf<8>{p});
+  if (p == 5.0f) return distance(LpOf<10>{p});
+  if (p == 6.0f) return distance(LpOf<12>{p});
   distance(Lp{p});
 }
 

@@ -270,6 +270,13 @@ describe.each(KINDS)("on %s", (kind) => {
     for (const tensor of [u, v]) tensor.dispose();
   });
 
+  test("lp of the powers 1 and 2 is l1 and l2", async () => {
+    for (const [p, similarity] of [[1, "l1"] as const, [2, "l2"] as const]) {
+      const want = await run(form({ similarity, normalise: "standardise" }), x, anchors);
+      expect(await run(form({ similarity: "lp", p, normalise: "standardise" }), x, anchors)).toEqual(want);
+    }
+  });
+
   test("the largest similarities are those of the whole matrix", async () => {
     for (const options of [{}, { normalise: "standardise" }, { normalise: "whiten", similarity: "inner" }, { similarity: "l1" }] as const) {
       const whole = await run(form(options), x, anchors);

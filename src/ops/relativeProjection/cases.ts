@@ -134,7 +134,13 @@ const degenerate = everyKind((similarity) => [
     finiteDifferences: noDerivative,
     forward: { ...forwardOf(similarity, 6), absolute: 2e-6 },
   }),
-  projection("lp of power 1.5", similarity, 4, 5, 6, { p: 1.5 }),
+]);
+
+/** Powers that the CPU takes by multiplications, and others; edges of its vectors and blocks. */
+const powers = [1.5, 2.5, 3, 3.5, 4, 5, 6, 7].flatMap((p) => [
+  projection(`power ${p}`, "lp", 4, 5, 6, { p }),
+  projection(`power ${p}`, "lp", 13, 33, 19, { p, standardised: true }),
+  projection(`power ${p}, equal rows`, "lp", 4, 5, 6, { p, x: zeroRow(6), anchors: zeroRow(6), finiteDifferences: noDerivative }),
 ]);
 
 const far = [
@@ -240,7 +246,18 @@ const tops = [
   topCase("blocks of anchors", "l1", 5, 3100, 4, 20, { large: true }),
 ];
 
-export const cases: readonly Case[] = [...small, ...edges, ...blocks, ...degenerate, ...far, ...statisticsCases, ...columnsCases, ...spread, ...tops];
+export const cases: readonly Case[] = [
+  ...small,
+  ...edges,
+  ...blocks,
+  ...degenerate,
+  ...powers,
+  ...far,
+  ...statisticsCases,
+  ...columnsCases,
+  ...spread,
+  ...tops,
+];
 
 const size = (shape: Shape): number => elements(shape);
 

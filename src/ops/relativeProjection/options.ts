@@ -78,6 +78,13 @@ export const isGiven = (statistics: unknown): statistics is GivenStatistics =>
   !(statistics instanceof RunningStatistics) &&
   (statistics as GivenStatistics).mean instanceof Tensor;
 
+/** Those of the powers 1 and 2 have kernels of their own, with the same values and gradients. */
+const kindOf = (similarity: Similarity, p: number | undefined): Kind | undefined => {
+  if (similarity === "changeOfBasis") return undefined;
+  if (similarity === "mahalanobis" || p === 2) return "l2";
+  return p === 1 ? "l1" : similarity;
+};
+
 const checkStatistics = (where: string, x: Tensor, statistics: unknown, normalise: Normaliser): void => {
   if (statistics !== "anchors" && statistics !== "batch" && !(statistics instanceof RunningStatistics) && !isGiven(statistics))
     throw expected(where, '"anchors", "batch", { mean, scale } or RunningStatistics', "statistics", statistics);
@@ -111,6 +118,5 @@ export const checkOptions = (where: string, x: Tensor, anchors: Tensor, options:
     throw expected(where, "0 where nothing is inverted", "shrinkage", shrinkage);
   checkStatistics(where, x, statistics, normalise);
   checkFlags(where, { detachAnchors, detachStatistics });
-  const kind = mahalanobis ? "l2" : similarity === "changeOfBasis" ? undefined : similarity;
-  return { where, kind, p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
+  return { where, kind: kindOf(similarity, p), p: p ?? 2, normalise, statistics, shrinkage, detachAnchors, detachStatistics };
 };

@@ -42,7 +42,13 @@ export const serve = async (ready, prepare, gpu) => {
   };
   const handlers = {
     async prepare(request) {
-      await current?.dispose?.();
+      const before = current;
+      current = undefined;
+      try {
+        await before?.dispose?.();
+      } catch {
+        // A case in which something went wrong, which was told then, may hold what cannot be freed: no concern of the next one.
+      }
       current = await prepare(request);
       return current.unavailable === undefined ? {} : { unavailable: current.unavailable };
     },

@@ -3,10 +3,10 @@ import { describe, expect, test } from "vitest";
 import { apply, intern } from "../../src/apply.ts";
 import type { Device } from "../../src/device.ts";
 import { ArgumentError, DataError } from "../../src/errors.ts";
-import { elements, FLOOR_LIMITS, type Plan, type Shape } from "../../src/op.ts";
+import { type Call, elements, FLOOR_LIMITS, type Plan, type Shape, type Spec } from "../../src/op.ts";
 import { openDevice } from "../../src/open.ts";
 import { densificationLoss, prePostDensificationLoss, zeroPersistence } from "../../src/ops/zeroPersistence/index.ts";
-import { forward } from "../../src/ops/zeroPersistence/op.ts";
+import { backward, forward, lossBackward, loss as lossOp } from "../../src/ops/zeroPersistence/op.ts";
 import { STORED_DISTANCES } from "../../src/ops/zeroPersistence/plan.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { KINDS, take, withDevice } from "../support/devices.ts";
@@ -231,9 +231,36 @@ describe("the plan", () => {
     return forward.plan(intern(forward, specs, { metric: "l2", labelled: classes > 0, classes }), limits);
   };
 
-  test("any number of clouds of up to 256 points takes two dispatches at most, before that of the loss", () => {
-    for (const clouds of [1, 100, 512, 513, 10000]) expect(plan([clouds, 256, 8]).passes.length).toBeLessThanOrEqual(2);
-    for (const rows of [10, 4096, 4097, 100000]) expect(plan([rows, 8], 400).passes.length).toBeLessThanOrEqual(2);
+  /** The dispatches of the loss, forward and backward. */
+  const densification = (points: Shape, classes = 0): number[] => {
+    const attrs = { metric: "linf", labelled: classes > 0, classes } as const;
+    const form = { form: "absolute", reduction: "sum" } as const;
+    const given: Spec = { shape: points, dtype: "float32" };
+    const trees = intern(forward, classes > 0 ? [given, { shape: points.slice(0, 1), dtype: "int32" }] : [given], attrs);
+    const [deaths, partners, coordinates] = trees.outputs;
+    const total = intern(lossOp, [deaths, partners], form);
+    const back = [
+      intern(lossBackward, [total.outputs[0], deaths, partners, total.outputs[1]], form),
+      intern(backward, [deaths, given, deaths, partners, coordinates], attrs),
+    ];
+    const count = (calls: readonly unknown[]): number =>
+      (calls as Call[]).reduce((sum, call) => sum + call.op.plan(call, FLOOR_LIMITS).passes.length, 0);
+    return [count([trees, total]), count(back)];
+  };
+
+  test("any number of clouds of up to 256 points takes three dispatches forward and two backward", () => {
+    for (const clouds of [1, 100, 512, 513, 10000]) {
+      for (const size of [2, 255, 256]) {
+        const [ahead, back] = densification([clouds, size, 8]);
+        expect(ahead).toBeLessThanOrEqual(3);
+        expect(back).toBe(2);
+      }
+    }
+    for (const rows of [10, 4096, 4097, 100000]) {
+      const [ahead, back] = densification([rows, 8], 400);
+      expect(ahead).toBeLessThanOrEqual(3);
+      expect(back).toBe(2);
+    }
   });
 
   test("distances are stored as far as one binding and the threshold allow", () => {

@@ -1,6 +1,8 @@
 // P = exp(logits / temperature + f + g) applied to features, or summed against costs, without being stored.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "half.h"
 #include "kernel.h"
@@ -29,7 +31,9 @@ struct Plan {
         temperature(static_cast<float>(call.scalar("temperature"))),
         logits(floats(context, call.inputs[0])),
         potentials(call.inputs[1].f32()) {
-    count = n * m == 0 ? 0 : call.inputs[0].size / (n * m);
+    // By the batch axes: matrices without columns have results too.
+    const auto& shape = call.inputs[0].shape;
+    count = std::accumulate(shape.begin(), shape.end() - 2, int64_t{1}, std::multiplies<>());
     const Tensor& last = call.inputs.back();
     const bool masked = call.flag("masked");
     mask = masked ? last.i32() : nullptr;
@@ -168,10 +172,9 @@ void transport(const Call& call, Context& context) {
   }
   const Tensor& x = call.inputs[2];
   const int64_t step = stepOf(x, plan.n * plan.m);
+  std::fill(y, y + plan.count * plan.n, 0.0f);
   overStrips(plan, context, [&](int64_t b, int64_t i, int64_t j, int64_t width, const float* shares) {
-    float& total = y[b * plan.n + i];
-    if (j == 0) total = 0.0f;
-    total += dot(shares, x.f32() + b * step + i * plan.m + j, width);
+    y[b * plan.n + i] += dot(shares, x.f32() + b * step + i * plan.m + j, width);
   });
 }
 

@@ -28,7 +28,7 @@ const transportCase = (kind: TransportAttrs["kind"], settings: Settings): Case =
     const at = index % stride;
     const row = at >= rowOffset && at < rowOffset + n;
     if (excluded && row && at % 3 === 1) return -1e30;
-    return 0.5 * random.normal() - (row ? Math.log(m) : 0);
+    return 0.5 * random.normal() - (row ? Math.log(Math.max(1, m)) : 0);
   };
   const item = kind === "cost" ? [n, m] : [kind === "rows" ? m : n, d];
   const inputs: CaseInput[] = [
@@ -75,6 +75,8 @@ const cases: readonly Case[] = [
     transportCase(kind, { n: 1, m: 1, d: 1 }),
     transportCase(kind, { n: 3, m: 5, batch: [] }),
     transportCase(kind, { n: 4, m: 4, batch: [0] }),
+    transportCase(kind, { n: 4, m: 0 }),
+    transportCase(kind, { n: 0, m: 4 }),
     transportCase(kind, { n: 7, m: 2, batch: [3, 2], temperature: 0.5 }),
     transportCase(kind, { n: 6, m: 9, turned: true, mask: "shared" }),
     transportCase(kind, { n: 5, m: 6, mask: "each", excluded: true, batch: [3] }),

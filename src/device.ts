@@ -1,5 +1,5 @@
 import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange, HostArray } from "./backend.ts";
-import { ArgumentError, checkNames, DataError, DeviceError, expected, StateError } from "./errors.ts";
+import { ArgumentError, checkNames, checkObject, DataError, DeviceError, expected, StateError } from "./errors.ts";
 import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, type Spec, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
@@ -279,18 +279,35 @@ export class Device implements AsyncDisposable {
   }
 }
 
+/** Throws unless it was made by `openDevice` or `deviceOf`. */
+export const checkDevice = (where: string, device: unknown): void => {
+  if (!(device instanceof Device)) throw expected(where, "a device", "device", device);
+};
+
+const VALUES = ["info", "limits", "counters"] as const satisfies readonly (keyof Backend)[];
+const CALLS = ["alloc", "free", "write", "read", "unsupported", "run", "synchronize", "close"] as const satisfies readonly (keyof Backend)[];
+
+/** A backend as it came, when it has all that a device needs. */
+export const checkBackend = (where: string, backend: Backend): Backend => {
+  checkObject(where, backend, "backend");
+  for (const name of VALUES) checkObject(where, backend[name], `backend.${name}`);
+  for (const name of CALLS) if (typeof backend[name] !== "function") throw expected(where, "a function", `backend.${name}`, backend[name]);
+  return backend;
+};
+
 /** Throws unless every size is a non-negative integer. */
-export const checkShape = (where: string, shape: Shape): void => {
-  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw expected(where, "an array of non-negative integers", "shape", shape);
+export const checkShape = (where: string, shape: Shape, argument = "shape"): void => {
+  // Holes are none, which `every` leaves out.
+  if (!Array.isArray(shape) || !Array.from(shape).every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw expected(where, "an array of non-negative integers", argument, shape);
   }
-  if (!Number.isSafeInteger(elements(shape)) || elements(shape) >= 2 ** 31) throw expected(where, "fewer than 2^31 elements", "shape", shape);
+  if (!Number.isSafeInteger(elements(shape)) || elements(shape) >= 2 ** 31) throw expected(where, "fewer than 2^31 elements", argument, shape);
 };
 
 /** Throws unless it is a shape with a dtype. */
 export const checkSpec = (where: string, spec: Spec, argument: string): void => {
   if (typeof spec !== "object" || spec === null) throw expected(where, "a shape, or { shape, dtype },", argument, spec);
-  checkShape(where, spec.shape);
+  checkShape(where, spec.shape, `${argument}.shape`);
   if (!Object.hasOwn(ARRAYS, spec.dtype)) throw expected(where, `one of ${DTYPES}`, `${argument}.dtype`, spec.dtype);
 };
 

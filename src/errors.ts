@@ -149,6 +149,17 @@ export const checkRange = (
   return value;
 };
 
+/** Throws for NaN, infinities and what is no number. */
+export const checkFinite = (where: string, argument: string, value: unknown): void => {
+  if (!Number.isFinite(value)) throw expected(where, "a finite number", argument, value);
+};
+
+/** Throws unless `value` is a whole number in [low, high]. */
+export const checkInteger = (where: string, argument: string, value: unknown, low: number, high: number): void => {
+  if (!(Number.isInteger(value) && (value as number) >= low && (value as number) <= high))
+    throw expected(where, `an integer in [${low}, ${high}]`, argument, value);
+};
+
 /** Nothing but true or false: what JavaScript takes for either is more often a mistake. */
 export const checkFlags = (where: string, flags: Readonly<Record<string, unknown>>): void => {
   for (const [name, flag] of Object.entries(flags)) if (typeof flag !== "boolean") throw expected(where, "true or false", name, flag);
@@ -173,11 +184,11 @@ export const describe = (value: unknown): string => {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (typeof value === "bigint") return `${value}n`;
-  if (Array.isArray(value)) {
-    const shown = value.slice(0, 8).map(describe).join(", ");
-    return `[${shown}${value.length > 8 ? `, … ${value.length} entries` : ""}]`;
+  if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))) {
+    const { length } = value as ArrayLike<unknown>;
+    const shown = Array.from({ length: Math.min(8, length) }, (_, i) => describe((value as ArrayLike<unknown>)[i])).join(", ");
+    return `${Array.isArray(value) ? "" : `${value.constructor.name} `}[${shown}${length > 8 ? `, … ${length} entries` : ""}]`;
   }
-  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
   if (typeof value === "object" && value !== null) return `a ${value.constructor?.name ?? "null-prototype"} object`;
   return String(value);
 };

@@ -1,7 +1,7 @@
 import type { Backend, DeviceKind } from "./backend.ts";
 import { openReference } from "./backends/reference/index.ts";
 import { openWebGPU } from "./backends/webgpu/index.ts";
-import { Device } from "./device.ts";
+import { checkBackend, Device } from "./device.ts";
 import { checkNames, DeviceError, expected } from "./errors.ts";
 import { add } from "./ops/elementwise/index.ts";
 
@@ -27,9 +27,13 @@ export interface OpenDeviceOptions {
  * Wraps any backend, also one of the caller's own, as a device.
  *
  * @param rejected what `device.rejected` says; default nothing
+ * @throws ArgumentError for a backend that lacks something, and a list of other things than texts
  * @example deviceOf(guarded(device.backend)).kind; // => "reference"
  */
-export const deviceOf = (backend: Backend, rejected: readonly string[] = []): Device => new Device(backend, add, rejected);
+export const deviceOf = (backend: Backend, rejected: readonly string[] = []): Device => {
+  if (!Array.isArray(rejected) || rejected.some((reason) => typeof reason !== "string")) throw expected("deviceOf", "texts", "rejected", rejected);
+  return new Device(checkBackend("deviceOf", backend), add, rejected);
+};
 
 const KINDS: readonly DeviceKind[] = ["webgpu", "native", "reference"];
 

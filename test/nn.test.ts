@@ -152,7 +152,7 @@ describe("bad input", () => {
       /closed under composition/,
     );
     expect(() => new GroupLift2d(initializer(device, 0), { inChannels: 1, outChannels: 1, kernelSize: 3, group: C4 })).toThrow(
-      /permutations of 9 positions/,
+      /an Int32Array with each of 0 … 8 once for `group\[0\]`/,
     );
   });
   test("sizes that are no counts", () => {

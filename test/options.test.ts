@@ -2,8 +2,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import * as files from "../src/files.ts";
 import * as birkhoff from "../src/index.ts";
 import * as symmetry from "../src/symmetry/index.ts";
+import * as testing from "../src/testing/index.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const { AdamW, DigitNetwork, FactorisedWeightSharingConv2d, initializer, LearnedMatrices, openDevice, ResidualNetwork, SGD, sinkhorn, TiedMatrices } =
   birkhoff;
@@ -22,12 +25,13 @@ const sizes = { inChannels: 1, outChannels: 1, kernelSize: 2 };
 const space = new LearnedMatrices(init, { elements: 2, side: 4 });
 const network = new DigitNetwork(init, { kind: "none" }, { width: 1, kernelSize: 3, layers: 1 });
 const adamw = new AdamW([parameter]);
+const [entry] = testing.rooms[0].cases;
 
 /** Calls with options that are right, and with `more` among them. */
 type Call = (more: object) => unknown;
 
 // biome-ignore lint/suspicious/noExplicitAny: calls as JavaScript makes them
-const api = { ...birkhoff, ...symmetry } as Readonly<Record<string, any>>;
+const api = { ...testing, ...files, ...birkhoff, ...symmetry } as Readonly<Record<string, any>>;
 const functions = (names: string, call: (fn: (...args: unknown[]) => unknown, more: object) => unknown): Record<string, Call> =>
   Object.fromEntries(names.split(" ").map((name) => [name, (more) => call(api[name], more)]));
 const layers = (names: string, options: object): Record<string, Call> =>
@@ -103,6 +107,14 @@ const CALLS: Readonly<Record<string, Call>> = {
   prepareKernel: (more) => birkhoff.prepareKernel({} as GPUDevice, () => undefined, [], more),
   "memory of the program": (more) => device.fromBuffer({} as GPUBuffer, [4], more),
   "a tensor's buffer": (more) => parameter.buffer(more),
+  "a case": (more) => testing.caseInputs({ ...entry, ...more }),
+  "a case's input": (more) => testing.caseInputs({ ...entry, inputs: entry.inputs.map((input) => ({ ...input, ...more })) }),
+  "a case's tolerance": (more) => testing.caseInputs({ ...entry, forward: { ...entry.forward, ...more } }),
+  "a case's differences": (more) => testing.caseInputs({ ...entry, finiteDifferences: { step: 1e-5, ...more } }),
+  "a case's result": async (more) => {
+    const result = await testing.runCase(device, entry);
+    return testing.compareCase(entry, { ...result, ...more }, result, device);
+  },
   gradcheck: (more) => birkhoff.gradcheck((x) => birkhoff.square(x), [birkhoff.parameter(ones(1))], more),
 
   ...functions("fitAlignment neighbourhoodJaccard meanReciprocalRank linearCka rbfCka linearHsic svcca", (fn, more) => fn(rows, rows, more)),
@@ -115,6 +127,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   ...functions("minimumDetectableEffect", (fn, more) => fn(1, 4, more)),
   classBalancedBatches: (more) => birkhoff.classBalancedBatches(labels, { samples: 1, ...more }).next(),
   ...functions("encodeNpy", (fn, more) => fn(rows, more)),
+  ...functions("writeNpy", (fn, more) => fn(join(temporaryFolder(), "x.npy"), rows, more)),
 
   ...functions("compareElements", (fn, more) => fn(Float32Array.of(1, 0, 0, 1), 2, undefined, more)),
   ...functions("analyzeStack", (fn, more) => fn(Float32Array.of(1, 0, 0, 1), 2, more)),

@@ -77,6 +77,21 @@ describe("assignment", () => {
     expect(() => assign(new Float64Array(0), 0, 0)).toThrow(ArgumentError);
     expect(() => rowAgreement(new Float32Array(5), range(2))).toThrow(ArgumentError);
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) expect(() => nearestPermutation(Float32Array.of(1, bad, 0, 1), 2)).toThrow(DataError);
+    const matrix = Float32Array.of(1, 0, 0, 1);
+    for (const [call, message] of [
+      [() => rowArgmax([1, 0, 0, 1] as never, 2), "rowArgmax: expected a Float32Array or Float64Array for `matrix`, but received [1, 0, 0, 1]"],
+      [() => rowEntropy(matrix, 1.5), "rowEntropy: expected a positive integer for `d`, but received 1.5"],
+      [() => relativeRowEntropy(matrix, 1), "relativeRowEntropy: expected 1·1 values for `matrix`, but received Float32Array [1, 0, 0, 1]"],
+      [
+        () => permutationMass(matrix, Int32Array.of(0, 2)),
+        "an Int32Array with each of 0 … length − 1 once for `permutation`, but received Int32Array [0, 2]",
+      ],
+      [() => permutationDistance(matrix, [0, 1] as never), "permutationDistance: expected an Int32Array with each of 0 … length − 1 once"],
+      [() => compareElements(matrix, 2, [Int32Array.of(0)]), "compareElements: expected an Int32Array with each of 0 … 1 once for `planted[0]`"],
+      [() => closure(Float64Array.of(1e300), 1), "closure: expected finite numbers below 2^128 for `stack`, but received 1e+300 at position 0"],
+      [() => analyzeStack(matrix, 2, { symmetries: [] }), "analyzeStack: expected at least one permutation for `symmetries`, but received []"],
+    ] as const)
+      expect(call).toThrow(message);
   });
 });
 

@@ -1,7 +1,7 @@
 /** CIFAR-10's binary files: records of one byte of label and 32×32 bytes each of red, green and blue, row by row. */
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
+import { checkPath, fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
 
 const SIDE = 32;
 const CHANNELS = 3;
@@ -37,6 +37,7 @@ const attempt = <T>(path: string, read: () => T): T => {
 /** Whole records. Looks at what it is first: pipes and devices would not end. */
 const readRecords = (path: string): Uint8Array => {
   const where = "readCifar10";
+  checkPath(where, path);
   const status = attempt(path, () => statSync(path));
   if (!status.isFile()) throw fileError(where, path, "a CIFAR-10 file", "something that is no file");
   if (status.size > MAX_BYTES) throw fileError(where, path, `at most ${MAX_BYTES} bytes`, `${status.size}`);
@@ -50,7 +51,7 @@ const readRecords = (path: string): Uint8Array => {
 /**
  * Reads one of CIFAR-10's binary files (`data_batch_1.bin` and so on): any number of records of 3,073 bytes, the label and the pixels.
  *
- * @throws FileError for a missing or unreadable file, one that does not end with a whole record, more than 2 GiB, and labels above 9
+ * @throws FileError for a missing or unreadable file, one that does not end with a whole record, more than 2 GiB, and labels above 9; ArgumentError for what is no path
  * @example
  * ```ts
  * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");
@@ -82,7 +83,7 @@ export const isCifar10 = (names: readonly string[]): boolean => names.some((name
 /**
  * Loads CIFAR-10's binary files from a folder and joins them: `data_batch_1.bin`, `data_batch_2.bin` and so on, then `test_batch.bin`, of which either may be missing.
  *
- * @throws FileError as `readCifar10`, for a folder without one of them, and for one that lacks a batch before its last
+ * @throws FileError as `readCifar10`, for a folder without one of them, and for one that lacks a batch before its last; ArgumentError for what is no path
  * @example
  * ```ts
  * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");

@@ -3,16 +3,16 @@ import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { expected, FileError } from "../errors.ts";
+import { checkPath, reason } from "./folder.ts";
 import { decodeNpy, type EncodeNpyOptions, encodeNpy, type NpyArray } from "./npy.ts";
 import { decodeSafetensors, encodeSafetensors, type HostTensor, type Safetensors } from "./safetensors.ts";
-
-const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const fileError = (where: string, path: string, what: string, error: unknown): FileError =>
   new FileError(`${where}: expected ${what} for \`path\`, but received ${JSON.stringify(path)} (${reason(error)})`, { cause: error });
 
-/** The bytes of a file; throws FileError in the name of the caller. */
+/** The bytes of a file; throws ArgumentError for what is no path, FileError for what cannot be read, in the name of the caller. */
 export const readWhole = (where: string, path: string, kind: string): Uint8Array => {
+  checkPath(where, path);
   try {
     return readFileSync(path);
   } catch (error) {
@@ -54,7 +54,7 @@ const syncFolder = (folder: string): void => {
  * Writes a file so that whoever opens the path, even after a crash, finds the old content or the new, never a part: the bytes go into another file of the same folder, to the
  * disk, and then take the name. A link stays, and what it leads to is replaced. What a crash leaves behind is called `.<name>.<random>.tmp`.
  *
- * @throws ArgumentError for what is no Uint8Array; FileError for a place that cannot be written, and then the old file is as it was.
+ * @throws ArgumentError for what is no path or no Uint8Array; FileError for a place that cannot be written, and then the old file is as it was.
  * @example
  * ```ts
  * const { mkdtemp, readFile, rm } = await import("node:fs/promises");
@@ -70,7 +70,7 @@ export const replaceFile = (path: string, bytes: Uint8Array): void => replaceAs(
 
 /** `replaceFile` in the name of another function. */
 export const replaceAs = (where: string, path: string, bytes: Uint8Array): void => {
-  if (typeof path !== "string" || path === "") throw expected(where, "a path", "path", path);
+  checkPath(where, path);
   if (!(bytes instanceof Uint8Array)) throw expected(where, "a Uint8Array", "bytes", bytes);
   let aside: string | undefined;
   try {
@@ -93,7 +93,7 @@ export const replaceAs = (where: string, path: string, bytes: Uint8Array): void 
   }
 };
 
-/** `decodeNpy` of a file. Throws FileError as it does, and for what cannot be read. */
+/** `decodeNpy` of a file. Throws FileError as it does, and for what cannot be read; ArgumentError for what is no path. */
 export const readNpy = (path: string): NpyArray => decodeNpy(readWhole("readNpy", path, "NPY"), path);
 
 /** `encodeNpy` into a file, as `replaceFile`. Throws ArgumentError as it does, and FileError for a place that cannot be written. */
@@ -102,7 +102,7 @@ export const writeNpy = (path: string, array: NpyArray, options?: EncodeNpyOptio
 /**
  * `decodeSafetensors` of a file.
  *
- * @throws FileError as it does, and for what cannot be read.
+ * @throws FileError as it does, and for what cannot be read; ArgumentError for what is no path.
  * @example readSafetensors("no/such/file.safetensors"); // throws FileError
  */
 export const readSafetensors = (path: string): Safetensors => decodeSafetensors(readWhole("readSafetensors", path, "safetensors"), path);

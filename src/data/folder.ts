@@ -1,6 +1,6 @@
-/** What readers of data sets have in common. */
+/** What readers of files and of folders have in common. */
 import { readdirSync } from "node:fs";
-import { FileError } from "../errors.ts";
+import { expected, FileError } from "../errors.ts";
 
 /** "where: expected what in path, but received received". */
 export const fileError = (where: string, path: string, what: string, received: string, cause?: unknown): FileError =>
@@ -8,8 +8,14 @@ export const fileError = (where: string, path: string, what: string, received: s
 
 export const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** The names in a folder; throws FileError in the name of the caller. */
+/** Throws for what names no place on the disk: numbers are open files to the runtime. */
+export const checkPath = (where: string, path: unknown, argument = "path"): void => {
+  if (typeof path !== "string" || path === "") throw expected(where, "a path", argument, path);
+};
+
+/** The names in a folder; throws ArgumentError for what is no path, FileError for what cannot be read, in the name of the caller. */
 export const namesIn = (where: string, folder: string): string[] => {
+  checkPath(where, folder, "folder");
   try {
     return readdirSync(folder);
   } catch (error) {

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { constants, gunzipSync, type ZlibOptions } from "node:zlib";
-import { expected, FileError } from "../errors.ts";
-import { fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
+import { FileError } from "../errors.ts";
+import { checkPath, fileError, type LabelledImages, namesIn, reason, someOf } from "./folder.ts";
 
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
 
@@ -94,8 +94,7 @@ const unpack = (path: string, packed: Uint8Array): Uint8Array => {
 };
 
 const readBytes = (path: string): Uint8Array => {
-  // Numbers are open files to the runtime.
-  if (typeof path !== "string") throw expected("readIdx", "a path", "path", path);
+  checkPath("readIdx", path);
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(path);
@@ -111,7 +110,7 @@ const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toSt
  * Reads one IDX file, plain or gzip (told apart by content, not by name), of any element type of the format.
  *
  * @throws FileError for a missing or unreadable file, corrupt gzip, a wrong magic number, a truncated header or body,
- * trailing bytes, and sizes whose product exceeds 2 GiB
+ * trailing bytes, and sizes whose product exceeds 2 GiB; ArgumentError for what is no path
  * @example
  * ```ts
  * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");
@@ -194,7 +193,7 @@ const readLabels = (path: string, images: IdxFile): IdxFile => {
  * them: a pair named train* first, the others by name.
  *
  * @throws FileError as `readIdx`, and for a missing partner, images that are not 3-dimensional uint8, counts that do
- * not match, pairs of different image sizes, negative or fractional labels, and folders without an image
+ * not match, pairs of different image sizes, negative or fractional labels, and folders without an image; ArgumentError for what is no path
  * @example
  * ```ts
  * const { mkdtemp, rm, writeFile } = await import("node:fs/promises");

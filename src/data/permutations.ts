@@ -5,7 +5,7 @@
  * Int32Array in which output position n takes input position `p[n]`, so its matrix has R[n, p[n]] = 1. Products are
  * matrix products: `compose(a, b)` applies b first. Images are flattened row by row, rows downwards.
  */
-import { expected } from "../errors.ts";
+import { checkInteger, expected } from "../errors.ts";
 
 /** Output position n takes input position p[n]. */
 export type Permutation = Int32Array;
@@ -18,41 +18,73 @@ export interface PermutationSet {
   readonly labels: readonly string[];
 }
 
-const checkSize = (where: string, argument: string, size: number): void => {
-  if (!Number.isInteger(size) || size < 1 || size > 65536) throw expected(where, "an integer in [1, 65536]", argument, size);
-};
-
 /** Of a square image: all its pixels are positions. */
-const checkSide = (where: string, k: number): void => {
-  if (!Number.isInteger(k) || k < 1 || k > 256) throw expected(where, "an integer in [1, 256]", "k", k);
-};
+const checkSide = (where: string, k: number): void => checkInteger(where, "k", k, 1, 256);
 
 const build = (length: number, source: (n: number) => number): Permutation => Int32Array.from({ length }, (_, n) => source(n));
 
 /**
  * The permutation that leaves every position where it is.
  *
+ * @throws ArgumentError unless length is an integer of at least 1.
  * @example identityPermutation(3); // => [0, 1, 2]
  */
-export const identityPermutation = (length: number): Permutation => build(length, (n) => n);
-
-/** Whether `p` contains each of 0 … length − 1 once. */
-export const isPermutation = (p: ArrayLike<number>): boolean => {
-  const seen = new Set<number>();
-  for (let n = 0; n < p.length; n++) if (Number.isInteger(p[n]) && p[n] >= 0 && p[n] < p.length) seen.add(p[n]);
-  return seen.size === p.length;
+export const identityPermutation = (length: number): Permutation => {
+  checkInteger("identityPermutation", "length", length, 1, 2 ** 31 - 1);
+  return build(length, (n) => n);
 };
 
-const checkPermutation = (where: string, argument: string, p: Permutation): void => {
-  if (typeof p?.length !== "number" || !isPermutation(p)) throw expected(where, "a permutation of 0 … length − 1", argument, p);
+/**
+ * Whether `p` is an array, typed or not, that contains each of 0 … length − 1 once.
+ *
+ * @example isPermutation([1, 2, 0]); // => true
+ */
+export const isPermutation = (p: ArrayLike<number>): boolean => {
+  if (!Array.isArray(p) && (!ArrayBuffer.isView(p) || p instanceof DataView)) return false;
+  const seen = new Uint8Array(p.length);
+  for (let n = 0; n < p.length; n++) {
+    // Beyond the places nothing is 0.
+    if (!Number.isInteger(p[n]) || seen[p[n]] !== 0) return false;
+    seen[p[n]] = 1;
+  }
+  return true;
+};
+
+/** A permutation as it came, of d positions where that is said; throws for what is none. */
+export const checkPermutation = (where: string, argument: string, p: unknown, d?: number): Permutation => {
+  if (p instanceof Int32Array && p.length > 0 && p.length === (d ?? p.length) && isPermutation(p)) return p;
+  throw expected(where, `an Int32Array with each of 0 … ${d === undefined ? "length − 1" : d - 1} once`, argument, p);
+};
+
+/** At least one permutation as they came, all of d positions, or of as many as the first; throws for others. */
+export const checkPermutations = (where: string, argument: string, list: unknown, d?: number): readonly Permutation[] => {
+  if (!Array.isArray(list) || list.length === 0) throw expected(where, "at least one permutation", argument, list);
+  const length = d ?? checkPermutation(where, `${argument}[0]`, list[0]).length;
+  for (const [i, p] of list.entries()) checkPermutation(where, `${argument}[${i}]`, p, length);
+  return list;
 };
 
 export const equalPermutations = (a: Permutation, b: Permutation): boolean => a.length === b.length && a.every((source, n) => source === b[n]);
 
-/** The permutation of the matrix product A·B: b acts first, (a∘b)[n] = b[a[n]]. */
+/** `compose` of permutations that were checked. */
+export const composed = (a: Permutation, b: Permutation): Permutation => a.map((at) => b[at]);
+
+/** `inverse` of a permutation that was checked. */
+export const inverted = (p: Permutation): Permutation => {
+  const result = new Int32Array(p.length);
+  for (let n = 0; n < p.length; n++) result[p[n]] = n;
+  return result;
+};
+
+/**
+ * The permutation of the matrix product A·B: b acts first, (a∘b)[n] = b[a[n]].
+ *
+ * @throws ArgumentError for what is no permutation, and for permutations of different lengths
+ * @example compose(Int32Array.of(1, 2, 0), Int32Array.of(1, 0, 2)); // => [0, 2, 1]
+ */
 export const compose = (a: Permutation, b: Permutation): Permutation => {
-  if (a.length !== b.length) throw expected("compose", `a permutation of length ${a.length}`, "b", `one of length ${b.length}`);
-  return build(a.length, (n) => b[a[n]]);
+  const { length } = checkPermutation("compose", "a", a);
+  return composed(a, checkPermutation("compose", "b", b, length));
 };
 
 /**
@@ -61,12 +93,7 @@ export const compose = (a: Permutation, b: Permutation): Permutation => {
  * @throws ArgumentError for what is no permutation
  * @example inverse(Int32Array.of(1, 2, 0)); // => [2, 0, 1]
  */
-export const inverse = (p: Permutation): Permutation => {
-  checkPermutation("inverse", "p", p);
-  const result = new Int32Array(p.length);
-  for (let n = 0; n < p.length; n++) result[p[n]] = n;
-  return result;
-};
+export const inverse = (p: Permutation): Permutation => inverted(checkPermutation("inverse", "p", p));
 
 /** Moves values: result[n] = values[p[n]]. Writes into `out` when given (not `values` itself). */
 export const permute = (values: Float32Array, p: Permutation, out: Float32Array = new Float32Array(p.length)): Float32Array => {
@@ -85,17 +112,11 @@ export const permutationMatrix = (p: Permutation): Float32Array => {
 /**
  * The matrices of several permutations, row-major [count, length, length]: R[i, n, p_i[n]] = 1.
  *
- * @throws ArgumentError for a list that is no permutation, and lists of different lengths.
+ * @throws ArgumentError for an empty list, a list that is no permutation, and lists of different lengths.
  * @example permutationMatrices([Int32Array.of(1, 0)]); // => [0, 1, 1, 0]
  */
 export const permutationMatrices = (elements: readonly Permutation[]): Float32Array => {
-  const where = "permutationMatrices";
-  if (!Array.isArray(elements)) throw expected(where, "an array of permutations", "elements", elements);
-  const d = elements[0]?.length ?? 0;
-  for (const [i, element] of elements.entries()) {
-    checkPermutation(where, `elements[${i}]`, element);
-    if (element.length !== d) throw expected(where, `a permutation of length ${d}`, `elements[${i}]`, element);
-  }
+  const d = checkPermutations("permutationMatrices", "elements", elements)[0].length;
   const stack = new Float32Array(elements.length * d * d);
   for (const [i, element] of elements.entries()) stack.set(permutationMatrix(element), i * d * d);
   return stack;
@@ -103,13 +124,16 @@ export const permutationMatrices = (elements: readonly Permutation[]): Float32Ar
 
 /**
  * table[i·g + j] = k where element i times element j (j acts first) is element k; −1 where the product is not in the list.
+ *
+ * @throws ArgumentError for an empty list, what is no permutation, and permutations of different lengths
+ * @example cayleyTable([Int32Array.of(0, 1), Int32Array.of(1, 0)]); // => [0, 1, 1, 0]
  */
 export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
-  const g = elements.length;
+  const g = checkPermutations("cayleyTable", "elements", elements).length;
   const position = new Map(elements.map((element, i) => [element.join(), i]));
   const table = new Int32Array(g * g);
   for (let i = 0; i < g; i++) {
-    for (let j = 0; j < g; j++) table[i * g + j] = position.get(compose(elements[i], elements[j]).join()) ?? -1;
+    for (let j = 0; j < g; j++) table[i * g + j] = position.get(composed(elements[i], elements[j]).join()) ?? -1;
   }
   return table;
 };
@@ -118,7 +142,7 @@ export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
  * All products of the generators and their inverses, identity first, then in order of discovery.
  *
  * @param limit default 4096
- * @throws ArgumentError without generators, for generators of different lengths, and when the group has more than `limit` elements
+ * @throws ArgumentError without generators, for what is no permutation, generators of different lengths, and when the group has more than `limit` elements
  * @example
  * ```ts
  * generateGroup([Int32Array.of(1, 2, 0), Int32Array.of(1, 0, 2)]).length; // => 6
@@ -126,15 +150,14 @@ export const cayleyTable = (elements: readonly Permutation[]): Int32Array => {
  * ```
  */
 export const generateGroup = (generators: readonly Permutation[], limit = 4096): Permutation[] => {
-  if (!Array.isArray(generators) || generators.length === 0) throw expected("generateGroup", "at least one permutation", "generators", generators);
-  for (const generator of generators) checkPermutation("generateGroup", "generators", generator);
+  checkPermutations("generateGroup", "generators", generators);
   if (!Number.isInteger(limit) || limit < 1) throw expected("generateGroup", "an integer of at least 1", "limit", limit);
   const found = [identityPermutation(generators[0].length)];
   const known = new Set(found.map((element) => element.join()));
   // The list grows while it is walked; in a finite group inverses are powers, so right products alone reach everything.
   for (const element of found) {
     for (const generator of generators) {
-      const product = compose(element, generator);
+      const product = composed(element, generator);
       const key = product.join();
       if (known.has(key)) continue;
       if (found.length === limit) throw expected("generateGroup", `generators of at most ${limit} elements`, "generators", "a larger group");
@@ -157,7 +180,7 @@ export const generateGroup = (generators: readonly Permutation[], limit = 4096):
  * ```
  */
 export const cyclicGroup = (n: number): PermutationSet => {
-  checkSize("cyclicGroup", "n", n);
+  checkInteger("cyclicGroup", "n", n, 1, 65536);
   return {
     name: `C${n}`,
     elements: Array.from({ length: n }, (_, s) => build(n, (i) => (i - s + n) % n)),
@@ -259,7 +282,7 @@ const rotationLabel = (rotation: SignedAxes): string => {
  * ```
  */
 export const cubeGroup = (k: number): PermutationSet => {
-  if (!Number.isInteger(k) || k < 1 || k > 40) throw expected("cubeGroup", "an integer in [1, 40]", "k", k);
+  checkInteger("cubeGroup", "k", k, 1, 40);
   const sides = [1, -1] as const;
   const rotations: SignedAxes[] = [];
   for (const [from, parity] of [
@@ -290,7 +313,7 @@ export const cubeGroup = (k: number): PermutationSet => {
 /** The first `count` elements of a group, by default half of them (rounded up): a set with a symmetry but no group. */
 export const firstElements = (group: PermutationSet, count: number = Math.ceil(group.elements.length / 2)): PermutationSet => {
   const g = group.elements.length;
-  if (!Number.isInteger(count) || count < 1 || count > g) throw expected("firstElements", `an integer in [1, ${g}]`, "count", count);
+  checkInteger("firstElements", "count", count, 1, g);
   if (count === g) return group;
   return { name: `${count} of ${group.name}`, elements: group.elements.slice(0, count), labels: group.labels.slice(0, count) };
 };

@@ -1,5 +1,5 @@
 /** Transformations planted in real images. Images are row-major, rows downwards; channels are planes, one behind the other, and move alike. */
-import { expected } from "../errors.ts";
+import { checkFinite, expected } from "../errors.ts";
 import { flipGroup, type PermutationSet, rotationGroup } from "./permutations.ts";
 import type { Random } from "./random.ts";
 
@@ -113,7 +113,7 @@ export const transformImage = (
 ): Float32Array => {
   if (image.length !== h * w) throw expected("transformImage", `${h}·${w} values`, "image", image);
   if (out.length !== h * w || out === image) throw expected("transformImage", `another array of ${h}·${w} values`, "out", out);
-  if (kind !== "none" && !Number.isFinite(parameter)) throw expected("transformImage", "a finite number", "parameter", parameter);
+  if (kind !== "none") checkFinite("transformImage", "parameter", parameter);
   switch (kind) {
     case "none":
       out.set(image);

@@ -1,5 +1,5 @@
 /** Layers of a fixed finite group: the exact baseline that the learned layers are measured against. */
-import { cayleyTable, equalPermutations, identityPermutation, inverse, isPermutation, type Permutation } from "../data/permutations.ts";
+import { cayleyTable, checkPermutations, equalPermutations, identityPermutation, inverted, type Permutation } from "../data/permutations.ts";
 import { ArgumentError, checkNames, expected } from "../errors.ts";
 import { expandKernel } from "../ops/expandKernel/index.ts";
 import { linear } from "../ops/matmul/index.ts";
@@ -13,15 +13,15 @@ import type { LearnedStack, MatrixSource } from "./matrices.ts";
 import { Module } from "./module.ts";
 import type { Dimensions } from "./weightSharingConv.ts";
 
-/** Throws unless the permutations move `side` positions each and begin with the identity. */
-const checkSet = (where: string, set: readonly Permutation[], side: number, argument = "set"): void => {
-  if (!Array.isArray(set) || set.length === 0 || set.some((p) => p?.length !== side || !isPermutation(p)))
-    throw expected(where, `permutations of ${side || "equally many"} positions`, argument, set);
-  if (!equalPermutations(set[0], identityPermutation(side))) throw expected(where, "the identity as first element", argument, set);
+/** Throws unless the permutations move `side` positions each, by default equally many, and begin with the identity. Returns the number of positions. */
+const checkSet = (where: string, set: readonly Permutation[], side?: number, argument = "set"): number => {
+  const [{ length }] = checkPermutations(where, argument, set, side);
+  if (!equalPermutations(set[0], identityPermutation(length))) throw expected(where, "the identity as first element", argument, set);
+  return length;
 };
 
-/** Throws unless the permutations move k² pixels, begin with the identity and are closed under composition. Returns the Cayley table. */
-export const checkGroup = (where: string, group: readonly Permutation[], length: number): Int32Array => {
+/** Throws unless the permutations move `length` positions each, begin with the identity and are closed under composition. Returns the Cayley table. */
+const checkGroup = (where: string, group: readonly Permutation[], length?: number): Int32Array => {
   checkSet(where, group, length, "group");
   const table = cayleyTable(group);
   if (table.includes(-1))
@@ -45,10 +45,10 @@ export const checkGroup = (where: string, group: readonly Permutation[], length:
  * ```
  */
 export const shiftTwist = (group: readonly Permutation[]): Permutation[] => {
-  const length = (group as readonly Permutation[] | undefined)?.[0]?.length ?? 0;
-  const table = checkGroup("shiftTwist", group, length);
+  const table = checkGroup("shiftTwist", group);
+  const [{ length }] = group;
   const g = group.length;
-  const inverses = group.map((element) => group.findIndex((other) => equalPermutations(other, inverse(element))));
+  const inverses = group.map((element) => group.findIndex((other) => equalPermutations(other, inverted(element))));
   return group.map((element, b) =>
     Int32Array.from({ length: g * length }, (_, at) => {
       const [a, n] = [Math.floor(at / length), at % length];
@@ -235,8 +235,7 @@ export class GroupLinear extends Module {
     const where = "GroupLinear";
     const { kernels, set, deviation = 0.3 } = checkNames(where, options, ["kernels", "set", "deviation"]);
     checkCount(where, "kernels", kernels);
-    const side = (set as readonly Permutation[] | undefined)?.[0]?.length ?? 0;
-    checkSet(where, set, side);
+    const side = checkSet(where, set);
     [this.weight, this.#positions] = allOrNone(() => [gaussian(init, [kernels, 1, side], deviation), positions(init, set)]);
   }
 

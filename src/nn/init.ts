@@ -1,6 +1,6 @@
 /** Initial values, drawn on the host so that every device starts from the same numbers. */
 import { createRandom, type Random } from "../data/random.ts";
-import { checkShape, Device } from "../device.ts";
+import { checkDevice, checkShape, Device } from "../device.ts";
 import { checkRange, expected } from "../errors.ts";
 import { elements, type Shape } from "../op.ts";
 import { keep } from "../scope.ts";
@@ -26,7 +26,7 @@ export interface Initializer {
  * ```
  */
 export const initializer = (device: Device, seed: number): Initializer => {
-  if (!(device instanceof Device)) throw expected("initializer", "a device", "device", device);
+  checkDevice("initializer", device);
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw expected("initializer", "an integer in [0, 2^32)", "seed", seed);
   let stream = 0;
   return { device, next: () => createRandom(seed, stream++) };

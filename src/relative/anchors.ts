@@ -1,7 +1,7 @@
 /** Anchors without looking at where the points lie: at random, by label, and the same ones in two spaces. */
 import { choice, createRandom } from "../data/random.ts";
-import { checkNames, expected } from "../errors.ts";
-import { checkChoice, checkInteger, checkLabels, checkMatrix, checkPaired, type HostMatrix, takeRows } from "./matrix.ts";
+import { checkInteger, checkNames, expected } from "../errors.ts";
+import { checkChoice, checkLabels, checkMatrix, checkPaired, type HostMatrix, takeRows } from "./matrix.ts";
 
 export interface AnchorOptions {
   /** In [0, 2³²); the same seed gives the same anchors. Default 0. */

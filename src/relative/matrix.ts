@@ -1,5 +1,5 @@
 /** Matrices on the host: what the host side of relative representations takes and gives. */
-import { expected } from "../errors.ts";
+import { checkInteger, expected } from "../errors.ts";
 
 /**
  * A matrix in the host's memory, row-major: `decodeNpy` gives such objects, and `device.tensor(data, shape)` takes their parts.
@@ -52,11 +52,6 @@ export const checkMatrix = (where: string, argument: string, value: HostMatrix):
 /** Throws unless both have as many rows: rows of the same number belong together. */
 export const checkPaired = (where: string, x: { readonly rows: number }, y: { readonly rows: number }): void => {
   if (x.rows !== y.rows) throw expected(where, `${x.rows} rows like \`x\``, "y", `${y.rows} rows`);
-};
-
-/** Throws unless `value` is a whole number in [low, high]. */
-export const checkInteger = (where: string, argument: string, value: number, low: number, high: number): void => {
-  if (!Number.isInteger(value) || value < low || value > high) throw expected(where, `an integer in [${low}, ${high}]`, argument, value);
 };
 
 /** Throws for names that are no options: a misspelt one would be ignored. */

@@ -1,7 +1,7 @@
 /** Do two spaces put the same points near one another? */
-import { checkNames, expected } from "../errors.ts";
+import { checkInteger, checkNames, expected } from "../errors.ts";
 import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
-import { checkChoice, checkInteger, checkMatrix, checkPaired, type Dense, type HostMatrix } from "./matrix.ts";
+import { checkChoice, checkMatrix, checkPaired, type Dense, type HostMatrix } from "./matrix.ts";
 
 export interface NeighbourOptions {
   /** "cosine" (default) or "euclidean". */

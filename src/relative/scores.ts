@@ -1,6 +1,6 @@
 /** How well classes were predicted. */
-import { checkNames, expected } from "../errors.ts";
-import { checkInteger, checkLabels } from "./matrix.ts";
+import { checkInteger, checkNames, expected } from "../errors.ts";
+import { checkLabels } from "./matrix.ts";
 
 export interface ClassificationScores {
   /** Share of predictions that are right. */

@@ -1,9 +1,9 @@
 /** Anchors by where the points lie: far apart, in the middle of clusters, or near to everything. */
 import { createRandom, type Random } from "../data/random.ts";
-import { checkNames, expected } from "../errors.ts";
+import { checkInteger, checkNames, expected } from "../errors.ts";
 import type { AnchorOptions } from "./anchors.ts";
 import { comparable, POINT_METRICS, type PointMetric, squaredDistance } from "./distance.ts";
-import { checkChoice, checkInteger, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
+import { checkChoice, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix } from "./matrix.ts";
 
 export interface CoverageOptions {
   /** "euclidean" (default), or "cosine", which looks at directions alone. */

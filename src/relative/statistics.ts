@@ -1,6 +1,5 @@
 /** What a handful of seeds allow to say: mean and deviation, Student's t, paired tests, the least effect that would have been seen. */
-import { checkNames, checkRange, expected } from "../errors.ts";
-import { checkInteger } from "./matrix.ts";
+import { checkInteger, checkNames, checkRange, expected } from "../errors.ts";
 
 export interface SampleSummary {
   readonly count: number;

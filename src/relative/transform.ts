@@ -1,9 +1,9 @@
 /** Maps of a space that are fitted to points, applied to others and undone, one after another: plain data. */
 import { choice, createRandom } from "../data/random.ts";
-import { checkNames, checkObject, checkRange, DataError, expected } from "../errors.ts";
+import { checkInteger, checkNames, checkObject, checkRange, DataError, expected } from "../errors.ts";
 import { rowNorms, unitRows } from "./distance.ts";
 import { multiply, multiplyByTransposed, numericalRank, randomOrthogonal, svd, transposed } from "./linalg.ts";
-import { checkInteger, checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
+import { checkMatrix, type Dense, dense, type HostMatrix, hostMatrix, roundingOf } from "./matrix.ts";
 import { centred, columnStatistics } from "./standardise.ts";
 
 /** What to fit, with means, deviations σ and covariance Σ of the points (divisor n). */

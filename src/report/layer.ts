@@ -1,8 +1,8 @@
 /** The part of the page about one layer: its matrices over training, what each became, closure, kernels. */
 
 import { equalPermutations } from "../data/permutations.ts";
-import { type ElementResult, splitStack } from "../symmetry/elements.ts";
-import { relativeRowEntropy, rowAgreement } from "../symmetry/matrices.ts";
+import type { ElementResult } from "../symmetry/elements.ts";
+import { relativeRowEntropy, rowAgreement, splitStack } from "../symmetry/matrices.ts";
 import { analysisView } from "./analysis.ts";
 import { MAX_SERIES, renderPanel } from "./curves.ts";
 import { encodeKernels, encodeSnapshots, signedRange, thin } from "./encode.ts";
@@ -31,7 +31,7 @@ const history = (layer: LayerReport, snapshots: readonly Snapshot[]): { readonly
   const targets = layer.result.elements.map(({ planted, nearest }) =>
     planted === undefined ? nearest : (layer.planted?.elements[planted] ?? nearest),
   );
-  const stacks = snapshots.map(({ matrices }) => splitStack("renderReport", matrices, layer.d));
+  const stacks = snapshots.map(({ matrices }) => splitStack("renderReport", "matrices", matrices, layer.d));
   return {
     agreement: stacks.map((stack) => stack.map((matrix, i) => rowAgreement(matrix, targets[i]))),
     // NaN where a matrix has no entropy.

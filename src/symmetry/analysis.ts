@@ -1,12 +1,11 @@
 /** All that a learned stack says about itself, at once. */
-import type { Permutation } from "../data/permutations.ts";
-import { cayleyTable } from "../data/permutations.ts";
+import { cayleyTable, checkPermutations, type Permutation } from "../data/permutations.ts";
 import { checkNames } from "../errors.ts";
 import { type ClosureResult, closure } from "./closure.ts";
 import { type CoefficientFit, fitCoefficients } from "./coefficients.ts";
 import { type CompareOptions, compareElements, type StackResult } from "./elements.ts";
 import { type GroupIdentity, identifyGroup } from "./identify.ts";
-import type { Values } from "./matrices.ts";
+import { splitStack, type Values } from "./matrices.ts";
 import { type GroupMatch, matchGroup } from "./relabelling.ts";
 
 export interface StackAnalysisOptions extends CompareOptions {
@@ -36,7 +35,7 @@ export interface StackAnalysis extends StackResult {
  *
  * @param stack row-major [g, d, d], the identity included when it is an element
  * @param d side of a matrix
- * @throws ArgumentError for a stack that is not a multiple of d·d, candidates or symmetries of another length; DataError for entries that are not finite
+ * @throws ArgumentError for a stack that is not a multiple of d·d, candidates or symmetries that are no permutations of d positions; DataError for entries that are not finite
  * @example
  * ```ts
  * const stack = permutationMatrices(rotationGroup(3).elements);
@@ -45,7 +44,10 @@ export interface StackAnalysis extends StackResult {
  * ```
  */
 export const analyzeStack = (stack: Values, d: number, options: StackAnalysisOptions = {}): StackAnalysis => {
-  const { candidate, symmetries, ...compare } = checkNames("analyzeStack", options, ["candidate", "symmetries", "indexed", "fixedIdentity"]);
+  const where = "analyzeStack";
+  const { candidate, symmetries, ...compare } = checkNames(where, options, ["candidate", "symmetries", "indexed", "fixedIdentity"]);
+  splitStack(where, "stack", stack, d);
+  for (const [argument, list] of Object.entries({ candidate, symmetries })) if (list !== undefined) checkPermutations(where, argument, list, d);
   const result = compareElements(stack, d, candidate, compare);
   const nearest = result.elements.map((element) => element.nearest);
   const group = identifyGroup(nearest);

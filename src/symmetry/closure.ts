@@ -1,7 +1,6 @@
 /** Whether a set of matrices is closed under multiplication, as a group's must be. */
 import { cayleyTable, type Permutation } from "../data/permutations.ts";
-import { splitStack } from "./elements.ts";
-import { nearestPermutation, type Values } from "./matrices.ts";
+import { nearestPermutation, splitStack, type Values } from "./matrices.ts";
 
 export interface ClosureResult {
   readonly g: number;
@@ -47,7 +46,7 @@ const closedTable = (elements: readonly Permutation[]): Int32Array | undefined =
  * @throws ArgumentError for a stack that is not a multiple of d·d; DataError for entries that are not finite
  */
 export const closure = (stack: Values, d: number): ClosureResult => {
-  const matrices = splitStack("closure", stack, d);
+  const matrices = splitStack("closure", "stack", stack, d);
   const g = matrices.length;
   const nearest = matrices.map((matrix) => nearestPermutation(matrix, d));
   const errors = new Float64Array(g * g);

@@ -1,8 +1,6 @@
 /** How a learned matrix mixes the elements of a candidate group: the paper's measure (arXiv 2412.04594, appendix B.1). */
-import { isPermutation, type Permutation, permutationMatrices } from "../data/permutations.ts";
-import { DataError, expected } from "../errors.ts";
-import { splitStack } from "./elements.ts";
-import type { Values } from "./matrices.ts";
+import { checkPermutations, type Permutation, permutationMatrices } from "../data/permutations.ts";
+import { splitStack, type Values } from "./matrices.ts";
 
 export interface CoefficientFit {
   /** [g, candidates], rows on the simplex: not negative, with sum 1. */
@@ -120,15 +118,8 @@ const product = (a: Values, b: Values): number => {
 
 /** Candidates of either kind as matrices. */
 const candidateMatrices = (where: string, d: number, candidates: readonly Permutation[] | Values): Values[] => {
-  if (candidates instanceof Float32Array || candidates instanceof Float64Array) {
-    if (!candidates.every(Number.isFinite))
-      throw new DataError(`${where}: expected finite numbers for \`candidates\`, but received NaN or an infinity`);
-    return splitStack(where, candidates, d, "candidates");
-  }
-  if (!Array.isArray(candidates) || candidates.length === 0) throw expected(where, "at least one permutation", "candidates", candidates);
-  const wrong = candidates.find((candidate) => candidate?.length !== d || !isPermutation(candidate));
-  if (wrong !== undefined) throw expected(where, `permutations of ${d} positions`, "candidates", wrong);
-  return splitStack(where, permutationMatrices(candidates), d);
+  const given = candidates instanceof Float32Array || candidates instanceof Float64Array;
+  return splitStack(where, "candidates", given ? candidates : permutationMatrices(checkPermutations(where, "candidates", candidates, d)), d);
 };
 
 /**
@@ -148,9 +139,8 @@ const candidateMatrices = (where: string, d: number, candidates: readonly Permut
  */
 export const fitCoefficients = (stack: Values, d: number, candidates: readonly Permutation[] | Values): CoefficientFit => {
   const where = "fitCoefficients";
-  const matrices = splitStack(where, stack, d);
+  const matrices = splitStack(where, "stack", stack, d);
   const known = candidateMatrices(where, d, candidates);
-  if (!stack.every(Number.isFinite)) throw new DataError(`${where}: expected finite numbers for \`stack\`, but received NaN or an infinity`);
   const count = known.length;
   const gram = new Float64Array(count * count);
   for (let k = 0; k < count; k++) for (let l = 0; l <= k; l++) gram[k * count + l] = gram[l * count + k] = product(known[k], known[l]);

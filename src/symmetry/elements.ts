@@ -1,14 +1,15 @@
 /** Compares a learned stack of matrices with the group that was planted. */
-import { equalPermutations, identityPermutation, type Permutation } from "../data/permutations.ts";
-import { checkNames, expected } from "../errors.ts";
+import { checkPermutations, equalPermutations, identityPermutation, type Permutation } from "../data/permutations.ts";
+import { checkFlags, checkNames, expected } from "../errors.ts";
 import {
+  agreementOf,
   assign,
+  massOf,
   nearestPermutation,
   permutationDistance,
-  permutationMass,
   relativeRowEntropy,
-  rowAgreement,
   rowEntropy,
+  splitStack,
   type Values,
 } from "./matrices.ts";
 
@@ -56,7 +57,7 @@ const match = (matrices: readonly Values[], planted: readonly Permutation[], fix
   for (const [a, i] of learned.entries()) {
     for (const [b, k] of free.entries()) {
       // Agreement comes in steps of 1/d, so this much weight decides between equals only.
-      scores[a * free.length + b] = rowAgreement(matrices[i], planted[k]) + 1e-6 * permutationMass(matrices[i], planted[k]);
+      scores[a * free.length + b] = agreementOf(matrices[i], planted[k]) + 1e-6 * massOf(matrices[i], planted[k]);
     }
   }
   for (const [a, b] of assign(scores, learned.length, free.length).entries()) if (b >= 0) result[learned[a]] = free[b];
@@ -70,7 +71,7 @@ const match = (matrices: readonly Values[], planted: readonly Permutation[], fix
  * @param d side of a matrix
  * @param planted the planted permutations; without them `correct` and `recovered` are false and agreement is with the
  * nearest permutation
- * @throws ArgumentError for a stack that is not a multiple of d·d, planted elements of another length, and an indexed
+ * @throws ArgumentError for a stack that is not a multiple of d·d, planted elements that are no permutations of d positions, and an indexed
  * task with another number of elements; DataError for entries that are not finite
  * @example
  * ```ts
@@ -83,8 +84,9 @@ const match = (matrices: readonly Values[], planted: readonly Permutation[], fix
  */
 export const compareElements = (stack: Values, d: number, planted?: readonly Permutation[], options: CompareOptions = {}): StackResult => {
   const { indexed = false, fixedIdentity = true } = checkNames("compareElements", options, ["indexed", "fixedIdentity"]);
-  const matrices = splitStack("compareElements", stack, d);
-  if (planted?.some((element) => element.length !== d)) throw expected("compareElements", `permutations of length ${d}`, "planted", planted[0]);
+  checkFlags("compareElements", { indexed, fixedIdentity });
+  const matrices = splitStack("compareElements", "stack", stack, d);
+  if (planted !== undefined) checkPermutations("compareElements", "planted", planted, d);
   if (indexed && planted?.length !== matrices.length)
     throw expected("compareElements", `${matrices.length} permutations`, "planted", planted?.length);
   const partners = planted === undefined ? [] : indexed ? matrices.map((_, i) => i) : match(matrices, planted, fixedIdentity);
@@ -97,7 +99,7 @@ export const compareElements = (stack: Values, d: number, planted?: readonly Per
       nearest,
       planted: partner,
       correct: target !== undefined && equalPermutations(nearest, target),
-      agreement: rowAgreement(matrix, target ?? nearest),
+      agreement: agreementOf(matrix, target ?? nearest),
       entropy: rowEntropy(matrix, d),
       relativeEntropy: relativeRowEntropy(matrix, d),
       distance: permutationDistance(matrix, nearest),
@@ -109,12 +111,4 @@ export const compareElements = (stack: Values, d: number, planted?: readonly Per
     recovered: elements.every((element) => element.correct),
     meanAgreement: learned.reduce((sum, element) => sum + element.agreement, 0) / learned.length,
   };
-};
-
-/** Views of the matrices of a stack [g, d, d]. */
-export const splitStack = (where: string, stack: Values, d: number, argument = "stack"): Values[] => {
-  const size = d * d;
-  if (!Number.isInteger(d) || d < 1) throw expected(where, "a positive integer", "d", d);
-  if (stack.length === 0 || stack.length % size !== 0) throw expected(where, `a positive multiple of ${d}·${d} values`, argument, stack);
-  return Array.from({ length: stack.length / size }, (_, i) => stack.subarray(i * size, (i + 1) * size));
 };

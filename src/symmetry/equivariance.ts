@@ -1,12 +1,21 @@
 /** How far layers and networks are from turning with their input: on the grid, where pixels move exactly, and off it, by interpolation. */
-import { cayleyTable, equalPermutations, inverse, type Permutation, rotationGroup } from "../data/permutations.ts";
+import {
+  cayleyTable,
+  checkPermutation,
+  checkPermutations,
+  equalPermutations,
+  inverse,
+  isPermutation,
+  type Permutation,
+  rotationGroup,
+} from "../data/permutations.ts";
 import { transformImage } from "../data/transforms.ts";
-import { checkNames, expected } from "../errors.ts";
+import { checkFinite, checkNames, expected } from "../errors.ts";
 import { noGrad } from "../gradMode.ts";
-import type { SymmetricNetwork } from "../nn/convolutions.ts";
+import { SymmetricNetwork } from "../nn/convolutions.ts";
 import { elements, type Shape } from "../op.ts";
-import { scope } from "../scope.ts";
-import { checkTensor, type Tensor } from "../tensor.ts";
+import { checkFunction, scope } from "../scope.ts";
+import { checkTensor, checkTensors, type Tensor } from "../tensor.ts";
 
 /** A rotation of images, and what it does to a group axis. */
 export interface ImageAction {
@@ -71,8 +80,14 @@ const compare = (turned: Host, plain: Host, action: ImageAction): number => {
 };
 
 /** What a function of tensors gives for numbers of the host. */
-const evaluate = async (forward: (x: Tensor) => readonly Tensor[], x: Tensor, { values, shape }: Host): Promise<Host[]> => {
-  const outputs = noGrad(() => scope(() => forward(x.device.tensor(values, shape)).map((output) => output.detach())));
+const evaluate = async (where: string, forward: (x: Tensor) => readonly Tensor[], x: Tensor, { values, shape }: Host): Promise<Host[]> => {
+  const outputs = noGrad(() =>
+    scope(() => {
+      const given = forward(x.device.tensor(values, shape));
+      checkTensors(where, "the result of forward", given);
+      return given.map((output) => output.detach());
+    }),
+  );
   try {
     return await Promise.all(outputs.map(async (output) => ({ values: Float32Array.from(await output.read()), shape: output.shape })));
   } finally {
@@ -84,16 +99,18 @@ const measure = async (where: string, forward: (x: Tensor) => readonly Tensor[],
   checkTensor(where, "x", x);
   checkNames(where, action, ["degrees", "group"], "action");
   const { shape } = x;
-  if (!Number.isFinite(action.degrees)) throw expected(where, "a finite number", "degrees", action.degrees);
+  checkFinite(where, "degrees", action.degrees);
   if (shape.length !== 4 && shape.length !== 5) throw expected(where, "shape [B, C, H, W] or [B, C, g, H, W]", "x", shape);
   if (elements(shape) === 0) throw expected(where, "at least one image", "x", shape);
   if (isExact(action.degrees) && shape[shape.length - 1] !== shape[shape.length - 2]) throw expected(where, "square images", "x", shape);
   const { group } = action;
-  if (shape.length === 5 && group?.length !== shape[2]) throw expected(where, `a permutation of ${shape[2]} positions`, "group", group);
+  if (group !== undefined || shape.length === 5) checkPermutation(where, "group", group, shape.length === 5 ? shape[2] : undefined);
   const read = { values: Float32Array.from(await x.read()), shape };
   const input = isExact(action.degrees) ? read : disc(read);
-  const [plain, turned] = [await evaluate(forward, x, input), await evaluate(forward, x, act(input, action))];
-  for (const output of plain) {
+  const [plain, turned] = [await evaluate(where, forward, x, input), await evaluate(where, forward, x, act(input, action))];
+  for (const [i, output] of plain.entries()) {
+    if (String(turned[i]?.shape) !== String(output.shape))
+      throw expected(where, `the shape [${output.shape.join(", ")}] for turned images too`, "the result of forward", turned[i]?.shape);
     if (group && output.shape.length === 5 && output.shape[2] !== group.length)
       throw expected(where, `a permutation of the ${output.shape[2]} positions of the output's group axis`, "group", group);
   }
@@ -108,7 +125,7 @@ const measure = async (where: string, forward: (x: Tensor) => readonly Tensor[],
  *
  * @param forward from [B, C, H, W] or [B, C, g, H, W] to such a shape, or to [B, …] without images
  * @param x images, or features with a group axis, for which `action.group` says how ρ moves it
- * @throws ArgumentError for other shapes, no images, and a group axis without its permutation; rejects as `read`.
+ * @throws ArgumentError for other shapes, no images, a group axis without its permutation, and a `forward` that gives no tensor; rejects as `read`.
  * @example
  * ```ts
  * const layer = new GroupLift2d(initializer(device, 1), { inChannels: 1, outChannels: 2, kernelSize: 3, group: rotationGroup(3).elements });
@@ -117,8 +134,10 @@ const measure = async (where: string, forward: (x: Tensor) => readonly Tensor[],
  * await equivarianceError((image) => layer.forward(image), x, { degrees: 90, group: shift }); // => 0.000
  * ```
  */
-export const equivarianceError = async (forward: (x: Tensor) => Tensor, x: Tensor, action: ImageAction): Promise<number> =>
-  (await measure("equivarianceError", (images) => [forward(images)], x, action))[0];
+export const equivarianceError = async (forward: (x: Tensor) => Tensor, x: Tensor, action: ImageAction): Promise<number> => {
+  checkFunction("equivarianceError", forward, "forward");
+  return (await measure("equivarianceError", (images) => [forward(images)], x, action))[0];
+};
 
 export interface EquivarianceRow {
   readonly degrees: number;
@@ -136,7 +155,7 @@ export interface EquivarianceRow {
  * @param x [B, C, H, W]
  * @param options `degrees`: default 45, 90, 135, …, 315; `group`: what the elements of the group axis do to a k × k kernel, in their order and the same in all layers, such as the
  * nearest permutations of the lifting layer. Under quarter turns that are among them, group axes are compared element by element
- * @throws ArgumentError as `equivarianceError`.
+ * @throws ArgumentError for another network, no angle, a group that is no permutations of k × k positions, and as `equivarianceError`.
  * @example
  * ```ts
  * const group = rotationGroup(3).elements;
@@ -152,24 +171,29 @@ export const networkEquivariance = async (
   x: Tensor,
   options: { readonly degrees?: readonly number[]; readonly group?: readonly Permutation[] } = {},
 ): Promise<EquivarianceRow[]> => {
-  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = checkNames("networkEquivariance", options, ["degrees", "group"]);
+  const where = "networkEquivariance";
+  const { degrees = [45, 90, 135, 180, 225, 270, 315], group } = checkNames(where, options, ["degrees", "group"]);
+  if (!(network instanceof SymmetricNetwork)) throw expected(where, "a DigitNetwork or ResidualNetwork", "network", network);
+  if (!Array.isArray(degrees) || degrees.length === 0) throw expected(where, "at least one angle", "degrees", degrees);
+  if (group !== undefined && !Number.isInteger(Math.sqrt(checkPermutations(where, "group", group)[0].length)))
+    throw expected(where, "permutations of k × k positions", "group", group);
   const rows: EquivarianceRow[] = [];
   for (const angle of degrees) {
+    checkFinite(where, "degrees", angle);
     const axis = group && axisPermutation(group, angle);
     const forward = (images: Tensor): Tensor[] => [...network.activations(images), network.forward(images)];
-    const errors = await measure("networkEquivariance", forward, x, { degrees: angle, ...(axis && { group: axis }) });
+    const errors = await measure(where, forward, x, { degrees: angle, ...(axis && { group: axis }) });
     rows.push({ degrees: angle, onGroup: axis !== undefined, layers: errors.slice(0, -1), network: errors[errors.length - 1] });
   }
   return rows;
 };
 
-/** What a quarter turn b does to the group axis, F(ρx)[a] = ρ F(x)[b⁻¹a]; undefined for other angles, and where b or a product is not among the elements. */
+/** What a quarter turn b does to the group axis, F(ρx)[a] = ρ F(x)[b⁻¹a]; undefined for other angles, where b or a product is not among the elements, and where elements are repeated. */
 const axisPermutation = (group: readonly Permutation[], degrees: number): Permutation | undefined => {
-  const k = Math.sqrt(group[0]?.length ?? 0);
-  if (!isExact(degrees) || !Number.isInteger(k) || k < 1) return undefined;
-  const back = inverse(rotationGroup(k).elements[(((degrees / 90) % 4) + 4) % 4]);
+  if (!isExact(degrees)) return undefined;
+  const back = inverse(rotationGroup(Math.sqrt(group[0].length)).elements[(((degrees / 90) % 4) + 4) % 4]);
   const b = group.findIndex((element) => equalPermutations(element, back));
   if (b < 0) return undefined;
   const axis = cayleyTable(group).subarray(b * group.length, (b + 1) * group.length);
-  return axis.includes(-1) ? undefined : axis;
+  return isPermutation(axis) ? axis : undefined;
 };

@@ -1,6 +1,5 @@
 /** Which group permutations generate. */
-import { compose, equalPermutations, identityPermutation, isPermutation, type Permutation } from "../data/permutations.ts";
-import { expected } from "../errors.ts";
+import { checkPermutations, composed, equalPermutations, identityPermutation, type Permutation } from "../data/permutations.ts";
 import { invariantFactors, LARGEST_SPLIT, type Naming, nameOf } from "./names.ts";
 import { cycleLengths, factorial, type PermutationGroup, permutationGroup } from "./stabilizerChain.ts";
 import { GroupTable } from "./table.ts";
@@ -51,7 +50,7 @@ const listed = (generators: readonly Permutation[], { base }: PermutationGroup, 
   for (let e = 0; e < elements.length; e++) {
     right.push(
       generators.map((generator, s) => {
-        const product = compose(elements[e], generator);
+        const product = composed(elements[e], generator);
         const name = key(product);
         const known = position.get(name);
         if (known !== undefined) return known;
@@ -123,15 +122,11 @@ const unnamed = ({ order, exact }: PermutationGroup): Known => {
  * ```
  */
 export const identifyGroup = (generators: readonly Permutation[]): GroupIdentity => {
-  const where = "identifyGroup";
-  if (!Array.isArray(generators) || generators.length === 0) throw expected(where, "at least one permutation", "generators", generators);
-  const degree = generators[0]?.length;
-  const wrong = generators.find((generator) => generator?.length !== degree || generator.length === 0 || !isPermutation(generator));
-  if (wrong !== undefined) throw expected(where, "permutations of the same positions", "generators", wrong);
+  const degree = checkPermutations("identifyGroup", "generators", generators)[0].length;
   const known = permutationGroup(generators, degree);
   const { order, exact } = known;
   const small = exact && order <= BigInt(LARGEST_LISTED_GROUP) ? listed(generators, known, degree) : undefined;
-  const abelian = generators.every((a, i) => generators.slice(i + 1).every((b) => equalPermutations(compose(a, b), compose(b, a))));
+  const abelian = generators.every((a, i) => generators.slice(i + 1).every((b) => equalPermutations(composed(a, b), composed(b, a))));
   const { names, evidence, witnesses } = byOrder(known, generators) ?? (small && byTable(small.group, small.elements)) ?? unnamed(known);
   const counts = new Map<number, number>();
   for (const each of small?.group.orders ?? []) counts.set(each, (counts.get(each) ?? 0) + 1);

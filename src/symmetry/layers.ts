@@ -1,8 +1,8 @@
 /** Whether the layers of a network have learned the same group. */
 import { cayleyTable, equalPermutations, type Permutation } from "../data/permutations.ts";
 import { expected } from "../errors.ts";
-import { compareElements, splitStack } from "./elements.ts";
-import { nearestPermutation, rowAgreement, type Values } from "./matrices.ts";
+import { compareElements } from "./elements.ts";
+import { agreementOf, nearestPermutation, splitStack, type Values } from "./matrices.ts";
 
 export interface LayerConsistency {
   /** Which element of the lifting layer each matrix is on the pixels; undefined for matrices beyond the lifting layer's number. */
@@ -72,14 +72,14 @@ const translation = (table: Int32Array, n: number, b: number, axis: readonly (nu
  */
 export const layerConsistency = (lifting: Values, s: number, layers: readonly Values[]): LayerConsistency[] => {
   const where = "layerConsistency";
-  const elements = splitStack(where, lifting, s).map((matrix) => nearestPermutation(matrix, s));
+  const elements = splitStack(where, "lifting", lifting, s, "s").map((matrix) => nearestPermutation(matrix, s));
   const n = elements.length;
   const table = cayleyTable(elements);
   let axis: readonly (number | undefined)[] = elements.map((_, a) => a);
   if (!Array.isArray(layers)) throw expected(where, "an array of stacks", "layers", layers);
-  return layers.map((stack: Values) => {
+  return Array.from(layers, (stack: Values, layer) => {
     const p = axis.length;
-    const factors = splitStack(where, stack, p * s).map((matrix) => factorsOf(matrix, p, s));
+    const factors = splitStack(where, `layers[${layer}]`, stack, p * s).map((matrix) => factorsOf(matrix, p, s));
     const spaces = new Float64Array(factors.length * s * s);
     for (const [i, { space }] of factors.entries()) spaces.set(space, i * s * s);
     const found = compareElements(spaces, s, elements);
@@ -89,7 +89,7 @@ export const layerConsistency = (lifting: Values, s: number, layers: readonly Va
       const target = wanted[i];
       if (!target) return undefined;
       const said = target.reduce((count, column) => count + Number(column >= 0), 0);
-      return said === 0 ? undefined : (rowAgreement(group, target) * p) / said;
+      return said === 0 ? undefined : (agreementOf(group, target) * p) / said;
     });
     const acts = (group: Float64Array, target: Permutation | false): boolean =>
       target !== false && equalPermutations(nearestPermutation(group, p), target);

@@ -1,6 +1,5 @@
 /** Whether learned permutations are those of a candidate group, up to the symmetries of the grid on which they act and the order in which they come. */
-import { compose, equalPermutations, inverse, isPermutation, type Permutation } from "../data/permutations.ts";
-import { expected } from "../errors.ts";
+import { checkPermutations, composed, equalPermutations, inverted, type Permutation } from "../data/permutations.ts";
 
 export interface GroupMatch {
   /** Position, in `symmetries`, of the h with which most elements agree; the first of equals, so the identity where it does as well. */
@@ -24,7 +23,7 @@ const relationOf = (
   if (labels.some((label) => label === undefined)) return "different";
   if (missing.length > 0 || labels.length !== candidate.length) return "partial";
   if (labels.every((label, i) => label === i)) return "same";
-  const turned = candidate.map((element) => candidate.findIndex((other) => equalPermutations(other, inverse(element))));
+  const turned = candidate.map((element) => candidate.findIndex((other) => equalPermutations(other, inverted(element))));
   return labels.every((label, i) => label === turned[i]) ? "inverse" : "relabelled";
 };
 
@@ -47,15 +46,12 @@ const relationOf = (
  * ```
  */
 export const matchGroup = (learned: readonly Permutation[], candidate: readonly Permutation[], symmetries?: readonly Permutation[]): GroupMatch => {
-  const d = learned?.[0]?.length;
-  for (const [argument, list] of Object.entries({ learned, candidate, symmetries: symmetries ?? learned })) {
-    if (!Array.isArray(list) || list.length === 0) throw expected("matchGroup", "at least one permutation", argument, list);
-    const wrong = list.find((p) => p?.length !== d || !isPermutation(p));
-    if (wrong !== undefined) throw expected("matchGroup", `permutations of ${d} positions`, argument, wrong);
-  }
+  const d = checkPermutations("matchGroup", "learned", learned)[0].length;
+  checkPermutations("matchGroup", "candidate", candidate, d);
+  if (symmetries !== undefined) checkPermutations("matchGroup", "symmetries", symmetries, d);
   const position = new Map(candidate.map((element, k) => [element.join(), k]));
   const seen = (symmetry: Permutation | undefined): (number | undefined)[] =>
-    learned.map((p) => position.get((symmetry ? compose(compose(symmetry, p), inverse(symmetry)) : p).join()));
+    learned.map((p) => position.get((symmetry ? composed(composed(symmetry, p), inverted(symmetry)) : p).join()));
   let best = { symmetry: 0, labels: seen(symmetries?.[0]), score: -1 };
   for (const [symmetry, h] of (symmetries ?? [undefined]).entries()) {
     const labels = seen(h);

@@ -10,8 +10,7 @@ import type { Module } from "../nn/module.ts";
 import { WeightSharingLinear } from "../nn/weightSharingLinear.ts";
 import { scope } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { splitStack } from "./elements.ts";
-import { nearestPermutation, permutationDistance } from "./matrices.ts";
+import { nearestPermutation, permutationDistance, splitStack } from "./matrices.ts";
 
 export interface RoundedNetwork<M extends Module = Module> {
   /** On the same device, with numbers of its own. */
@@ -36,7 +35,7 @@ const rounded = async (action: Tensor): Promise<RoundedStack> => {
   if (action.dtype !== "float32") {
     return { set: [identity, ...Array.from({ length: count }, (_, i) => Int32Array.from(values.subarray(i * d, (i + 1) * d)))], distance: 0 };
   }
-  const matrices = splitStack("roundNetwork", values as Float32Array, d);
+  const matrices = splitStack("roundNetwork", "network", values as Float32Array, d);
   const elements = matrices.map((matrix) => nearestPermutation(matrix, d));
   return { set: [identity, ...elements], distance: Math.max(...matrices.map((matrix, i) => permutationDistance(matrix, elements[i]))) };
 };
@@ -94,7 +93,9 @@ export const roundNetwork = async <M extends Module>(network: M): Promise<Rounde
   const layers: readonly unknown[] = network instanceof SymmetricNetwork ? network.convolutions : [network];
   const known = layers.filter((layer) => layer instanceof ExpandedConv || layer instanceof WeightSharingLinear);
   if (known.length < layers.length) throw expected("roundNetwork", "a network or a layer with a group", "network", network);
-  const stacks = await Promise.all(known.map(stackOf));
+  const stacks: RoundedStack[] = [];
+  // One after the other: nothing is under way any more when one of them throws.
+  for (const layer of known) stacks.push(await stackOf(layer));
   const sets = stacks.map(({ set }) => set);
   const result: Module =
     network instanceof SymmetricNetwork

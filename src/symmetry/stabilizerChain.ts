@@ -2,7 +2,7 @@
  * The order of a permutation group by a base and strong generating set (Sims 1970; Seress, "Permutation Group Algorithms", 2003, §4): a chain of stabilisers of more and
  * more points, each with the orbit of the next point. The group acts from the right: n·a = a[n], and n·(ab) = b[a[n]] is `compose(a, b)`.
  */
-import { inverse, type Permutation } from "../data/permutations.ts";
+import { inverted, type Permutation } from "../data/permutations.ts";
 import { createRandom, type Random } from "../data/random.ts";
 
 interface Level {
@@ -31,7 +31,7 @@ const isIdentity = (p: Permutation): boolean => p.every((image, n) => image === 
 const extend = (level: Level, generator: Permutation): void => {
   const { orbit, via, generators } = level;
   const index = generators.push(generator) - 1;
-  level.inverses.push(inverse(generator));
+  level.inverses.push(inverted(generator));
   const visit = (point: number, s: number): void => {
     const image = generators[s][point];
     if (via[image] !== OUTSIDE) return;
@@ -209,7 +209,7 @@ const randomElements = (generators: readonly Permutation[], random: Random): (()
   const step = (): Permutation => {
     const i = random.integer(slots.length);
     const j = (i + 1 + random.integer(slots.length - 1)) % slots.length;
-    multiply(slots[i], random.integer(2) === 0 ? slots[j] : inverse(slots[j]));
+    multiply(slots[i], random.integer(2) === 0 ? slots[j] : inverted(slots[j]));
     multiply(sum, slots[i]);
     return sum.slice();
   };

@@ -1,14 +1,17 @@
 /** The conformance run: cases on a device against the reference, under guards; and the reference against finite differences. */
 import { apply } from "../apply.ts";
 import { openReference } from "../backends/reference/index.ts";
-import type { Device } from "../device.ts";
+import { checkDevice, type Device } from "../device.ts";
+import { describe, expected } from "../errors.ts";
 import { elements } from "../op.ts";
 import { deviceOf } from "../open.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Case } from "./cases.ts";
+import { checkEntry } from "./checks.ts";
 import { type Conformance, caseInputs, compareCase, runCase, wantsGradient } from "./conformance.ts";
 import { type GradcheckResult, gradcheck } from "./gradcheck.ts";
 import { guarded } from "./guarded.ts";
+import { checkSeed } from "./random.ts";
 
 /** What became of a case on a device. */
 export interface CheckResult extends Conformance {
@@ -28,7 +31,8 @@ const MANY = 512;
  * On a reference device invariants, guards and buffers are checked; its gradients are checked by `gradcheckCase`.
  *
  * @param seed of inputs and cotangents
- * @returns never rejects: what was thrown is the result's `problem`
+ * @returns whatever the case throws is the result's `problem`
+ * @throws ArgumentError for what is no device, case or seed
  * @example
  * ```ts
  * const [{ cases }] = rooms;
@@ -37,6 +41,9 @@ const MANY = 512;
  * ```
  */
 export const checkCase = async (device: Device, entry: Case, seed = 1): Promise<CheckResult> => {
+  checkDevice("checkCase", device);
+  checkEntry("checkCase", entry);
+  checkSeed("checkCase", seed);
   const guards = guarded(device.backend);
   const watched = deviceOf(guards);
   await using reference = deviceOf(openReference());
@@ -56,7 +63,9 @@ export const checkCase = async (device: Device, entry: Case, seed = 1): Promise<
     await guards.check();
     if (Object.values(errors).some((ratio) => !(ratio <= 1))) problem = `errors in units of the tolerance: ${JSON.stringify(errors)}`;
   } catch (error) {
-    problem = (error as Error).message;
+    problem = error instanceof Error ? error.message : describe(error);
+    // Freed buffers go back when they were looked at.
+    await guards.check().catch(() => undefined);
   }
   const ratios = Object.values(errors);
   const worst = ratios.length > 0 ? Math.max(...ratios) : Number.POSITIVE_INFINITY;
@@ -66,6 +75,7 @@ export const checkCase = async (device: Device, entry: Case, seed = 1): Promise<
 /**
  * `checkCase` over a table, one after another. Cases that say `large` are left out on a software GPU.
  *
+ * @throws ArgumentError before the first one runs, for what is no device, table of cases or seed
  * @example
  * ```ts
  * const [{ cases }] = rooms;
@@ -73,6 +83,10 @@ export const checkCase = async (device: Device, entry: Case, seed = 1): Promise<
  * ```
  */
 export async function* checkCases(device: Device, cases: readonly Case[], seed = 1): AsyncGenerator<CheckResult, void, undefined> {
+  checkDevice("checkCases", device);
+  if (!Array.isArray(cases)) throw expected("checkCases", "an array of cases", "cases", cases);
+  for (const entry of cases) checkEntry("checkCases", entry);
+  checkSeed("checkCases", seed);
   const slow = device.kind === "webgpu" && device.info.software;
   for (const entry of cases) if (!(slow && entry.large)) yield await checkCase(device, entry, seed);
 }
@@ -81,6 +95,7 @@ export async function* checkCases(device: Device, cases: readonly Case[], seed =
  * Compares the gradients of a case's op with central differences on the float64 reference, for every output that the case compares: what the other devices are held against.
  *
  * @returns the worst of all outputs; undefined where the case says `off`, or has no gradient or no elements
+ * @throws ArgumentError for what is no case or seed; otherwise what the op and the case throw
  * @example
  * ```ts
  * const smooth = rooms.flatMap(({ cases }) => cases).filter(({ op, finiteDifferences }) => "saves" in op.gradient && !finiteDifferences);
@@ -88,6 +103,8 @@ export async function* checkCases(device: Device, cases: readonly Case[], seed =
  * ```
  */
 export const gradcheckCase = async (entry: Case, seed = 1): Promise<GradcheckResult | undefined> => {
+  checkEntry("gradcheckCase", entry);
+  checkSeed("gradcheckCase", seed);
   const options = entry.finiteDifferences ?? {};
   const size = entry.inputs.reduce((sum, { shape }) => sum + elements(shape), 0);
   if ("off" in options || size === 0 || !entry.inputs.some((_, i) => wantsGradient(entry, i))) return undefined;

@@ -1,5 +1,7 @@
 /** A device that catches kernels writing where they must not, reading past the end, or leaving output unwritten. */
 import type { Backend, Buffer, Counters, HostArray } from "../backend.ts";
+import { checkBackend } from "../device.ts";
+import { DeviceError } from "../errors.ts";
 import { type Call, type DType, isFloat, type Scalars } from "../op.ts";
 
 const GUARD = 64;
@@ -18,19 +20,25 @@ const poison = (dtype: DType, length: number): HostArray => {
 const isPoison = (value: number): boolean => Number.isNaN(value) || value === POISON;
 
 export interface GuardedBackend extends Backend {
-  /** Looks at the guard words of every buffer allocated since the last call, freed ones too. Throws when one was changed. */
+  /** Looks at the guard words of every buffer allocated since the last call, freed ones too. Rejects with DeviceError when one was changed. */
   check(): Promise<void>;
 }
 
-/** Wraps any device: allocations are longer than asked for, filled with NaN, and kept until `check()` has seen their ends. */
+/**
+ * Wraps any device: allocations are longer than asked for, filled with NaN, and kept until `check()` has seen their ends.
+ *
+ * @throws ArgumentError for a backend that lacks something
+ */
 export const guarded = (backend: Backend): GuardedBackend => {
+  checkBackend("guarded", backend);
   const live = new Set<Guarded>();
   const freed: Guarded[] = [];
   const inner = (buffer: Buffer): Buffer => (buffer as Guarded).inner;
   const verify = async ({ dtype, length, inner: memory }: Guarded): Promise<void> => {
     const tail = (await backend.read(memory)).slice(length);
     const broken = tail.findIndex((value) => !isPoison(value));
-    if (broken >= 0) throw new Error(`a kernel wrote ${tail[broken]} past the end: ${broken} elements behind a ${dtype} buffer of ${length}`);
+    if (broken >= 0)
+      throw new DeviceError(`guarded: a kernel wrote ${tail[broken]} past the end: ${broken} elements behind a ${dtype} buffer of ${length}`);
   };
   return {
     info: backend.info,
@@ -64,10 +72,11 @@ export const guarded = (backend: Backend): GuardedBackend => {
     synchronize: () => backend.synchronize(),
     close: () => backend.close(),
     async check() {
-      for (const buffer of live) await verify(buffer);
-      for (const buffer of freed.splice(0)) {
-        await verify(buffer);
-        backend.free(buffer.inner);
+      const ended = freed.splice(0);
+      try {
+        for (const buffer of [...live, ...ended]) await verify(buffer);
+      } finally {
+        for (const buffer of ended) backend.free(buffer.inner);
       }
     },
   };

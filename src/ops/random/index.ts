@@ -1,6 +1,6 @@
 import { generate } from "../../apply.ts";
-import { checkShape, type Device } from "../../device.ts";
-import { checkNames, expected } from "../../errors.ts";
+import { checkDevice, checkShape, type Device } from "../../device.ts";
+import { checkFinite, checkNames, expected } from "../../errors.ts";
 import type { Shape } from "../../op.ts";
 import type { Tensor } from "../../tensor.ts";
 import { random } from "./op.ts";
@@ -33,15 +33,11 @@ const words = (where: string, argument: string, value: number): readonly [number
 };
 
 const numbers = (where: string, kind: RandomKind, device: Device, shape: Shape, options: RandomOptions, shift: number, scale: number): Tensor => {
-  if (typeof device?.run !== "function") throw expected(where, "a device", "device", device);
+  checkDevice(where, device);
   checkShape(where, shape);
   const [seed_low, seed_high] = words(where, "seed", options.seed);
   const [stream_low, stream_high] = words(where, "stream", options.stream ?? 0);
   return generate(device, random, { kind, shape: [...shape] }, { seed_low, seed_high, stream_low, stream_high, shift, scale })[0];
-};
-
-const checkFinite = (where: string, argument: string, value: number): void => {
-  if (!Number.isFinite(value)) throw expected(where, "a finite number", argument, value);
 };
 
 /**

@@ -1,5 +1,5 @@
 /** What `sinkhorn` takes, and the checks that do not depend on a device. */
-import { checkNames, checkRange, expected } from "../../errors.ts";
+import { checkFinite, checkNames, checkRange, expected } from "../../errors.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 
 /** What `sinkhorn` can return; see `SinkhornOptions.outputs`. */
@@ -169,7 +169,7 @@ export const checkOptions = (options: SinkhornOptions): void => {
   }
   if (noise !== undefined) {
     const { scale = 1 } = checkNames(where, noise, ["seed", "stream", "scale"], "noise");
-    if (!Number.isFinite(scale)) throw expected(where, "a finite number", "noise.scale", scale);
+    checkFinite(where, "noise.scale", scale);
   }
   if (outputs !== undefined) {
     if (!Array.isArray(outputs) || outputs.length === 0) throw expected(where, `an array of ${OUTPUTS.join(", ")}`, "outputs", outputs);

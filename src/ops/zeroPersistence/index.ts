@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkNames, expected } from "../../errors.ts";
+import { checkFinite, checkNames, expected } from "../../errors.ts";
 import { showShape } from "../../op.ts";
 import { scope } from "../../scope.ts";
 import { Tensor } from "../../tensor.ts";
@@ -114,7 +114,7 @@ const LOSS_NAMES = ["metric", "classes", "beta", "form", "reduction"] as const s
 
 const densification = (where: string, points: Tensor, labels: CloudLabels, options: DensificationOptions): Tensor => {
   const { beta, form = "absolute", reduction = "sum" } = options;
-  if (!Number.isFinite(beta)) throw expected(where, "a finite number", "beta", beta);
+  checkFinite(where, "beta", beta);
   if (!FORMS.includes(form)) throw expected(where, '"absolute", "squared" or "hinge"', "form", form);
   if (!LOSS_REDUCTIONS.includes(reduction)) throw expected(where, '"sum" or "mean"', "reduction", reduction);
   const { deaths, partners } = persistence(where, points, labels, options);

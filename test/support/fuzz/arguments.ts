@@ -21,7 +21,13 @@ export interface Subject {
   run?(context: Context, ...args: readonly unknown[]): unknown;
   /** Devices differ in what they can do: their answers are not compared. */
   readonly differs?: true;
+  /** It takes no device, so that one answer is enough. */
+  readonly host?: true;
 }
+
+/** The same, marked as what takes no device. */
+export const hosted = (subjects: Readonly<Record<string, Subject>>): Record<string, Subject> =>
+  Object.fromEntries(Object.entries(subjects).map(([name, subject]) => [name, { ...subject, host: true }]));
 
 export type Arguments = fc.Arbitrary<readonly unknown[]>;
 

@@ -1,10 +1,9 @@
 /** What files hold: bytes at random, files with bytes changed, and objects to be written. */
 import fc from "fast-check";
-import { readIdx } from "../../../src/data/idx.ts";
 import { decodeNpz, encodeNpz } from "../../../src/data/npz.ts";
 import * as birkhoff from "../../../src/index.ts";
-import { decodeIdx, WHOLE } from "../files.ts";
-import { among, garbage, options, rarely, type Subject } from "./arguments.ts";
+import { WHOLE } from "../files.ts";
+import { among, garbage, hosted, options, rarely, type Subject } from "./arguments.ts";
 
 const ARRAYS = [Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Uint8Array, Uint16Array, Uint32Array] as const;
 /** In the order of `ARRAYS`. */
@@ -33,13 +32,13 @@ export const hostTensor = (shape: readonly number[]): fc.Arbitrary<unknown> =>
   );
 
 const shapes = fc.array(fc.nat(3), { maxLength: 3 });
-const tensors = rarely(
+export const tensors = rarely(
   fc
     .array(fc.tuple(rarely(fc.constantFrom("a", "b", "weight"), fc.string({ unit: "binary" })), shapes.chain(hostTensor)), { maxLength: 3 })
     .map((entries) => new Map(entries as [string, birkhoff.HostTensor][])),
   garbage,
 );
-const npyArray = rarely(
+export const npyArray = rarely(
   shapes.chain((shape) => typed(shape).map(({ data }) => ({ shape, data }))),
   fc.oneof(garbage, fc.record({ shape: garbage, data: garbage }), fc.record({ shape: fc.constant([2]), data: fc.constant(Float32Array.of(1)) })),
 );
@@ -47,7 +46,7 @@ const npyArray = rarely(
 const encoder = new TextEncoder();
 
 /** A whole file, one with bytes changed, cut off or added, or bytes of no meaning. */
-const bytes = (whole: Uint8Array): fc.Arbitrary<unknown> =>
+export const bytes = (whole: Uint8Array): fc.Arbitrary<unknown> =>
   fc.oneof(
     { weight: 1, arbitrary: fc.constant(whole) },
     {
@@ -70,7 +69,7 @@ const bytes = (whole: Uint8Array): fc.Arbitrary<unknown> =>
   );
 
 /** Throws unless what was read is what was written. */
-const same = (got: unknown, want: unknown): void => {
+export const same = (got: unknown, want: unknown): void => {
   const text = (value: unknown): string =>
     JSON.stringify(value, (_, item: unknown) =>
       item instanceof Map
@@ -88,14 +87,10 @@ override WIDTH: u32 = 64u;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(WIDTH) fn main(@builtin(global_invocation_id) id: vec3u) { if (id.x < params.n) { y[id.x] = 1; } }`;
 
-export const FILES: Readonly<Record<string, Subject>> = {
+export const FILES: Readonly<Record<string, Subject>> = hosted({
   decodeSafetensors: { args: fc.tuple(bytes(WHOLE.safetensors)) },
   decodeNpy: { args: fc.tuple(bytes(WHOLE.npy)) },
   decodeNpz: { args: fc.tuple(bytes(WHOLE.npz)), run: (_, given) => decodeNpz(given as Uint8Array) },
-  readIdx: {
-    args: fc.tuple(bytes(WHOLE.idx)),
-    run: (_, given) => (given instanceof Uint8Array ? decodeIdx(given) : readIdx(given as string)),
-  },
   encodeSafetensors: {
     args: fc.tuple(tensors, options({ epoch: rarely(fc.string({ unit: "binary" }), garbage) })),
     run: (_, given, metadata) => {
@@ -132,4 +127,4 @@ export const FILES: Readonly<Record<string, Subject>> = {
       ),
     ),
   },
-};
+});

@@ -1,7 +1,8 @@
 /** What needs no device: matrices on the host, labels, permutations, statistics. */
 import fc from "fast-check";
 import * as birkhoff from "../../../src/index.ts";
-import { among, garbage, options, rarely, real, type Subject, size, sized, whole } from "./arguments.ts";
+import { among, garbage, hosted, options, rarely, real, type Subject, size, sized, whole } from "./arguments.ts";
+import { permutations } from "./symmetry.ts";
 
 const FEW = { min: 1, max: 6 };
 
@@ -32,10 +33,7 @@ const indices = rarely(fc.array(fc.nat(4), { maxLength: 4 }), fc.oneof(garbage, 
 const sample = rarely(fc.array(number, { maxLength: 6 }), fc.oneof(garbage, fc.array(garbage, { maxLength: 3 })));
 const metric = among("cosine", "euclidean");
 const seed = whole(0, 9);
-const permutation = fc
-  .integer({ min: 1, max: 4 })
-  .chain((n) => fc.shuffledSubarray([...Array(n).keys()], { minLength: n }).map((list) => Int32Array.from(list)));
-const permutations = rarely(fc.array(rarely(permutation, garbage), { maxLength: 3 }), garbage);
+
 const of = (args: Subject["args"]): Subject => ({ args });
 
 const power = among(1, 2, 3.5, "inf");
@@ -63,7 +61,7 @@ const transformed = of(
     .chain(([rows, d]) => fc.tuple(rarely(fc.array(fittedStep(d), { maxLength: 3 }), garbage), matrix(rows, d))),
 );
 
-export const HOST: Readonly<Record<string, Subject>> = {
+export const HOST: Readonly<Record<string, Subject>> = hosted({
   fitAlignment: of(
     pair((x, y) => [
       x,
@@ -110,12 +108,12 @@ export const HOST: Readonly<Record<string, Subject>> = {
     args: fc.tuple(labels, options({ samples: whole(1, 2), classes: whole(1, 3), seed }, ["samples"])),
     run: (_, given, settings) => birkhoff.classBalancedBatches(given as never, settings as never).next().value,
   },
-  generateGroup: of(fc.tuple(permutations, fc.oneof(fc.constant(undefined), whole(1, 24)))),
-  permutationMatrices: of(fc.tuple(permutations)),
+  generateGroup: of(fc.integer({ min: 1, max: 4 }).chain((d) => fc.tuple(permutations(d), fc.oneof(fc.constant(undefined), whole(1, 24))))),
+  permutationMatrices: of(fc.integer({ min: 1, max: 4 }).chain((d) => fc.tuple(permutations(d)))),
   cyclicGroup: of(fc.tuple(whole(1, 6))),
   rotationGroup: of(fc.tuple(whole(1, 4))),
   flipGroup: of(fc.tuple(whole(1, 4))),
   dihedralGroup: of(fc.tuple(whole(1, 4))),
   cubeGroup: of(fc.tuple(whole(1, 3))),
   elements: of(fc.tuple(fc.array(size, { maxLength: 3 }))),
-};
+});

@@ -2,11 +2,17 @@
 import { type RelativeTopK, relativeTopK } from "../../../src/index.ts";
 import type { Subject } from "./arguments.ts";
 import { DEVICES } from "./devices.ts";
+import { DISK } from "./disk.ts";
 import { FILES } from "./files.ts";
 import { HOST } from "./host.ts";
 import { LEARNED } from "./learned.ts";
 import { MODULES } from "./modules.ts";
 import { OPS } from "./ops.ts";
+import { SYMMETRY } from "./symmetry.ts";
+import { TESTING } from "./testing.ts";
+
+const behind = (entry: string, subjects: Readonly<Record<string, Subject>>): Record<string, Subject> =>
+  Object.fromEntries(Object.entries(subjects).map(([name, subject]) => [entry + name, subject]));
 
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
   ...Object.fromEntries(Object.entries(OPS).map(([name, args]) => [name, { args }])),
@@ -24,7 +30,10 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
   ...LEARNED,
   ...DEVICES,
   ...FILES,
+  ...behind("files/", DISK),
   ...HOST,
+  ...behind("symmetry/", SYMMETRY),
+  ...behind("testing/", TESTING),
 };
 
 /** Public functions and classes that are called by no subject of their name, and why. */

@@ -1,9 +1,12 @@
 /** What a random call comes to on a device. */
 import { BirkhoffError } from "../../../src/errors.ts";
+import * as files from "../../../src/files.ts";
 import * as birkhoff from "../../../src/index.ts";
 import { Module } from "../../../src/nn/module.ts";
 import { sum } from "../../../src/ops/reduce/index.ts";
+import * as symmetry from "../../../src/symmetry/index.ts";
 import { Tensor } from "../../../src/tensor.ts";
+import * as testing from "../../../src/testing/index.ts";
 import { type Context, realise, type Subject } from "./arguments.ts";
 
 interface Fact {
@@ -41,8 +44,14 @@ const factsOf = async (value: unknown): Promise<Fact[]> => {
   return facts;
 };
 
-const publicFunction = (name: string): ((...args: readonly unknown[]) => unknown) =>
-  (birkhoff as unknown as Record<string, (...args: readonly unknown[]) => unknown>)[name];
+/** What the package exports, by what stands before its names: those of the main entry stand alone. */
+export const PUBLIC: Readonly<Record<string, object>> = { "": birkhoff, "files/": files, "symmetry/": symmetry, "testing/": testing };
+
+/** Undefined where there is none. */
+export const publicFunction = (name: string): ((...args: readonly unknown[]) => unknown) => {
+  const from = name.lastIndexOf("/") + 1;
+  return (PUBLIC[name.slice(0, from)] as Record<string, (...args: readonly unknown[]) => unknown>)[name.slice(from)];
+};
 
 /** Runs the call, with the gradient of its first result where there is one, and frees everything. Whatever is no error of ours is thrown. */
 export const outcomeOf = async (

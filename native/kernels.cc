@@ -52,6 +52,7 @@ KERNEL(reduceBackward);
 
 KERNEL(relativeProjection);
 KERNEL(relativeProjectionTop);
+KERNEL(relativeProjectionRange);
 KERNEL(relativeProjectionBackward);
 KERNEL(relativeProjectionStatistics);
 KERNEL(relativeProjectionStatisticsBackward);
@@ -134,6 +135,7 @@ constexpr KernelEntry table[] = {
     {"reduce.backward", reduceBackward},
     {"relativeProjection", relativeProjection},
     {"relativeProjection.top", relativeProjectionTop},
+    {"relativeProjection.range", relativeProjectionRange},
     {"relativeProjection.backward", relativeProjectionBackward},
     {"relativeProjection.statistics", relativeProjectionStatistics},
     {"relativeProjection.statisticsBackward", relativeProjectionStatisticsBackward},

@@ -62,6 +62,40 @@ struct Best {
   }
 };
 
+// Values from `least` on, in the order in which they come, their places, and how many there are; room for `most` of a
+// row.
+struct Found {
+  float* values;
+  int32_t* places;
+  int32_t* counts;
+  int64_t most;
+  float least;
+
+  // More values of a row, which stand at the places from `first` on.
+  void take(int64_t row, const float* more, int64_t first, int64_t count) const {
+    int64_t found = first == 0 ? 0 : counts[row];
+    for (int64_t i = 0; i < count; i += lanes) {
+      const int64_t live = std::min<int64_t>(lanes, count - i);
+      // Hardly any of a vector does.
+      if (live == lanes && maxOf(load(more + i)) < least) continue;
+      for (int64_t q = i; q < i + live; q++) {
+        if (more[q] < least) continue;
+        if (found < most) {
+          values[row * most + found] = more[q];
+          places[row * most + found] = static_cast<int32_t>(first + q);
+        }
+        found++;
+      }
+    }
+    counts[row] = static_cast<int32_t>(found);
+  }
+  void end(int64_t row) const {
+    const int64_t from = std::min<int64_t>(counts[row], most);
+    std::fill(values + row * most + from, values + (row + 1) * most, 0.0f);
+    std::fill(places + row * most + from, places + (row + 1) * most, -1);
+  }
+};
+
 // sums[q][c] = Σ over the rows of term q of column c, for the columns of one strip: `terms(row, column, count)` gives
 // an array of vectors.
 template <int count, class Terms>
@@ -112,10 +146,14 @@ void relativeProjection(const Call& call, Context& context) {
       });
 }
 
-// Block by block, so that no more than one is ever held.
-void relativeProjectionTop(const Call& call, Context& context) {
+namespace {
+
+// Calls take(row, similarities, anchor, count) with those of every row to the anchors from `anchor` on, block by block,
+// so that no more than one is ever held; in order for a row, but rows in parallel.
+template <class Take>
+void takeBlocks(const Call& call, Context& context, Take take) {
   const Tensor &x = call.inputs[0], &anchors = call.inputs[1];
-  const int64_t B = x.shape[0], K = anchors.shape[0], d = x.shape[1], most = call.integer("most");
+  const int64_t B = x.shape[0], K = anchors.shape[0], d = x.shape[1];
   if (B == 0) return;
   const Units units = unitsOf(call.flag("standardised") ? call.inputs[2].f32() : nullptr, d, context);
   const std::string& similarity = call.text("similarity");
@@ -125,7 +163,6 @@ void relativeProjectionTop(const Call& call, Context& context) {
   float* block = context.scratch(tall * wide);
   float* xSquares = context.scratch(tall);
   float* anchorSquares = context.scratch(wide);
-  Best best{call.outputs[0].f32(), call.outputs[1].i32(), most};
   for (int64_t row = 0; row < B; row += tall) {
     const int64_t rows = std::min(tall, B - row);
     for (int64_t anchor = 0; anchor < K; anchor += wide) {
@@ -146,10 +183,28 @@ void relativeProjectionTop(const Call& call, Context& context) {
             sweep(context, rows, count, d, sides, work);
           });
       context.parallel(rows, grain / count + 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t r = begin; r < end; r++) best.take(row + r, block + r * count, anchor, count);
+        for (int64_t r = begin; r < end; r++) take(row + r, block + r * count, anchor, count);
       });
     }
   }
+}
+
+}  // namespace
+
+void relativeProjectionTop(const Call& call, Context& context) {
+  const Best best{call.outputs[0].f32(), call.outputs[1].i32(), call.integer("most")};
+  takeBlocks(call, context,
+             [&](int64_t row, const float* more, int64_t first, int64_t count) { best.take(row, more, first, count); });
+}
+
+void relativeProjectionRange(const Call& call, Context& context) {
+  const int64_t K = call.inputs[1].shape[0];
+  const Found found{call.outputs[0].f32(), call.outputs[1].i32(), call.outputs[2].i32(), call.integer("most"),
+                    static_cast<float>(call.scalar("least"))};
+  takeBlocks(call, context, [&](int64_t row, const float* more, int64_t first, int64_t count) {
+    found.take(row, more, first, count);
+    if (first + count == K) found.end(row);
+  });
 }
 
 void relativeProjectionBackward(const Call& call, Context& context) {

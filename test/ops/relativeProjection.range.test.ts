@@ -4,6 +4,7 @@ import type { Device } from "../../src/device.ts";
 import { ArgumentError, DataError } from "../../src/errors.ts";
 import { openDevice } from "../../src/open.ts";
 import { type RelativeProjectionOptions, type RelativeRange, relativeProjection, relativeRange } from "../../src/ops/relativeProjection/index.ts";
+import { ROOM_OF_A_ROW } from "../../src/ops/relativeProjection/range.ts";
 import { scope } from "../../src/scope.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { testRandom } from "../../src/testing/random.ts";
@@ -77,7 +78,7 @@ describe.each(KINDS)("%s", (kind) => {
       indices: Int32Array.of(1, 2, 3, 0),
       values: Float32Array.of(1, 1, 1, 1),
     });
-    // 0.1 is a little more as a float32.
+    // A little more as a float32, on both sides.
     expect((await relativeRange(x, anchors, 0.1, { similarity: "inner" })).indices).toEqual(Int32Array.of(2, 1, 3, 0));
     expect((await relativeRange(x, anchors, Number.NEGATIVE_INFINITY)).offsets).toEqual(Int32Array.of(0, 4, 8));
     expect((await relativeRange(x, anchors, 1.01)).offsets).toEqual(Int32Array.of(0, 0, 0));
@@ -100,7 +101,7 @@ describe.each(KINDS)("%s", (kind) => {
   });
 });
 
-describe("in blocks", () => {
+describe("lists that are bounded", () => {
   test("100 rows on 50,000 anchors, with statistics of all of them", async () => {
     await using device = await openDevice({ device: "native" });
     using x = normal(device, 100, 3);
@@ -114,6 +115,32 @@ describe("in blocks", () => {
       expect(want.indices.length).toBeGreaterThan(100);
       expect(await relativeRange(x, anchors, least, options)).toEqual(want);
     }
+  });
+
+  test("rows with more results than there is room for at first, and with none", async () => {
+    await using device = await openDevice({ device: "native" });
+    using anchors = normal(device, 300, 2);
+    // Rows near the middle see most anchors, rows far away none.
+    using x = device.tensor(
+      Float32Array.from({ length: 2 * 90 }, (_, i) => (i % 2 === 0 ? 0.6 * ((i / 2) % 12) : 0)),
+      [90, 2],
+    );
+    const want = await expected(x, anchors, -1.5, { similarity: "l2" });
+    const counts = Array.from({ length: 90 }, (_, b) => want.offsets[b + 1] - want.offsets[b]);
+    expect(Math.max(...counts)).toBeGreaterThan(2 * ROOM_OF_A_ROW);
+    expect(counts.filter((count) => count > 0 && count <= ROOM_OF_A_ROW).length).toBeGreaterThan(10);
+    expect(Math.min(...counts)).toBe(0);
+    expect(await relativeRange(x, anchors, -1.5, { similarity: "l2" })).toEqual(want);
+  });
+
+  test("33,000 rows, more than are searched at a time", async () => {
+    await using device = await openDevice({ device: "native" });
+    using x = normal(device, 33_000, 2);
+    using anchors = normal(device, 70, 2);
+    const want = await expected(x, anchors, -0.2, { similarity: "linf" });
+    const got = await relativeRange(x, anchors, -0.2, { similarity: "linf" });
+    for (const key of ["offsets", "indices", "values"] as const)
+      expect(Buffer.from(got[key].buffer).equals(Buffer.from(want[key].buffer)), key).toBe(true);
   });
 
   test("a matrix that the device could not hold", async () => {

@@ -13,7 +13,7 @@ import {
   relativeProjection,
   relativeTopK,
 } from "../../src/ops/relativeProjection/index.ts";
-import { backward, columns, project, statisticsBackward, statistics as statisticsOp, top } from "../../src/ops/relativeProjection/op.ts";
+import { backward, columns, project, range, statisticsBackward, statistics as statisticsOp, top } from "../../src/ops/relativeProjection/op.ts";
 import type { Tensor } from "../../src/tensor.ts";
 import { gradcheck } from "../../src/testing/gradcheck.ts";
 import { testRandom } from "../../src/testing/random.ts";
@@ -156,6 +156,7 @@ describe("operands that exceed one binding", () => {
       intern(project("cosine"), [x, anchors, statistics], { ...attrs, through: "given", scale: true }),
       ...(["x", "anchors"] as const).map((side) => intern(backward, [y, x, anchors, statistics, y, ofRows, ofAnchors], { ...attrs, side })),
       intern(top, [x, anchors, statistics], { ...attrs, most: 10 }),
+      intern(range, [x, anchors, statistics], { ...attrs, most: 10 }),
       intern(statisticsOp, [x], { scale: true }),
       intern(columns, [x, x, anchors, anchors, statistics], {}),
       intern(statisticsBackward, [statistics, x, statistics, x], { scale: true, onto: true }),
@@ -202,7 +203,7 @@ describe("operands that exceed one binding", () => {
       attrs: A,
       dispatches: number,
     ): Promise<number[][][]> => {
-      const scalars = op.scalars ? { p: 3 } : undefined;
+      const scalars = op.scalars && Object.fromEntries(op.scalars.map((name) => [name, name === "p" ? 3 : 0.2]));
       const whole = apply(op, inputs, attrs, scalars);
       const before = device.counters.dispatches;
       const parts = apply(frugal(op, less), inputs, attrs, scalars);
@@ -224,6 +225,9 @@ describe("operands that exceed one binding", () => {
     for (const side of ["x", "anchors"] as const) near(await both(backward, limits, [g, ...inputs, ...outputs], { ...attrs, side }, 3));
     const [all, listed] = await both(top, narrow, inputs, { ...attrs, most: 7 }, 9);
     expect(listed).toEqual(all);
+    const [found, again] = await both(range, narrow, inputs, { ...attrs, most: 8 }, 9);
+    expect(again).toEqual(found);
+    expect(Math.max(...found[2])).toBeGreaterThan(8);
     // Anchors that take several bindings: 64 rows of 140 features, of 64 anchors each.
     const [much, own] = [tensor([70, 140]), wide];
     const plain = { ...ofProjection, standardised: false } as const;

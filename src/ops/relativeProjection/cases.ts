@@ -1,6 +1,6 @@
 import { elements, type Shape } from "../../op.ts";
 import { type Case, constant, defineCase, type Fill, minimalBytes, normal, type Room, summed, type Tolerance } from "../../testing/cases.ts";
-import { columns, ops, project, statistics, statisticsBackward, top } from "./op.ts";
+import { columns, ops, project, range, statistics, statisticsBackward, top } from "./op.ts";
 import { COLUMNS, SMALL_TILE, TILE } from "./plan.ts";
 import { DISTANCES, hasNorms, isDistance, type Kind, PRODUCTS, type ProjectionAttrs } from "./reference.ts";
 
@@ -246,6 +246,48 @@ const tops = [
   topCase("blocks of anchors", "l1", 5, 3100, 4, 20, { large: true }),
 ];
 
+/** About a third of the similarities of normal rows of six features. */
+const LEAST: Readonly<Record<Kind, number>> = {
+  ...{ cosine: 0.2, angular: 0.55, inner: 1, scaledInner: 0.4 },
+  ...{ l1: -6, l2: -3, linf: -1.8, lp: -2.3 },
+};
+const rangeCase = (
+  name: string,
+  similarity: Kind,
+  B: number,
+  K: number,
+  d: number,
+  most: number,
+  { least = LEAST[similarity], ...variant }: Variant & { readonly least?: number } = {},
+): Case => {
+  const { inputs, scalars, forward, ...entry } = projection(name, similarity, B, K, d, variant);
+  return defineCase({
+    name: `from ${least} on, room for ${most}: ${entry.name}`,
+    op: range,
+    inputs,
+    attrs: { similarity, standardised: variant.standardised ?? false, most },
+    scalars: { p: 2, ...scalars, least },
+    forward,
+    ...(variant.large ? { large: true } : {}),
+  });
+};
+const ranges = [
+  ...everyKind((similarity) => [
+    rangeCase("more than there is room for", similarity, 5, 9, 6, 2),
+    rangeCase("some", similarity, 4, 7, 6, 7, { standardised: true }),
+  ]),
+  ...around(SMALL_TILE).flatMap((size) => [
+    rangeCase("rows", "cosine", size, 40, 6, 12),
+    rangeCase("anchors", "l2", 3, size, 6, 4, { standardised: true }),
+  ]),
+  rangeCase("no rows", "cosine", 0, 4, 3, 2),
+  rangeCase("none", "cosine", 3, 40, 6, 3, { least: 2 }),
+  rangeCase("all", "l1", 3, 70, 6, 70, { least: -1e9 }),
+  rangeCase("a bound that is met", "inner", 3, 20, 4, 5, { least: 4, x: (_, i) => i % 3, anchors: (_, i) => (i % 7) - 2 }),
+  rangeCase("blocks", "cosine", 1000, 1030, 12, 9, { standardised: true, large: true, least: 0.7 }),
+  rangeCase("blocks of anchors", "l1", 5, 3100, 4, 20, { large: true, least: -1 }),
+];
+
 export const cases: readonly Case[] = [
   ...small,
   ...edges,
@@ -257,6 +299,7 @@ export const cases: readonly Case[] = [
   ...columnsCases,
   ...spread,
   ...tops,
+  ...ranges,
 ];
 
 const size = (shape: Shape): number => elements(shape);

@@ -1,17 +1,19 @@
 import { apply } from "../../apply.ts";
-import { checkNames, checkRange, DataError, expected } from "../../errors.ts";
+import { checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { keep, scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
-import { slice } from "../shape/index.ts";
+import { take } from "../shape/index.ts";
 import { coefficients, standardised, whitened, whitening } from "./linear.ts";
-import { project, top } from "./op.ts";
+import { project, range, top } from "./op.ts";
 import { type Checked, checkOptions, isGiven, type RelativeProjectionOptions, WHERE } from "./options.ts";
+import { type Lists, type RelativeRange, searchAll } from "./range.ts";
 import type { Kind, ProjectionAttrs } from "./reference.ts";
 import { RunningStatistics } from "./running.ts";
 import { type GivenStatistics, given, givenMap, measure, type Normaliser, rowOf } from "./statistics.ts";
 
 export type { RelativeProjectionOptions, Similarity } from "./options.ts";
+export type { RelativeRange } from "./range.ts";
 export { RunningStatistics, type RunningStatisticsOptions } from "./running.ts";
 export type { GivenStatistics, Normaliser } from "./statistics.ts";
 
@@ -136,26 +138,16 @@ export const relativeTopK = (x: Tensor, anchors: Tensor, k: number, options: Rel
   );
 };
 
-export interface RelativeRange {
-  /** [B + 1]: what belongs to row b stands from offsets[b] up to offsets[b + 1]. */
-  readonly offsets: Int32Array;
-  /** The anchors' rows, those most alike first; of equal similarities the first anchor comes first. */
-  readonly indices: Int32Array;
-  /** Their similarities. */
-  readonly values: Float32Array;
-}
-
-/** Similarities that the device holds at a time: many rows' worth, and 16 MiB. */
-const BLOCK = 2 ** 22;
+/** Of float32. */
+const LARGEST = 3.4028234663852886e38;
 
 /**
- * All anchors that are at least so much alike to a row, for every row: a range search. Similarities are computed on the device in blocks of rows of x and read, each while the next
- * is computed, so that device memory stays bounded however many rows there are; the host holds what is found. Not differentiable; arguments as `relativeProjection`, but for
- * coefficients in a basis.
+ * All anchors that are at least so much alike to a row, for every row: a range search. The device holds no more than what is found, in blocks of rows, however many rows and anchors
+ * there are. Not differentiable; arguments as `relativeProjection`, but for coefficients in a basis. Neither rows nor anchors may be changed in place before it is done.
  *
  * @param x [B, d], float32
  * @param anchors [K, d], float32
- * @param least the least similarity that counts, rounded to float32; of distances, which are negative, −r for all within a radius r
+ * @param least the least similarity that counts, in the precision of the device; of distances, which are negative, −r for all within a radius r
  * @throws ArgumentError, DataError as `relativeProjection`; DataError for 2³¹ results or more.
  * @example
  * ```ts
@@ -172,72 +164,35 @@ export const relativeRange = async (x: Tensor, anchors: Tensor, least: number, o
   const checked = checkOptions(where, x, anchors, options);
   const { kind, p } = checked;
   if (kind === undefined) throw expected(where, "a similarity, not coefficients", "similarity", options.similarity);
-  const bound = Math.fround(checkRange(where, "least", least, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, "a number"));
-  const [[B], [K]] = [x.shape, anchors.shape];
-  const rows = Math.max(1, Math.floor(BLOCK / K));
+  checkRange(where, "least", least, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, "a number");
+  const bound = Math.max(-LARGEST, Math.min(LARGEST, least));
+  const B = x.shape[0];
   // Owned here, whichever scope this was called in.
   const [u, v, ...statistics] = noGrad(() => scope(() => operandsOf(x, anchors, checked).map((operand) => operand.detach()))).map(keep);
-  const read = async (from: number): Promise<Float32Array> => {
-    const block = noGrad(() =>
-      scope(() => {
-        const part = rows < B ? slice(u, { start: from, end: Math.min(B, from + rows) }) : u;
-        return apply(project(kind), [part, v, ...statistics], attrsOf(kind, statistics, checked), { p })[0];
-      }),
-    );
-    using y = keep(block);
-    return (await y.read()) as Float32Array;
-  };
-  const offsets = new Int32Array(B + 1);
-  const found: Matches[] = [];
-  let next = read(0);
-  try {
-    for (let from = 0; from === 0 || from < B; from += rows) {
-      const similarities = await next;
-      if (from + rows < B) next = read(from + rows);
-      const block = matches(similarities, K, bound);
-      for (const [i, end] of block.ends.entries()) {
-        if (offsets[from] + end >= 2 ** 31)
-          throw new DataError(`${where}: expected fewer than 2^31 similarities of at least ${least}, but there are more`);
-        offsets[from + i + 1] = offsets[from] + end;
-      }
-      found.push(block);
+  const search = async (rows: Int32Array, most: number): Promise<Lists> => {
+    const whole = rows.length === B && rows.every((row, i) => row === i);
+    const found = noGrad(() =>
+      scope(() =>
+        apply(
+          range,
+          [whole ? u : take(u, rows), v, ...statistics],
+          { similarity: kind, standardised: statistics.length > 0, most },
+          { p, least: bound },
+        ),
+      ),
+    ).map(keep);
+    try {
+      const [values, indices, counts] = await Promise.all(found.map((each) => each.read()));
+      return { values, indices, counts } as Lists;
+    } finally {
+      for (const each of found) each.dispose();
     }
+  };
+  try {
+    return await searchAll(where, B, anchors.shape[0], search);
   } finally {
-    await next.catch(() => undefined);
     for (const operand of [u, v, ...statistics]) operand.dispose();
   }
-  const result: RelativeRange = { offsets, indices: new Int32Array(offsets[B]), values: new Float32Array(offsets[B]) };
-  for (const [i, { indices, values }] of found.entries()) {
-    result.indices.set(indices, offsets[i * rows]);
-    result.values.set(values, offsets[i * rows]);
-  }
-  return result;
-};
-
-interface Matches {
-  /** How many there are up to and with every row. */
-  readonly ends: readonly number[];
-  readonly indices: Int32Array;
-  readonly values: Float32Array;
-}
-
-/** Similarities of rows of K that reach the bound, the largest of a row first. */
-const matches = (similarities: Float32Array, K: number, bound: number): Matches => {
-  const ends: number[] = [];
-  let count = 0;
-  for (let row = 0; row < similarities.length; row += K) {
-    for (let k = 0; k < K; k++) if (similarities[row + k] >= bound) count++;
-    ends.push(count);
-  }
-  const [indices, values] = [new Int32Array(count), new Float32Array(count)];
-  for (const [b, end] of ends.entries()) {
-    const start = b === 0 ? 0 : ends[b - 1];
-    const row = similarities.subarray(b * K, (b + 1) * K);
-    for (let k = 0, at = start; at < end; k++) if (row[k] >= bound) indices[at++] = k;
-    indices.subarray(start, end).sort((i, j) => row[j] - row[i] || i - j);
-    for (let at = start; at < end; at++) values[at] = row[indices[at]];
-  }
-  return { ends, indices, values };
 };
 
 /** Rows to compare, and [2, d] where they are to be put in standard units. */

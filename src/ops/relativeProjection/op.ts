@@ -11,6 +11,7 @@ import {
   isDistance,
   type Kind,
   type ProjectionAttrs,
+  type RangeAttrs,
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
@@ -104,6 +105,24 @@ export const top = defineOp<TopAttrs>({
   gradient: { none: "which anchors are the nearest is not differentiable" },
 });
 
+/** x, anchors, statistics? -> similarities of every row from `least` on, room for `most` of a row, their anchors, and how many there are. */
+export const range = defineOp<RangeAttrs>({
+  name: "relativeProjection.range",
+  scalars: ["p", "least"],
+  outputs: (inputs, { most }) => {
+    const { B } = checkOperands(inputs);
+    return [
+      { shape: [B, most], dtype: "float32" },
+      { shape: [B, most], dtype: "int32" },
+      { shape: [B], dtype: "int32" },
+    ];
+  },
+  reference: reference.range,
+  plan: plan.range,
+  fault,
+  gradient: { none: "which anchors are near is not differentiable" },
+});
+
 const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readonly outputs?: readonly number[] }): Op<ProjectionAttrs> => {
   const gradient: Gradient<ProjectionAttrs> = {
     saves,
@@ -149,4 +168,14 @@ const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1, 2] })
 export const project = (similarity: Kind): Op<ProjectionAttrs> =>
   hasNorms(similarity) ? fromNorms : isDistance(similarity) ? fromResult : fromOperands;
 
-export const ops: readonly Op[] = [fromOperands, fromResult, fromNorms, top, backward, statistics, statisticsBackward, columns] as readonly Op[];
+export const ops: readonly Op[] = [
+  fromOperands,
+  fromResult,
+  fromNorms,
+  top,
+  range,
+  backward,
+  statistics,
+  statisticsBackward,
+  columns,
+] as readonly Op[];

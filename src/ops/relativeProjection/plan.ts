@@ -2,16 +2,18 @@ import {
   backward as backwardShader,
   measure as measureShader,
   project as projectShader,
+  range as rangeShader,
   statistics as statisticsShader,
   top as topShader,
 } from "../../generated/relativeProjection.ts";
-import { type Call, grid, input, type Limits, output, type Pass, type Plan, scratch } from "../../op.ts";
+import { type Call, grid, input, type Limits, output, type Pass, type Plan, type Shader, scratch } from "../../op.ts";
 import { type Part, partOf, partsOf } from "../../slices.ts";
 import {
   type BackwardAttrs,
   hasNorms,
   type Kind,
   type ProjectionAttrs,
+  type RangeAttrs,
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
@@ -180,15 +182,26 @@ export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Ca
   };
 };
 
+interface ListAttrs {
+  readonly similarity: Kind;
+  readonly standardised: boolean;
+  readonly most: number;
+}
+
 /** Blocks as in the projection: a row's list, which is its result, goes on from those of the anchors before. */
-export const top = ({ attrs: { similarity, standardised, most }, inputs: [x, anchors] }: Call<TopAttrs>, limits: Limits): Plan => {
+const lists = (
+  { attrs: { similarity, standardised, most }, inputs: [x, anchors] }: { readonly attrs: ListAttrs; readonly inputs: Call["inputs"] },
+  limits: Limits,
+  shader: Shader,
+  more: (row: Part) => Pick<Pass, "params" | "bind">,
+): Plan => {
   const [B, d] = x.shape;
   if (B === 0) return { passes: [] };
   const columns = rowsIn(anchors.shape[0], [d], limits);
   return {
     passes: rowsIn(B, [d, most], limits).flatMap((row) =>
       columns.map((column) => ({
-        shader: topShader,
+        shader,
         entry: "main",
         constants: { KIND: code(similarity), SIDE: SMALL_TILE / 4 },
         params: {
@@ -199,6 +212,7 @@ export const top = ({ attrs: { similarity, standardised, most }, inputs: [x, anc
           standardised: standardised ? 1 : 0,
           factor: factorOf(similarity, d),
           most,
+          ...more(row).params,
         },
         bind: {
           x: partOf(input(0), row, d),
@@ -206,9 +220,15 @@ export const top = ({ attrs: { similarity, standardised, most }, inputs: [x, anc
           statistics: standardised ? input(2) : partOf(input(0), row, d),
           values: partOf(output(0), row, most),
           places: partOf(output(1), row, most),
+          ...more(row).bind,
         },
         workgroups: grid(Math.ceil(row.count / SMALL_TILE), limits),
       })),
     ),
   };
 };
+
+export const top = (call: Call<TopAttrs>, limits: Limits): Plan => lists(call, limits, topShader, () => ({ params: {}, bind: {} }));
+
+export const range = (call: Call<RangeAttrs>, limits: Limits): Plan =>
+  lists(call, limits, rangeShader, (row) => ({ params: { all: call.inputs[1].shape[0] }, bind: { counts: partOf(output(2), row, 1) } }));

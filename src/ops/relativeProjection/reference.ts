@@ -22,6 +22,12 @@ export interface TopAttrs extends Readonly<Record<string, boolean | string | num
   /** How many of a row. */
   readonly most: number;
 }
+export interface RangeAttrs extends Readonly<Record<string, boolean | string | number>> {
+  readonly similarity: Kind;
+  readonly standardised: boolean;
+  /** Room for so many of a row. */
+  readonly most: number;
+}
 export interface BackwardAttrs extends Readonly<Record<string, boolean | string>> {
   readonly similarity: Kind;
   readonly standardised: boolean;
@@ -123,6 +129,29 @@ export const top = (run: ReferenceRun<TopAttrs>): void => {
     const row = y.subarray(b * K, (b + 1) * K);
     const order = [...row.keys()].sort((i, j) => row[j] - row[i] || i - j).slice(0, attrs.most);
     for (const [at, k] of order.entries()) {
+      values[b * attrs.most + at] = row[k];
+      places[b * attrs.most + at] = k;
+    }
+  }
+};
+
+/** The first `most` similarities of every row that are `least` at least, in the order of the anchors, then 0 at −1; their anchors; how many there are. */
+export const range = (run: ReferenceRun<RangeAttrs>): void => {
+  const {
+    call: { attrs, inputs },
+    scalars: { least },
+    outputs: [values, places, counts],
+  } = run;
+  const { y } = similarities(run as never, attrs.similarity);
+  const [B] = inputs[0].shape;
+  const [K] = inputs[1].shape;
+  values.fill(0);
+  places.fill(-1);
+  for (let b = 0; b < B; b++) {
+    const row = y.subarray(b * K, (b + 1) * K);
+    const found = [...row.keys()].filter((k) => row[k] >= least);
+    counts[b] = found.length;
+    for (const [at, k] of found.slice(0, attrs.most).entries()) {
       values[b * attrs.most + at] = row[k];
       places[b * attrs.most + at] = k;
     }

@@ -317,7 +317,7 @@ export const fitTransform = (x: HostMatrix, steps: readonly TransformStep[]): Tr
 };
 
 /**
- * Points as the steps map them, one after the other.
+ * Points as the steps map them, one after the other. On a device the same is an op or two per step, with a step's numbers as tensors.
  *
  * @param x [n, d]
  * @returns [n, d'], float64
@@ -332,6 +332,11 @@ export const fitTransform = (x: HostMatrix, steps: readonly TransformStep[]): Tr
  * applyTransform([...standardised, ...unit], anchors).data; // => [-0.70711, -0.70711, 0.70711, 0.70711]
  * const stored = JSON.stringify(standardised);
  * applyTransform(JSON.parse(stored), anchors).data; // => [-1, -1, 1, 1]
+ * const [turn] = fitTransform(anchors, [{ kind: "isometry", seed: 3 }]);
+ * if (turn.kind === "linear") {
+ *   const onDevice = matmul(device.tensor([[1, 10], [3, 30]]), device.tensor(turn.weight, [2, 2]));
+ *   await sum(square(onDevice), 1).read(); // => [101.000, 909.000]
+ * }
  * ```
  */
 export const applyTransform = (transform: Transform, x: HostMatrix): HostMatrix => through("applyTransform", "x", x, transform, false);

@@ -77,46 +77,6 @@ struct Slot {
   size_t bytes = 0;
 };
 
-// Things by the numbers under which JavaScript knows them. Numbers are cheap to hand over, and any may come.
-template <class T>
-class Numbered {
- public:
-  double add(T thing) {
-    if (unused_.empty()) {
-      unused_.push_back(things_.size());
-      things_.emplace_back();
-    }
-    const size_t number = unused_.back();
-    unused_.pop_back();
-    things_[number] = std::move(thing);
-    return static_cast<double>(number);
-  }
-  // Null for what is no number of anything here.
-  T* find(double number) {
-    if (!(number >= 0 && number < static_cast<double>(things_.size()))) return nullptr;
-    std::optional<T>& thing = things_[static_cast<size_t>(number)];
-    return thing ? &*thing : nullptr;
-  }
-  // Of what find() finds.
-  void remove(double number) {
-    things_[static_cast<size_t>(number)].reset();
-    unused_.push_back(static_cast<size_t>(number));
-  }
-  size_t count() const { return things_.size() - unused_.size(); }
-  template <class Visit>
-  void clear(Visit visit) {
-    for (std::optional<T>& thing : things_) {
-      if (thing) visit(*thing);
-    }
-    things_.clear();
-    unused_.clear();
-  }
-
- private:
-  std::vector<std::optional<T>> things_;
-  std::vector<size_t> unused_;
-};
-
 class Device : public Napi::ObjectWrap<Device> {
  public:
   static Napi::Function define(Napi::Env env) {

@@ -118,9 +118,10 @@ export const expected = (where: string, what: string, argument: string, received
 
 /** Options as they came, when they are an object: JavaScript may pass anything in their place. */
 export const checkObject = <T extends object>(where: string, options: T, argument = "options"): T => {
-  if (typeof options !== "object" || options === null || Array.isArray(options) || ArrayBuffer.isView(options))
-    throw expected(where, "an object", argument, options);
-  return options;
+  // Lists, dates, maps and promises have no names of their own, and would be taken for no options at all.
+  const plain = typeof options === "object" && options !== null && Object.getPrototypeOf(options) === Object.prototype;
+  if (plain || Object.prototype.toString.call(options) === "[object Object]") return options;
+  throw expected(where, "an object", argument, options);
 };
 
 /** Options as they came, when they are an object with no other names than these: a misspelt one would be ignored. The compiler refuses a list that lacks a name of T. */

@@ -250,6 +250,7 @@ export const MODULES: Readonly<Record<string, Subject>> = {
       );
     }),
   ),
+  // Three anchors at the least: the layer norm of two numbers is 1 and −1 whatever they are, and of its gradient nothing is left but roundings.
   ProductOfInvariances: layer(
     birkhoff.ProductOfInvariances,
     counts(3, (spaces, rows, anchors) =>
@@ -258,12 +259,12 @@ export const MODULES: Readonly<Record<string, Subject>> = {
         options(
           {
             spaces: whole(spaces, spaces),
-            anchors: whole(anchors + 1, anchors + 1),
+            anchors: whole(anchors + 2, anchors + 2),
             aggregation: among("concat", "sum", "mlpSum", "weighted", "attention"),
           },
           ["spaces", "anchors"],
         ),
-        rarely(fc.array(tensor([rows, anchors + 1]), { minLength: spaces, maxLength: spaces }), garbage),
+        rarely(fc.array(tensor([rows, anchors + 2]), { minLength: spaces, maxLength: spaces }), garbage),
       ),
     ),
     (module: birkhoff.ProductOfInvariances, x) => module.aggregate(x),

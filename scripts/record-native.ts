@@ -73,8 +73,7 @@ const recordCall = (entry: Case, forward: boolean, call: Call, scalars: Scalars,
 const recording = (backend: Backend, entry: () => Case): Backend => {
   let last: Case | undefined;
   const contents = (buffer: Memory): HostArray => (buffer as Memory & { readonly values: Numbers }).values;
-  const wrapped: Backend = Object.create(backend);
-  return Object.assign(wrapped, {
+  return {
     info: backend.info,
     limits: backend.limits,
     alloc: backend.alloc.bind(backend),
@@ -82,6 +81,9 @@ const recording = (backend: Backend, entry: () => Case): Backend => {
     write: backend.write.bind(backend),
     read: backend.read.bind(backend),
     unsupported: backend.unsupported.bind(backend),
+    get counters() {
+      return backend.counters;
+    },
     synchronize: backend.synchronize.bind(backend),
     close: backend.close.bind(backend),
     run(call: Call, scalars: Scalars, inputs: readonly Memory[], outputs: readonly Memory[]) {
@@ -93,7 +95,7 @@ const recording = (backend: Backend, entry: () => Case): Backend => {
       if (runs && size <= MOST_ELEMENTS) recordCall(owner, forward, call, scalars, inputs.map(contents));
       backend.run(call, scalars, inputs, outputs);
     },
-  });
+  };
 };
 
 const [file] = process.argv.slice(2);

@@ -39,7 +39,7 @@ export class GraphNode {
       return input.requiresGrad ? { leaf: input } : undefined;
     });
     for (const i of rule.saves.inputs ?? []) if (i < inputs.length) this.#save(`input ${i}`, inputs[i].storage, call.inputs[i]);
-    for (const i of rule.saves.outputs ?? []) this.#save(`output ${i}`, outputs[i], call.outputs[i]);
+    for (const i of rule.saves.outputs ?? []) if (i < outputs.length) this.#save(`output ${i}`, outputs[i], call.outputs[i]);
   }
 
   #save(name: string, storage: Storage, spec: Saved["spec"]): void {

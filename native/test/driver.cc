@@ -186,7 +186,8 @@ void testRoom(const Level& level, int threads) {
   device.memory.put(device.memory.take(limit / 4));
   device.queue.run(areas, {y}, {});
   check(device.synchronize().kind == Outcome::Kind::ok, "what is pooled makes room for work areas");
-  check(device.memory.take(limit / 2) == nullptr, "work areas are kept");
+  // Under the address sanitizer they end with the call, so that it sees who comes back to them.
+  check(exactSizes || device.memory.take(limit / 2) == nullptr, "work areas are kept");
   device.queue.drain();
   std::shared_ptr<Block> x = device.memory.take(limit / 2);
   check(x != nullptr, "work areas are given back");

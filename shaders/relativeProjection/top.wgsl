@@ -2,6 +2,7 @@
 //#include "lib/fault.wgsl"
 //#include "lib/similarity.wgsl"
 //#include "lib/similarity-tile.wgsl"
+//#include "lib/similarity-board.wgsl"
 
 // The `most` largest similarities of every row of x, in falling order, and their anchors; of equal ones the first. A workgroup has 4·SIDE rows and goes over all anchors,
 // tile by tile; one thread a row keeps the list, in the result itself, where it may stand from `before` anchors that came first.
@@ -28,35 +29,17 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> places: array<i32>;
 @group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>, 2>;
 
-// [row][anchor] of a tile; one more keeps rows on different banks.
-var<workgroup> board: array<f32, 1056>;
-
-fn show(row: u32, column: u32, sums: vec4f, norm: f32) {
-  for (var i = 0u; i < 4u; i++) { board[row * 33u + column + i * SIDE] = similarity(sums[i], norm, anchor_norms[i]); }
-}
-
 @compute @workgroup_size(SIDE, SIDE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let first_row = linear_workgroup(group, groups) * 4u * SIDE;
   if (first_row >= params.rows) { return; }
-  let low = lane % SIDE;
-  let high = lane / SIDE;
   let start = (first_row + lane) * params.most;
   let keeps = lane < 4u * SIDE && first_row + lane < params.rows;
   var count = min(params.before, params.most);
   var least = 0.0;
   if (keeps && count == params.most) { least = values[start + params.most - 1u]; }
   for (var first_anchor = 0u; first_anchor < params.anchors; first_anchor += 4u * SIDE) {
-    sum_tile(first_row, first_anchor, lane);
-    for (var i = 0u; i < 4u; i++) {
-      if (low == 0u && first_anchor == 0u && first_row + high + i * SIDE < params.rows) { check(x_squares[i]); }
-      if (high == 0u && first_row == 0u && first_anchor + low + i * SIDE < params.anchors) { check(anchor_squares[i]); }
-    }
-    show(high, low, sum0, x_norms.x);
-    show(high + SIDE, low, sum1, x_norms.y);
-    show(high + 2u * SIDE, low, sum2, x_norms.z);
-    show(high + 3u * SIDE, low, sum3, x_norms.w);
-    workgroupBarrier();
+    show_tile(first_row, first_anchor, lane);
     if (keeps) {
       for (var i = 0u; i < min(4u * SIDE, params.anchors - first_anchor); i++) {
         let value = board[lane * 33u + i];

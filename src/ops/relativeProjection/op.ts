@@ -10,12 +10,11 @@ import {
   hasNorms,
   isDistance,
   type Kind,
+  type ListAttrs,
   type ProjectionAttrs,
-  type RangeAttrs,
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
-  type TopAttrs,
 } from "./reference.ts";
 
 const WHERE = "relativeProjection";
@@ -88,7 +87,7 @@ const outputs = (inputs: readonly Spec[], { similarity }: ProjectionAttrs): Spec
 };
 
 /** x, anchors, statistics? -> the `most` largest similarities of every row, and their anchors. */
-export const top = defineOp<TopAttrs>({
+export const top = defineOp<ListAttrs>({
   name: "relativeProjection.top",
   scalars: ["p"],
   outputs: (inputs, { most }) => {
@@ -106,7 +105,7 @@ export const top = defineOp<TopAttrs>({
 });
 
 /** x, anchors, statistics? -> similarities of every row from `least` on, room for `most` of a row, their anchors, and how many there are. */
-export const range = defineOp<RangeAttrs>({
+export const range = defineOp<ListAttrs>({
   name: "relativeProjection.range",
   scalars: ["p", "least"],
   outputs: (inputs, { most }) => {

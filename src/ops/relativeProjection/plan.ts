@@ -12,12 +12,11 @@ import {
   type BackwardAttrs,
   hasNorms,
   type Kind,
+  type ListAttrs,
   type ProjectionAttrs,
-  type RangeAttrs,
   readsResult,
   type StatisticsAttrs,
   type StatisticsBackwardAttrs,
-  type TopAttrs,
 } from "./reference.ts";
 
 const THREADS = 256;
@@ -182,15 +181,9 @@ export const statisticsBackward = ({ attrs: { scale, onto }, inputs: [, x] }: Ca
   };
 };
 
-interface ListAttrs {
-  readonly similarity: Kind;
-  readonly standardised: boolean;
-  readonly most: number;
-}
-
 /** Blocks as in the projection: a row's list, which is its result, goes on from those of the anchors before. */
 const lists = (
-  { attrs: { similarity, standardised, most }, inputs: [x, anchors] }: { readonly attrs: ListAttrs; readonly inputs: Call["inputs"] },
+  { attrs: { similarity, standardised, most }, inputs: [x, anchors] }: Call<ListAttrs>,
   limits: Limits,
   shader: Shader,
   more: (row: Part) => Pick<Pass, "params" | "bind">,
@@ -228,7 +221,7 @@ const lists = (
   };
 };
 
-export const top = (call: Call<TopAttrs>, limits: Limits): Plan => lists(call, limits, topShader, () => ({ params: {}, bind: {} }));
+export const top = (call: Call<ListAttrs>, limits: Limits): Plan => lists(call, limits, topShader, () => ({ params: {}, bind: {} }));
 
-export const range = (call: Call<RangeAttrs>, limits: Limits): Plan =>
+export const range = (call: Call<ListAttrs>, limits: Limits): Plan =>
   lists(call, limits, rangeShader, (row) => ({ params: { all: call.inputs[1].shape[0] }, bind: { counts: partOf(output(2), row, 1) } }));

@@ -16,18 +16,13 @@ export interface ProjectionAttrs extends Readonly<Record<string, boolean | strin
   /** Whether their deviations are functions too, or all 1. */
   readonly scale: boolean;
 }
-export interface TopAttrs extends Readonly<Record<string, boolean | string | number>> {
-  readonly similarity: Kind;
-  readonly standardised: boolean;
-  /** How many of a row. */
-  readonly most: number;
-}
-export interface RangeAttrs extends Readonly<Record<string, boolean | string | number>> {
+export interface ListAttrs extends Readonly<Record<string, boolean | string | number>> {
   readonly similarity: Kind;
   readonly standardised: boolean;
   /** Room for so many of a row. */
   readonly most: number;
 }
+
 export interface BackwardAttrs extends Readonly<Record<string, boolean | string>> {
   readonly similarity: Kind;
   readonly standardised: boolean;
@@ -117,7 +112,7 @@ export const project = (run: ReferenceRun<ProjectionAttrs>): void => {
 };
 
 /** The largest similarities of every row, in falling order, and their anchors; of equal ones the first. */
-export const top = (run: ReferenceRun<TopAttrs>): void => {
+export const top = (run: ReferenceRun<ListAttrs>): void => {
   const {
     call: { attrs, inputs },
     outputs: [values, places],
@@ -136,7 +131,7 @@ export const top = (run: ReferenceRun<TopAttrs>): void => {
 };
 
 /** The first `most` similarities of every row that are `least` at least, in the order of the anchors, then 0 at −1; their anchors; how many there are. */
-export const range = (run: ReferenceRun<RangeAttrs>): void => {
+export const range = (run: ReferenceRun<ListAttrs>): void => {
   const {
     call: { attrs, inputs },
     scalars: { least },

@@ -97,7 +97,7 @@ void withValue(const std::string& kind, Use use) {
 }
 
 float powBase(float a, float b) { return b == 0 ? 0 : b * power(a, b - 1); }
-float powExponent(float a, float b) { return a == 0 ? 0 : power(a, b) * __builtin_logf(a); }
+float powExponent(float a, float b) { return a == 0 && b >= 0 ? 0 : power(a, b) * __builtin_logf(a); }
 
 // Hands the partial derivative with respect to operand `wrt` to `use`.
 template <class Use>

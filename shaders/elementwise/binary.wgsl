@@ -55,13 +55,31 @@ fn offsets(index: u32, first: u32, count: u32) -> vec3u {
   return result;
 }
 
-// pow with PyTorch's results for negative bases: real for whole exponents.
+// A compiler may take it that there are no NaN and infinities: these are told by their words, and computed from a word that it does not know.
+const INFINITE: u32 = 0x7f800000u;
+fn size_word(x: f32) -> u32 { return bitcast<u32>(x) & 0x7fffffffu; }
+fn nan_like(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u); }
+
+// IEEE 754's pow: 1 to anything and anything to 0 are 1, real for negative bases with whole exponents.
 fn power(base: f32, exponent: f32) -> f32 {
-  if (exponent == 0.0) { return 1.0; }
-  if (base == 0.0) { return select(1.0 / base, 0.0, exponent > 0.0); }
-  let magnitude = pow(abs(base), exponent);
-  let odd = floor(exponent) == exponent && exponent - 2.0 * floor(0.5 * exponent) == 1.0;
-  return select(magnitude, -magnitude, base < 0.0 && odd);
+  if (exponent == 0.0 || bitcast<u32>(base) == 0x3f800000u) { return 1.0; }
+  if (size_word(base) > INFINITE) { return base; }
+  if (size_word(exponent) > INFINITE) { return exponent; }
+  // Past 2^24 every float32 is even.
+  let whole = floor(exponent) == exponent || size_word(exponent) == INFINITE;
+  let odd = whole && abs(exponent) < 16777216.0 && exponent - 2.0 * floor(0.5 * exponent) == 1.0;
+  if (base < 0.0 && !whole && size_word(base) < INFINITE) { return nan_like(base); }
+  var size = pow(abs(base), exponent);
+  if (abs(base) == 1.0) { size = 1.0; }
+  if (base == 0.0) { size = select(bitcast<f32>(INFINITE | size_word(base)), 0.0, exponent > 0.0); }
+  return select(size, -size, odd && (bitcast<u32>(base) >> 31u) == 1u);
+}
+
+fn log_of(x: f32) -> f32 {
+  if (x == 0.0) { return bitcast<f32>(INFINITE | 0x80000000u | size_word(x)); }
+  if (x < 0.0) { return nan_like(x); }
+  if (size_word(x) >= INFINITE) { return x; }
+  return log(x);
 }
 
 fn value(p: f32, q: f32) -> f32 {
@@ -87,7 +105,7 @@ fn partial(p: f32, q: f32) -> f32 {
     case MUL: { return select(q, p, SIDE == 1u); }
     case DIV: { return select(1.0 / q, -p / (q * q), SIDE == 1u); }
     case POW: {
-      if (SIDE == 1u) { return select(power(p, q) * log(abs(p)), 0.0, p == 0.0); }
+      if (SIDE == 1u) { return select(power(p, q) * log_of(p), 0.0, p == 0.0 && q >= 0.0); }
       return select(q * power(p, q - 1.0), 0.0, q == 0.0);
     }
     case MAXIMUM: { return share(select(p - q, q - p, SIDE == 1u)); }

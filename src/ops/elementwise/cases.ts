@@ -121,11 +121,26 @@ const negativeBase = defineCase({
   finiteDifferences: { off: "0 to the power of 0 is a corner" },
 });
 
+/** Every kind of base with every kind of exponent, as IEEE 754 has them. */
+const powers = ((extraordinary: readonly number[]) =>
+  defineCase({
+    name: "pow of anything to anything",
+    op: binary("pow"),
+    inputs: [
+      { shape: [extraordinary.length ** 2], fill: values(extraordinary.flatMap((base) => extraordinary.map(() => base))) },
+      { shape: [extraordinary.length ** 2], fill: values(extraordinary.flatMap(() => extraordinary)) },
+    ],
+    attrs: { kind: "pow" as const },
+    forward: TRANSCENDENTAL,
+    backward: TRANSCENDENTAL,
+    finiteDifferences: { off: "NaN, infinities and corners" },
+  }))([0, -0, 1, -1, 0.5, -0.5, 2, -2, 3, -2.5, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN]);
+
 const affineCases = [[0], [1], [300]].map((shape: Shape) =>
   defineCase({ name: `affine ${shape}`, op: affine, inputs: [{ shape }], attrs: {}, scalars: { scale: -1.5, shift: 0.25 }, forward: ROUNDING }),
 );
 
-export const cases: readonly Case[] = [...unaryCases, ...extremes, ...binaryCases, ...thresholds, ...ties, negativeBase, ...affineCases];
+export const cases: readonly Case[] = [...unaryCases, ...extremes, ...binaryCases, ...thresholds, ...ties, negativeBase, powers, ...affineCases];
 
 export const room: Room = {
   name: "elementwise",

@@ -57,14 +57,17 @@ interface Binary {
 
 const share = (x: number): number => (x > 0 ? 1 : x === 0 ? 0.5 : 0);
 
+/** IEEE 754's power, as in C and PyTorch: 1 to anything is 1, and so is -1 to an infinity, where JavaScript has NaN. */
+const power = (a: number, b: number): number => (a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b);
+
 export const BINARY = {
   add: { value: (a, b) => a + b, partials: [() => 1, () => 1], linear: true },
   sub: { value: (a, b) => a - b, partials: [() => 1, () => -1], linear: true },
   mul: { value: (a, b) => a * b, partials: [(_, b) => b, (a) => a], linear: false },
   div: { value: (a, b) => a / b, partials: [(_, b) => 1 / b, (a, b) => -a / (b * b)], linear: false },
   pow: {
-    value: (a, b) => a ** b,
-    partials: [(a, b) => (b === 0 ? 0 : b * a ** (b - 1)), (a, b) => (a === 0 ? 0 : a ** b * Math.log(a))],
+    value: power,
+    partials: [(a, b) => (b === 0 ? 0 : b * power(a, b - 1)), (a, b) => (a === 0 && b >= 0 ? 0 : power(a, b) * Math.log(a))],
     linear: false,
   },
   maximum: { value: Math.max, partials: [(a, b) => share(a - b), (a, b) => share(b - a)], linear: false },

@@ -3,6 +3,7 @@ import type { Device } from "./device.ts";
 import { ArgumentError, expected } from "./errors.ts";
 import { isGradEnabled } from "./gradMode.ts";
 import { type Attrs, type Call, isFloat, type Op, type Scalars, type Spec } from "./op.ts";
+import { frozen, isSame } from "./recall.ts";
 import { GraphNode, type Rule } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -23,20 +24,14 @@ const keyOf = (where: string, attrs: Attrs): string => {
   }
 };
 
-const equal = (a: unknown, b: unknown): boolean => {
-  if (!Array.isArray(a) || !Array.isArray(b)) return a === b;
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (!equal(a[i], b[i])) return false;
-  return true;
-};
-
 const isCallOf = (call: Call, inputs: readonly Spec[], attrs: Attrs): boolean => {
   if (inputs.length !== call.inputs.length) return false;
   for (let i = 0; i < inputs.length; i++) {
-    if (inputs[i].dtype !== call.inputs[i].dtype || !equal(inputs[i].shape, call.inputs[i].shape)) return false;
+    if (inputs[i].dtype !== call.inputs[i].dtype || !isSame(inputs[i].shape, call.inputs[i].shape)) return false;
   }
+  if (attrs === call.attrs) return true;
   const names = Object.keys(attrs);
-  for (const name of names) if (!equal(attrs[name], call.attrs[name])) return false;
+  for (const name of names) if (!isSame(attrs[name], call.attrs[name])) return false;
   return names.length === Object.keys(call.attrs).length;
 };
 
@@ -70,7 +65,9 @@ const make = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Ca
   for (const [name, value] of Object.entries(attrs))
     if (!isAttribute(value)) throw expected(op.name, "a finite number, true or false, a string or a list of these", name, value);
   const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
-  const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, attrs), attrs: { ...attrs } };
+  // Frozen: whoever made the attributes may change them, and calls of the same frozen ones are told by identity.
+  const kept = frozen(attrs);
+  const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, kept), attrs: kept };
   for (const [i, { dtype }] of specs.entries()) {
     if (dtype === "float16" && !op.alias && !op.halves?.includes(i))
       throw new ArgumentError(`${op.name}: expected another dtype for \`inputs[${i}]\`, but received float16; cast it to float32 first`);
@@ -86,22 +83,22 @@ const make = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Ca
  */
 export const apply = <A extends Attrs>(op: Op<A>, inputs: readonly Tensor[], attrs: A, scalars: Scalars = {}): Tensor[] => {
   const [first] = inputs;
-  for (const [i, tensor] of inputs.entries()) {
+  let recording = false;
+  // No more is made than is kept: a kernel may take less time than this function.
+  for (let i = 0; i < inputs.length; i++) {
+    const tensor = inputs[i];
     if (!(tensor instanceof Tensor)) throw expected(op.name, "a tensor", `inputs[${i}]`, tensor);
     tensor.assertLive(op.name);
+    recording ||= tensor.requiresGrad;
     if (tensor.device !== first.device) {
       throw new ArgumentError(`${op.name}: expected tensors of one device, but received ${first.device.kind} and ${tensor.device.kind}`);
     }
   }
   const { device } = first;
-  const rule = isGradEnabled() && inputs.some((tensor) => tensor.requiresGrad) ? ruleOf(op as Op) : undefined;
+  const rule = recording && isGradEnabled() ? ruleOf(op as Op) : undefined;
   const call = intern(op, inputs, attrs);
-  const storages = device.run(
-    call as Call,
-    scalars,
-    inputs.map((tensor) => tensor.storage),
-  );
-  for (const i of op.mutates ?? []) inputs[i].storage.version++;
+  const storages = device.run(call as Call, scalars, inputs);
+  if (op.mutates) for (const i of op.mutates) inputs[i].storage.version++;
   const node = rule && new GraphNode(call as Call, rule, scalars, inputs, storages);
   return storages.map((storage, i) => new Tensor(storage, call.outputs[i], isFloat(call.outputs[i].dtype) ? node : undefined, i));
 };

@@ -33,6 +33,8 @@ export class Device implements AsyncDisposable {
   readonly accumulate: (a: Tensor, b: Tensor) => Tensor;
   /** Why devices that come before this one in the rule were not picked; empty when it was asked for by name. */
   readonly rejected: readonly string[];
+  /** Calls that the backend said it can run: asked once, since calls are interned. */
+  readonly #able = new WeakSet<Call>();
   #closed = false;
   #faults = 0;
 
@@ -207,30 +209,27 @@ export class Device implements AsyncDisposable {
   }
 
   /** Internal, for `apply`: allocates the outputs and enqueues the call. */
-  run(call: Call, scalars: Scalars, inputs: readonly Storage[]): Storage[] {
-    this.#assertOpen(call.op.name);
-    if (call.op.alias) return [inputs[0].retain()];
-    for (const name of call.op.scalars ?? []) {
-      if (typeof scalars[name] !== "number") throw expected(call.op.name, "a number", name, scalars[name]);
-    }
-    for (const { shape } of call.outputs) {
-      if (!(elements(shape) < 2 ** 31))
-        throw new ArgumentError(`${call.op.name}: expected a result of fewer than 2^31 elements, but it has shape ${showShape(shape)}`);
-    }
-    const reason = call.op.unsupported?.(call, this.kind) ?? this.backend.unsupported(call);
-    if (reason) throw new DeviceError(`${call.op.name}: the ${this.kind} device cannot run this call: ${reason}`);
+  run(call: Call, scalars: Scalars, inputs: readonly { readonly storage: Storage }[]): Storage[] {
+    const { op } = call;
+    this.#assertOpen(op.name);
+    if (op.alias) return [inputs[0].storage.retain()];
+    if (!this.#able.has(call)) this.#assertAble(call);
+    if (op.scalars) for (const name of op.scalars) if (typeof scalars[name] !== "number") throw expected(op.name, "a number", name, scalars[name]);
     const outputs: Storage[] = [];
     try {
-      for (const { shape, dtype } of call.outputs) outputs.push(new Storage(this, this.backend.alloc(dtype, elements(shape))));
-      const writes = outputs.some(({ buffer }) => buffer.length > 0) || (call.op.mutates ?? []).some((i) => inputs[i].buffer.length > 0);
-      if (writes) {
-        this.backend.run(
-          call,
-          scalars,
-          inputs.map(({ buffer }) => buffer),
-          outputs.map(({ buffer }) => buffer),
-        );
+      const [read, written] = [new Array<Buffer>(inputs.length), new Array<Buffer>(call.outputs.length)];
+      let writes = false;
+      for (let i = 0; i < read.length; i++) {
+        read[i] = inputs[i].storage.buffer;
+        writes ||= read[i].length > 0 && op.mutates !== undefined && op.mutates.includes(i);
       }
+      for (let i = 0; i < written.length; i++) {
+        const { shape, dtype } = call.outputs[i];
+        written[i] = this.backend.alloc(dtype, elements(shape));
+        outputs.push(new Storage(this, written[i]));
+        writes ||= written[i].length > 0;
+      }
+      if (writes) this.backend.run(call, scalars, read, written);
       return outputs;
     } catch (error) {
       for (const storage of outputs) storage.release();
@@ -266,6 +265,16 @@ export class Device implements AsyncDisposable {
       if (error instanceof DataError) this.#faults++;
       throw error;
     }
+  }
+
+  #assertAble(call: Call): void {
+    for (const { shape } of call.outputs) {
+      if (!(elements(shape) < 2 ** 31))
+        throw new ArgumentError(`${call.op.name}: expected a result of fewer than 2^31 elements, but it has shape ${showShape(shape)}`);
+    }
+    const reason = call.op.unsupported?.(call, this.kind) ?? this.backend.unsupported(call);
+    if (reason) throw new DeviceError(`${call.op.name}: the ${this.kind} device cannot run this call: ${reason}`);
+    this.#able.add(call);
   }
 
   #gpu(where: string): GpuMemory {

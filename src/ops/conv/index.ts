@@ -11,11 +11,13 @@ export type { ConvOptions, ConvTransposeOptions, Padding, PerAxis } from "./opti
 export type Conv2dOptions = ConvOptions;
 
 /** An input without batch is a batch of one. */
-const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, { batched, attrs }: Normalised, { bias }: { readonly bias?: Tensor }): Tensor =>
-  scope(() => {
-    const [y] = apply(op, [batched ? x : reshape(x, [1, ...x.shape]), w, ...(bias ? [bias] : [])], attrs);
-    return batched ? y : reshape(y, y.shape.slice(1));
+const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, { batched, attrs }: Normalised, bias: Tensor | undefined): Tensor => {
+  if (batched) return apply(op, bias ? [x, w, bias] : [x, w], attrs)[0];
+  return scope(() => {
+    const y = run(op, reshape(x, [1, ...x.shape]), w, { batched: true, attrs }, bias);
+    return reshape(y, y.shape.slice(1));
   });
+};
 
 /**
  * One-dimensional cross-correlation: `conv2d` with one axis.
@@ -34,7 +36,8 @@ const run = (op: Op<ConvAttrs>, x: Tensor, w: Tensor, { batched, attrs }: Normal
  * conv1d(x, w, { stride: [1, 1] }); // throws ArgumentError
  * ```
  */
-export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv1d", 1, x, w, options), options);
+export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  run(conv, x, w, convolution("conv1d", 1, x, w, options), options.bias);
 
 /**
  * Two-dimensional cross-correlation with PyTorch's semantics, differentiable in x, w and bias.
@@ -60,7 +63,8 @@ export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * conv2d(x, w, { groups: 2 }); // throws ArgumentError
  * ```
  */
-export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv2d", 2, x, w, options), options);
+export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  run(conv, x, w, convolution("conv2d", 2, x, w, options), options.bias);
 
 /**
  * Three-dimensional cross-correlation: `conv2d` with three axes.
@@ -79,7 +83,8 @@ export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * conv3d(x, device.ones([3, 2, 5, 3, 3])); // throws ArgumentError
  * ```
  */
-export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => run(conv, x, w, convolution("conv3d", 3, x, w, options), options);
+export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  run(conv, x, w, convolution("conv3d", 3, x, w, options), options.bias);
 
 /**
  * Transposed one-dimensional convolution: `convTranspose2d` with one axis.
@@ -98,7 +103,7 @@ export const conv3d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  * ```
  */
 export const convTranspose1d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, transposed("convTranspose1d", 1, x, w, options), options);
+  run(data, x, w, transposed("convTranspose1d", 1, x, w, options), options.bias);
 
 /**
  * Transposed two-dimensional convolution with PyTorch's semantics, differentiable in x, w and bias: the gradient of `conv2d` to its input, as a layer.
@@ -122,7 +127,7 @@ export const convTranspose1d = (x: Tensor, w: Tensor, options: ConvTransposeOpti
  * ```
  */
 export const convTranspose2d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, transposed("convTranspose2d", 2, x, w, options), options);
+  run(data, x, w, transposed("convTranspose2d", 2, x, w, options), options.bias);
 
 /**
  * Transposed three-dimensional convolution: `convTranspose2d` with three axes.
@@ -140,4 +145,4 @@ export const convTranspose2d = (x: Tensor, w: Tensor, options: ConvTransposeOpti
  * ```
  */
 export const convTranspose3d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  run(data, x, w, transposed("convTranspose3d", 3, x, w, options), options);
+  run(data, x, w, transposed("convTranspose3d", 3, x, w, options), options.bias);

@@ -1,8 +1,9 @@
 /** What users pass to a convolution of one, two or three axes, checked and written in one way. */
 import { checkNames, expected } from "../../errors.ts";
 import { elements, showShape } from "../../op.ts";
+import { recalling } from "../../recall.ts";
 import { requireFloat } from "../../shapes.ts";
-import { Tensor } from "../../tensor.ts";
+import { checkTensor, type Tensor } from "../../tensor.ts";
 import type { ConvAttrs } from "./geometry.ts";
 
 /** One whole number for all spatial axes, or one per axis. */
@@ -47,7 +48,6 @@ const LARGEST = 2 ** 24;
 const whole = (value: unknown, least: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= least && (value as number) < LARGEST;
 
-// Every call of a convolution passes here, on its way to kernels that may take a microsecond: no more is made than is kept.
 const perAxis = (where: string, axes: number, value: unknown, least: number, argument: string): number[] => {
   const given = Array.isArray(value);
   const list = new Array<number>(axes);
@@ -97,9 +97,7 @@ interface Checked {
 const check = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions, layout: string): Checked => {
   const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
   if (!whole(groups, 1)) throw expected(where, "a whole number of at least 1", "groups", groups);
-  const tensors = bias === undefined ? [x, w] : [x, w, bias];
-  for (let i = 0; i < tensors.length; i++) if (!(tensors[i] instanceof Tensor)) throw expected(where, "a tensor", TENSORS[i], tensors[i]);
-  requireFloat(where, tensors, TENSORS);
+  requireFloat(where, bias === undefined ? [x, w] : [x, w, bias], TENSORS);
   const batched = x.shape.length !== axes + 1;
   if (batched && x.shape.length !== axes + 2)
     throw expected(where, `shape [batch, channels, ${AXES[axes].join(", ")}], or one without batch,`, "x", x.shape);
@@ -130,8 +128,29 @@ export interface Normalised {
   readonly attrs: ConvAttrs;
 }
 
+const kept = recalling<Normalised>();
+/** Every call of a convolution passes here, on its way to kernels that may take a microsecond. */
+const normalised = (
+  where: string,
+  x: Tensor,
+  w: Tensor,
+  options: ConvTransposeOptions | ConvOptions,
+  outputPadding: PerAxis | undefined,
+  make: () => Normalised,
+): Normalised => {
+  const { bias, stride, padding, dilation, groups } = options;
+  checkTensor(where, "x", x);
+  checkTensor(where, "w", w);
+  if (bias !== undefined) checkTensor(where, "bias", bias);
+  return kept([where, x.shape, w.shape, bias?.shape, x.dtype, w.dtype, bias?.dtype, stride, padding, dilation, groups, outputPadding], make);
+};
+
 export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions): Normalised => {
   checkNames(where, options, ["bias", "stride", "padding", "dilation", "groups"]);
+  return normalised(where, x, w, options, undefined, () => forward(where, axes, x, w, options));
+};
+
+const forward = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvOptions): Normalised => {
   const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "features, channels / groups");
   const channels = w.shape[1] * attrs.groups;
   if (channels !== x.shape[batched ? 1 : 0])
@@ -147,8 +166,12 @@ export const convolution = (where: string, axes: number, x: Tensor, w: Tensor, o
   return { batched, attrs: { ...attrs, size: out } };
 };
 
-export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, given: ConvTransposeOptions): Normalised => {
-  const { outputPadding = 0, ...options } = checkNames(where, given, ["bias", "stride", "padding", "outputPadding", "dilation", "groups"]);
+export const transposed = (where: string, axes: number, x: Tensor, w: Tensor, options: ConvTransposeOptions): Normalised => {
+  const { outputPadding } = checkNames(where, options, ["bias", "stride", "padding", "outputPadding", "dilation", "groups"]);
+  return normalised(where, x, w, options, outputPadding, () => backward(where, axes, x, w, options));
+};
+
+const backward = (where: string, axes: number, x: Tensor, w: Tensor, { outputPadding = 0, ...options }: ConvTransposeOptions): Normalised => {
   if (typeof options.padding === "string") sides(where, axes, options.padding);
   const { batched, size, kernel, attrs, after } = check(where, axes, x, w, options, "channels, features / groups");
   if (elements(size) === 0) throw expected(where, "spatial axes without zeros", "x", x.shape);

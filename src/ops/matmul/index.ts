@@ -2,12 +2,14 @@ import { apply } from "../../apply.ts";
 import { checkFlags, checkNames, expected } from "../../errors.ts";
 import { isGradEnabled } from "../../gradMode.ts";
 import { showShape } from "../../op.ts";
+import { recalling } from "../../recall.ts";
 import { scope } from "../../scope.ts";
 import { broadcastShapes } from "../../shapes.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
 import { ACTIVATIONS, type Activation } from "../elementwise/reference.ts";
 import { reshape } from "../shape/op.ts";
 import { matmulWith } from "./op.ts";
+import type { MatmulAttrs } from "./reference.ts";
 
 export type { Activation };
 
@@ -27,27 +29,50 @@ export interface MatmulOptions extends LinearOptions {
 
 const view = (x: Tensor, shape: readonly number[]): Tensor => apply(reshape, [x], { shape })[0];
 
-const product = (where: string, a: Tensor, b: Tensor, options: MatmulOptions): Tensor => {
-  const { transposeA = false, transposeB = false, bias, activation } = checkNames(where, options, ["transposeA", "transposeB", "bias", "activation"]);
+/** What shapes and options come to. */
+interface Product {
+  readonly attrs: MatmulAttrs;
+  /** Vectors are seen as matrices: as a row of a, or a column of b, whatever the transposes say. */
+  readonly rowOnly: boolean;
+  readonly columnOnly: boolean;
+}
+
+const kept = recalling<Product>();
+
+const normalised = (where: string, a: Tensor, b: Tensor, options: MatmulOptions, recording: boolean): Product => {
+  const { transposeA = false, transposeB = false, activation } = options;
   checkFlags(where, { transposeA, transposeB });
-  for (const [name, tensor] of [["a", a] as const, ["b", b] as const]) {
-    checkTensor(where, name, tensor);
-    if (tensor.shape.length === 0) throw expected(where, "at least one axis", name, showShape(tensor.shape));
+  for (const [name, { shape }] of [["a", a] as const, ["b", b] as const]) {
+    if (shape.length === 0) throw expected(where, "at least one axis", name, showShape(shape));
   }
-  if (bias !== undefined) checkTensor(where, "bias", bias);
   if (activation !== undefined && !ACTIVATIONS.includes(activation))
     throw expected(where, `one of ${ACTIVATIONS.join(", ")}`, "activation", activation);
-  const matrix = (x: Tensor, shape: readonly number[]): Tensor => (x.shape.length > 1 ? x : view(x, shape));
-  // A vector is a row of a, or a column of b, whatever the transposes say.
   const [rowOnly, columnOnly] = [a.shape.length === 1, b.shape.length === 1];
+  const attrs = {
+    transposeA: transposeA && !rowOnly,
+    transposeB: transposeB && !columnOnly,
+    batch: broadcastShapes(where, a.shape.slice(0, -2), b.shape.slice(0, -2)),
+    ...matmulWith(activation ?? "none", recording).attrs,
+  };
+  return { attrs, rowOnly, columnOnly };
+};
+
+const product = (where: string, a: Tensor, b: Tensor, options: MatmulOptions): Tensor => {
+  const { transposeA, transposeB, bias, activation } = checkNames(where, options, ["transposeA", "transposeB", "bias", "activation"]);
+  checkTensor(where, "a", a);
+  checkTensor(where, "b", b);
+  if (bias !== undefined) checkTensor(where, "bias", bias);
+  const recording = isGradEnabled() && (a.requiresGrad || b.requiresGrad || bias?.requiresGrad === true);
+  const key = [where, a.shape, b.shape, transposeA, transposeB, activation, recording];
+  const { attrs, rowOnly, columnOnly } = kept(key, () => normalised(where, a, b, options, recording));
+  const { op } = matmulWith(attrs.activation, recording);
+  if (!rowOnly && !columnOnly && !attrs.keeps) return apply(op, bias ? [a, b, bias] : [a, b], attrs)[0];
   return scope(() => {
-    const operands = [matrix(a, [1, a.size]), matrix(b, [b.size, 1]), ...(bias ? [bias] : [])];
-    const batch = broadcastShapes(where, operands[0].shape.slice(0, -2), operands[1].shape.slice(0, -2));
-    const { op, attrs } = matmulWith(activation ?? "none", isGradEnabled() && operands.some((tensor) => tensor.requiresGrad));
-    const [full] = apply(op, operands, { transposeA: transposeA && !rowOnly, transposeB: transposeB && !columnOnly, batch, ...attrs });
+    const operands = [rowOnly ? view(a, [1, a.size]) : a, columnOnly ? view(b, [b.size, 1]) : b, ...(bias ? [bias] : [])];
+    const [full] = apply(op, operands, attrs);
     if (!rowOnly && !columnOnly) return full;
     const [m, n] = full.shape.slice(-2);
-    return view(full, [...batch, ...(rowOnly ? [] : [m]), ...(columnOnly ? [] : [n])]);
+    return view(full, [...attrs.batch, ...(rowOnly ? [] : [m]), ...(columnOnly ? [] : [n])]);
   });
 };
 

@@ -1,6 +1,6 @@
 /**
- * Writes the tables of docs/experiments.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->`,
- * `<!-- accuracies: names -->`, `<!-- differences: network, names -->` or `<!-- costs: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too,
+ * Writes the tables of docs/experiments.md and of README.md from experiments/results: `npx tsx scripts/experiments.ts`. A table stands between `<!-- toys: names -->`, `<!-- networks: names -->`,
+ * `<!-- accuracies: names -->`, `<!-- differences: network, names -->`, `<!-- costs: names -->` or `<!-- outcomes: names -->` and `<!-- end -->`; names are those of experiments. With `--pictures` it makes the pictures of docs/images/experiments too,
  * with names behind it only these.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -16,6 +16,7 @@ import { writePictures } from "./experiment-pictures.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
 export const PAGE = join(ROOT, "docs/experiments.md");
+export const PAGES: readonly string[] = [PAGE, join(ROOT, "README.md")];
 
 interface Done {
   readonly configuration: Configuration;
@@ -186,17 +187,41 @@ const costs = (names: readonly string[]): string => {
   return `${table([heads, ...rows])}\n\n${provenance(found.flatMap(({ runs }) => runs.filter(({ step }) => step)))}`;
 };
 
-const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies, differences, costs };
+/** One row per experiment, for who wants to know what came of it and no more. */
+const outcomes = (names: readonly string[]): string => {
+  const done = names.map(load);
+  const rows = done.map(({ configuration, records }, i) => {
+    const summaries = summarise(records);
+    // Bases of free rotations and of parts of a group have no matrices to recover.
+    const whole = summaries.filter(({ recovered }) => recovered !== undefined && configuration.data.kind === "generated");
+    const seconds = Math.max(0, ...summaries.map(({ measures }) => measures.seconds?.mean ?? 0));
+    return [
+      `\`${names[i]}\``,
+      configuration.about ?? "",
+      `${Math.max(0, ...summaries.map(({ seeds }) => seeds))}`,
+      whole.map(({ recovered, seeds }) => `${recovered} of ${seeds}`).join(", ") || "–",
+      summaries.map(({ network, measures }) => `${network} ${percent(measures.heldOutAccuracy?.mean ?? Number.NaN)}`).join(", "),
+      seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0),
+    ];
+  });
+  const heads = ["experiment", "", "seeds", "recovered and named", "held-out %, means", "s a run"];
+  const records = done.flatMap((one) => one.records);
+  const days = records.map(({ date }) => date.slice(0, 10)).sort();
+  const places = [...new Set(records.map(({ device, machine }) => `${device} on ${machine}`))];
+  return `${table([heads, ...rows])}\n\n${places.join("; ")}, ${[...new Set([days[0], days[days.length - 1]])].join(" to ")}, by \`birkhoff discover --config experiments/<experiment>.json\`.`;
+};
 
-/** The page with its tables as the results have them. */
+const KINDS: Readonly<Record<string, (names: readonly string[]) => string>> = { toys, networks, accuracies, differences, costs, outcomes };
+
+/** A page with its tables as the results have them. */
 export const withTables = (page: string): string =>
   page.replace(/(<!-- (\w+): ([^>]*?) -->)\n.*?(<!-- end -->)/gs, (_, head: string, kind: string, names: string, end: string) => {
-    if (!KINDS[kind]) throw new Error(`docs/experiments.md: expected one of ${Object.keys(KINDS).join(", ")}, but received ${kind}`);
+    if (!KINDS[kind]) throw new Error(`experiments: expected one of ${Object.keys(KINDS).join(", ")} for a table, but received ${kind}`);
     return `${head}\n\n${KINDS[kind](names.split(/,\s*/))}\n\n${end}`;
   });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8")));
+  for (const page of PAGES) writeFileSync(page, withTables(readFileSync(page, "utf8")));
   const [flag, ...names] = process.argv.slice(2);
   if (flag === "--pictures") {
     await using device = await openDevice({ device: "native" });

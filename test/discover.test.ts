@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } fro
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PICTURE_NAMES, PICTURES } from "../scripts/experiment-pictures.ts";
-import { PAGE, withTables } from "../scripts/experiments.ts";
+import { PAGE, PAGES, withTables } from "../scripts/experiments.ts";
 import { plantedTask } from "../src/data/planted.ts";
 import type { Device } from "../src/device.ts";
 import { checkConfiguration, readConfiguration, runsOf } from "../src/discover/configuration.ts";
@@ -72,8 +72,8 @@ describe("results", () => {
   });
 });
 
-test("docs/experiments.md has the tables that the results give", () => {
-  const page = readFileSync(PAGE, "utf8");
+test.each(PAGES)("%s has the tables that the results give", (path) => {
+  const page = readFileSync(path, "utf8");
   expect(page).toMatch(/^\| `toy-cyclic-8` \|/m);
   expect(withTables(page)).toBe(page);
 });

@@ -27,9 +27,9 @@ inline constexpr int panelRows = 4;
 #endif
 inline constexpr int64_t panelColumns = 2 * lanes;
 // Steps of the depth at a time: a panel of b and some of a stay in the first-level cache.
-inline constexpr int64_t blockSteps = 128;
+inline constexpr int64_t blockSteps = 256;
 // Panels of a that share one of b from that cache, and columns whose sums stay in the second.
-inline constexpr int64_t panelsAtOnce = 4, blockColumns = 512;
+inline constexpr int64_t panelsAtOnce = 4, blockColumns = 1024;
 // Tasks that are worth making smaller ones.
 inline constexpr int64_t fewTasks = 16;
 // Multiplications, and numbers moved, that are worth a piece of work of their own: some 10 µs.

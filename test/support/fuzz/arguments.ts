@@ -62,10 +62,13 @@ export const realise = (value: unknown, context: Context): unknown => {
   return value;
 };
 
-/** Whether all numbers among the arguments are of ordinary size: below float32's rounding of 1, what they are added to may or may not be singular. */
+/**
+ * Whether all numbers among the arguments are of ordinary size. One that makes a singular matrix regular, as shrinkage does, magnifies rounding by its inverse: of three digits to
+ * compare, a float32 of 24 bits has none left below 2^-14, and matrices of some rows lose a few bits more.
+ */
 export const isOrdinary = (value: unknown): boolean => {
   if (value instanceof Sketch) return value.ordinary;
-  if (typeof value === "number" && Number.isFinite(value)) return value === 0 || (Math.abs(value) > 2 ** -24 && Math.abs(value) < 1e30);
+  if (typeof value === "number" && Number.isFinite(value)) return value === 0 || (Math.abs(value) > 2 ** -10 && Math.abs(value) < 1e30);
   if (typeof value === "object" && value !== null) return Object.values(value).every(isOrdinary);
   return true;
 };

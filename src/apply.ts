@@ -46,8 +46,10 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
   for (const call of recent) if (isCallOf(call, inputs, attrs)) return call as Call<A>;
   let key = keyOf(op.name, attrs);
   for (const { shape, dtype } of inputs) key += `|${dtype}:${shape.join()}`;
-  const call = calls.get(key) ?? make(op, inputs, attrs);
-  if (!calls.has(key)) {
+  const same = calls.get(key);
+  // A key leaves out what JSON does; those attributes are refused.
+  const call = same && isCallOf(same, inputs, attrs) ? same : make(op, inputs, attrs);
+  if (!same) {
     if (calls.size >= INTERNED_PER_OP) {
       for (const oldest of calls.keys()) {
         calls.delete(oldest);
@@ -62,11 +64,11 @@ export const intern = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attr
 };
 
 const make = <A extends Attrs>(op: Op<A>, inputs: readonly Spec[], attrs: A): Call => {
-  for (const [name, value] of Object.entries(attrs))
-    if (!isAttribute(value)) throw expected(op.name, "a finite number, true or false, a string or a list of these", name, value);
-  const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
   // Frozen: whoever made the attributes may change them, and calls of the same frozen ones are told by identity.
   const kept = frozen(attrs);
+  for (const [name, value] of Object.entries(kept))
+    if (!isAttribute(value)) throw expected(op.name, "a finite number, true or false, a string or a list of these", name, value);
+  const specs = inputs.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
   const call: Call<A> = { op, inputs: specs, outputs: op.outputs(specs, kept), attrs: kept };
   for (const [i, { dtype }] of specs.entries()) {
     if (dtype === "float16" && !op.alias && !op.halves?.includes(i))

@@ -1,6 +1,6 @@
 import type { Backend, BackendInfo, Buffer, Counters, DeviceKind, GpuMemory, GpuRange, HostArray } from "./backend.ts";
 import { ArgumentError, checkNames, checkObject, DataError, DeviceError, expected, StateError } from "./errors.ts";
-import { type Call, type DType, elements, isFloat, type Limits, type Scalars, type Shape, type Spec, showShape } from "./op.ts";
+import { type Call, checkSwitched, type DType, elements, isFloat, type Limits, type Scalars, type Shape, type Spec, showShape } from "./op.ts";
 import { checkTensor, Storage, Tensor } from "./tensor.ts";
 
 /** What values of a dtype are collected in; those of float16 are rounded by the device that stores them. */
@@ -215,6 +215,7 @@ export class Device implements AsyncDisposable {
     if (op.alias) return [inputs[0].storage.retain()];
     if (!this.#able.has(call)) this.#assertAble(call);
     if (op.scalars) for (const name of op.scalars) if (typeof scalars[name] !== "number") throw expected(op.name, "a number", name, scalars[name]);
+    if (op.switched) checkSwitched(op, call.attrs, scalars);
     const outputs: Storage[] = [];
     try {
       const [read, written] = [new Array<Buffer>(inputs.length), new Array<Buffer>(call.outputs.length)];

@@ -2,6 +2,7 @@
  * What an op is: a plain value, handed to the tape, the devices, the tests and the benches.
  * Nothing is registered anywhere; no shared code knows an op by name.
  */
+import { type Attributes, checkAttributes } from "./attributes.ts";
 import { expected } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -39,6 +40,14 @@ export interface Call<A extends Attrs = Attrs> {
   readonly outputs: readonly Spec[];
   readonly attrs: A;
 }
+
+/** Throws unless scalars that an attribute switches off are 0. */
+export const checkSwitched = ({ name, switched }: Pick<Op, "name" | "switched">, attrs: Attrs, scalars: Scalars): void => {
+  for (const scalar in switched) {
+    const flag = switched[scalar];
+    if (scalars[scalar] !== 0 && attrs[flag] === false) throw expected(name, `0, since ${flag} is false,`, scalar, scalars[scalar]);
+  }
+};
 
 /** Elements on the reference device: float32 and float16 tensors are Float64Array there. */
 export type Numbers = Float64Array | Int32Array | Uint32Array;
@@ -202,15 +211,19 @@ export interface NativeSymbol {
 export interface Op<A extends Attrs = Attrs> {
   /** "<room>" or "<room>.<part>": the name in messages and of the native kernel. */
   readonly name: string;
+  /** What the attributes may be, one kind for each: `outputs` of an op made by `defineOp` refuses others. */
+  readonly attributes?: Attributes<A>;
   /** Names of the scalars that the kernel reads, in the order that native code receives them. */
   readonly scalars?: readonly string[];
+  /** Scalars that are 0 unless an attribute, a flag, is true: kernels that go without the flag need not read them. */
+  readonly switched?: Readonly<Record<string, string>>;
   /** Positions of inputs that the kernel changes in place (optimisers). */
   readonly mutates?: readonly number[];
   /** Positions of inputs that may be float16: its kernels read two numbers in a word there. Others are refused that dtype. */
   readonly halves?: readonly number[];
   /** Output 0 is input 0 under another shape: it shares the storage, and no kernel runs. */
   readonly alias?: true;
-  /** Checks the inputs' specs and gives the outputs'. Throws ArgumentError. */
+  /** Checks the inputs' specs, and that the attributes fit them, and gives the outputs' specs. Throws ArgumentError. */
   outputs(inputs: readonly Spec[], attrs: A): readonly Spec[];
   /** The definition, in plain float64 loops. */
   reference(run: ReferenceRun<A>): void;
@@ -225,8 +238,14 @@ export interface Op<A extends Attrs = Attrs> {
   readonly gradient: Gradient<A>;
 }
 
-/** Identity at run time; at compile time the one place where an op's attributes are inferred. */
-export const defineOp = <A extends Attrs>(op: Op<A>): Op<A> => op;
+/** The op with attributes that are looked at before its `outputs` is: nothing behind it sees any that are not as declared. */
+export const defineOp = <A extends Attrs>(op: Op<A> & { readonly attributes: Attributes<A> }): Op<A> => ({
+  ...op,
+  outputs: (inputs, attrs) => {
+    checkAttributes(op.name, op.attributes, attrs);
+    return op.outputs(inputs, attrs);
+  },
+});
 
 /**
  * Number of elements of a shape; 1 for a scalar.

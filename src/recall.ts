@@ -14,7 +14,9 @@ export const isSame = (a: unknown, b: unknown): boolean => {
 /** The value with all lists and plain objects in it copied and frozen; what is frozen all through is given back as it is. */
 export const frozen = <T>(value: T): T => {
   if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).map(([name, entry]) => [name, frozen(entry)] as const);
+  // Holes are entries of undefined, which `Object.entries` leaves out.
+  const given = Array.isArray(value) ? Array.from(value, (entry, i) => [i, entry] as const) : Object.entries(value);
+  const entries = given.map(([name, entry]) => [name, frozen(entry)] as const);
   if (Object.isFrozen(value) && entries.every(([name, entry]) => entry === value[name as keyof T])) return value;
   return Object.freeze(Array.isArray(value) ? entries.map(([, entry]) => entry) : Object.fromEntries(entries)) as T;
 };

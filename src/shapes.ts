@@ -1,6 +1,6 @@
 /** Shape rules that several rooms share: broadcasting, axes, and strided iteration. */
 import { ArgumentError, expected } from "./errors.ts";
-import { type DType, elements, type Shape, type Spec, strides } from "./op.ts";
+import { type DType, elements, type Shape, type Spec, showShape, strides } from "./op.ts";
 
 /** The most axes a strided kernel walks after `collapse`; longer shapes are refused by name. */
 export const MAX_AXES = 8;
@@ -89,6 +89,20 @@ export const requireFloat = (where: string, specs: readonly Spec[], names: reado
     const { dtype } = specs[i];
     if (!dtypes.includes(dtype)) throw expected(where, `dtype ${dtypes.join(" or ")}`, names[i] ?? `inputs[${i}]`, dtype);
   }
+};
+
+/** Throws unless it is an axis, counted from the first. */
+export const requireAxis = (where: string, axis: number, shape: Shape): void => {
+  if (!(axis < shape.length)) throw expected(where, `an axis of a tensor of rank ${shape.length}`, "axis", axis);
+};
+
+/** Throws unless the inputs are these, in this order: shapes by name, without those that are no shape. */
+export const requireInputs = (where: string, inputs: readonly Spec[], wanted: Readonly<Record<string, Shape | false | undefined>>): void => {
+  const there = Object.entries(wanted).flatMap(([name, shape]) => (shape ? [{ name, shape }] : []));
+  if (inputs.length !== there.length)
+    throw expected(where, `${there.length} tensors, ${there.map(({ name }) => name).join(", ")},`, "inputs", inputs.length);
+  for (const [i, { name, shape }] of there.entries())
+    if (showShape(inputs[i].shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, name, inputs[i].shape);
 };
 
 /** What ops take that read half precision as it is stored. */

@@ -66,7 +66,7 @@ const bound = ({ passes }: Plan, is: (ref: BufferRef) => boolean, whole: number,
 
 const verify = async (call: Call): Promise<void> => {
   const { op, inputs, outputs, attrs } = call;
-  const scalars = Object.fromEntries((op.scalars ?? []).map((name) => [name, 1]));
+  const scalars = Object.fromEntries((op.scalars ?? []).map((name) => [name, name in (op.switched ?? {}) ? 0 : 1]));
   const kernel = await prepareKernel(device, op, inputs, { attrs, scalars });
   const plan = op.plan(call, FLOOR_LIMITS);
   const launched = plan.passes.filter(({ workgroups }) => "indirect" in workgroups || workgroups.every((count) => count > 0));

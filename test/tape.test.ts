@@ -111,6 +111,7 @@ describe("backward", () => {
   test("a rule of the wrong shape is caught", () => {
     const bad = defineOp({
       name: "test.bad",
+      attributes: {},
       outputs: ([x]) => [x],
       reference: () => {},
       plan: () => ({ passes: [] }),
@@ -127,6 +128,7 @@ describe("backward", () => {
   test("an op without gradient refuses inputs that want one, with its reason", () => {
     const hard = defineOp({
       name: "test.hard",
+      attributes: {},
       outputs: ([x]) => [x],
       reference: () => {},
       plan: () => ({ passes: [] }),
@@ -209,6 +211,7 @@ describe("valueAndGrad", () => {
 /** Σ x, for these tests alone. */
 const sumOf = defineOp({
   name: "test.sum",
+  attributes: {},
   outputs: () => [{ shape: [], dtype: "float32" as const }],
   reference: ({ inputs: [x], outputs: [y] }) => {
     y[0] = Float64Array.from(x).reduce((a, b) => a + b, 0);

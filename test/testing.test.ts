@@ -1,5 +1,6 @@
 /** What the tools for writers of kernels refuse, and what they leave as it was. */
 import { afterAll, expect, test } from "vitest";
+import { intern } from "../src/apply.ts";
 import { ArgumentError, DeviceError } from "../src/errors.ts";
 import { openDevice, type Tensor } from "../src/index.ts";
 import { square } from "../src/ops/elementwise/index.ts";
@@ -13,6 +14,7 @@ import {
   gradcheck,
   guarded,
   ROUNDING,
+  rooms,
   runCase,
   testRandom,
   uniform,
@@ -39,7 +41,7 @@ test.each([
     "expected an array of non-negative integers for `entry.inputs[0].shape`, but received [-1]",
   ],
   [() => caseInputs(other({ inputs: [{ shape: [2], fill: () => "1" }] })), 'a number for `the result of entry.inputs[0].fill`, but received "1"'],
-  [() => caseInputs(other({ attrs: { axis: 1 } })), "`axis`"],
+  [() => caseInputs(other({ attrs: { axis: 1, reverse: false } })), "`axis`"],
   [
     () => caseInputs(other({ forward: { relative: -1, absolute: 0, reason: "" } })),
     "a finite number of at least 0 for `entry.forward.relative`, but received -1",
@@ -61,6 +63,48 @@ test("a table with what is no case runs none of it", async () => {
     "checkCases: expected a text for `entry.name`, but received 1",
   );
   expect(ran).toEqual([]);
+});
+
+test.each([
+  [{ axis: "0", reverse: false }, 'cumsum: expected an integer of at least 0 for `axis`, but received "0"'],
+  [{ axis: 1, reverse: false }, "cumsum: expected an axis of a tensor of rank 1 for `axis`, but received 1"],
+  [{ axis: 0 }, "cumsum: expected true or false for `reverse`, but received undefined"],
+  [{ axis: 0, reverse: false, exclusive: undefined }, 'cumsum: expected only axis, reverse for `attributes`, but received "exclusive"'],
+])("an op's attributes by hand, %j", async (attrs, message) => {
+  const given = other({ attrs });
+  await expect(runCase(device, given)).rejects.toThrow(new ArgumentError(message));
+  expect(() => findOp("cumsum").outputs([{ shape: [3], dtype: "float32" }], attrs as never)).toThrow(message);
+});
+
+test("a list with a hole is no shorter list", () => {
+  const shape = [6];
+  shape[2] = 1;
+  expect(() => intern(findOp("shape.reshape"), [{ shape: [6], dtype: "float32" }], { shape })).toThrow(ArgumentError);
+});
+
+test("what no kernel would survive is refused by name", async () => {
+  const conv = rooms.flatMap(({ cases }) => cases).find(({ name, op }) => op.name === "conv" && name === "one pixel") as Case;
+  const changed = (attrs: object): Promise<unknown> => runCase(device, { ...conv, attrs: { ...conv.attrs, ...attrs } });
+  await changed({});
+  await expect(changed({ stride: [0, 0] })).rejects.toThrow(
+    "conv: expected a list, each entry an integer of at least 1, for `stride`, but received [0, 0]",
+  );
+  await expect(changed({ dilation: [1] })).rejects.toThrow("conv: expected an entry for each of 2 spatial axes for `dilation`, but received [1]");
+});
+
+test("a list of a case's attributes may change behind a call", () => {
+  const axes = [1, 0];
+  const call = intern(findOp("shape.permute"), [{ shape: [2, 3], dtype: "float32" }], { axes });
+  axes[0] = 0;
+  expect(call.attrs).toEqual({ axes: [1, 0] });
+  expect(() => intern(findOp("shape.permute"), [{ shape: [2, 3], dtype: "float32" }], { axes })).toThrow(ArgumentError);
+});
+
+test("a scalar that an attribute switches off", async () => {
+  const forward = rooms.flatMap(({ cases }) => cases).find(({ op, attrs }) => op.name === "crossEntropy.forward" && attrs.smooth === false) as Case;
+  await expect(runCase(device, { ...forward, scalars: { smoothing: 0.1 } })).rejects.toThrow(
+    "crossEntropy.forward: expected 0, since smooth is false, for `smoothing`, but received 0.1",
+  );
 });
 
 test("whatever a case throws is its problem, and leaves nothing behind", async () => {

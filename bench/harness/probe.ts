@@ -1,7 +1,8 @@
 /** What a device can do at most, measured on the device itself: multiply-adds, and bytes copied. */
 import { apply } from "../../src/apply.ts";
+import { whole } from "../../src/attributes.ts";
 import type { Device } from "../../src/device.ts";
-import { type Attrs, defineOp, elements, input, type Op, output } from "../../src/op.ts";
+import { defineOp, elements, input, type Op, output } from "../../src/op.ts";
 import { reflect } from "../../src/reflect.ts";
 import { scope } from "../../src/scope.ts";
 import { COPY, FMA } from "./probe-shaders.ts";
@@ -27,20 +28,22 @@ const reference = (): never => {
 const gradient = { none: "a probe of speed" } as const;
 
 /** y: [items]; the native kernel reads `flop` an item, the GPU's `rounds` a thread. */
-const fmaProbe: Op<Attrs> = defineOp({
+const fmaProbe = defineOp<{ readonly items: number }>({
   name: "probe.fma",
+  attributes: { items: whole(1) },
   scalars: ["flop", "rounds"],
-  outputs: (_, { items }) => [{ shape: [items as number], dtype: "float32" }],
+  outputs: (_, { items }) => [{ shape: [items], dtype: "float32" }],
   reference,
   unsupported,
   plan: ({ attrs }) => ({
-    passes: [{ shader: fmaShader, entry: "main", bind: { y: output(0) }, workgroups: [(attrs.items as number) / THREADS, 1, 1] }],
+    passes: [{ shader: fmaShader, entry: "main", bind: { y: output(0) }, workgroups: [attrs.items / THREADS, 1, 1] }],
   }),
   gradient,
 });
 const COPY_GROUPS = 4096;
-const copyProbe: Op<Attrs> = defineOp({
+const copyProbe = defineOp({
   name: "probe.copy",
+  attributes: {},
   scalars: ["repeat"],
   outputs: ([x]) => [x],
   reference,

@@ -6,8 +6,8 @@ import type { Pipeline } from "../backends/webgpu/pipelines.ts";
 import { Programs } from "../backends/webgpu/programs.ts";
 import { stored } from "../backends/webgpu/values.ts";
 import { checkSpec, type Device } from "../device.ts";
-import { ArgumentError, checkNames, type DataError, DeviceError, expected, StateError } from "../errors.ts";
-import type { Attrs, DType, Op, Scalars, Shape, Spec } from "../op.ts";
+import { ArgumentError, checkNames, checkObject, type DataError, DeviceError, expected, StateError } from "../errors.ts";
+import { type Attrs, type Call, checkSwitched, type DType, type Op, type Scalars, type Shape, type Spec } from "../op.ts";
 import { deviceOf } from "../open.ts";
 import { refusePromise, scope } from "../scope.ts";
 import { Storage, Tensor } from "../tensor.ts";
@@ -127,14 +127,14 @@ export class Kernel implements Disposable {
   readonly #programs: Programs;
   readonly #own: GPUBuffer | undefined;
   readonly #status: GPUBuffer | undefined;
-  readonly #calls: { readonly op: Op; scalars: Scalars }[];
+  readonly #calls: { readonly call: Call; scalars: Scalars }[];
   #destroyed = false;
 
   /** Internal: `prepareKernel` makes it. */
   constructor(
     device: GPUDevice,
     specs: { readonly inputs: readonly Spec[]; readonly outputs: readonly Spec[] },
-    calls: { readonly op: Op; readonly scalars: Scalars }[],
+    calls: { readonly call: Call; readonly scalars: Scalars }[],
     layout: Layout,
     compiled: Programs,
   ) {
@@ -167,8 +167,8 @@ export class Kernel implements Disposable {
 
   /** What the kernel runs, in order. */
   get calls(): readonly KernelCall[] {
-    return this.#calls.map(({ op, scalars }, i) => ({
-      op: op.name,
+    return this.#calls.map(({ call, scalars }, i) => ({
+      op: call.op.name,
       scalars,
       dispatches: this.#layout.launches.filter(({ step }) => step === i).length,
     }));
@@ -219,17 +219,19 @@ export class Kernel implements Disposable {
    * Changes numbers of a call: a temperature, a learning rate. As `queue.writeBuffer`, which it uses: it holds for everything that is submitted afterwards, so one submit has one value.
    *
    * @param call which of `calls`; default the first
-   * @throws ArgumentError for a name that the call does not have, or something other than numbers; StateError after `destroy()`.
+   * @throws ArgumentError for a name that the call does not have, something other than numbers, and a number that was 0 where the kernel was made to do without it; StateError after `destroy()`.
    */
   setScalars(scalars: Scalars, call = 0): void {
     this.assertLive("setScalars");
     const entry = this.#calls[call];
     if (!entry) throw expected("setScalars", `an index below ${this.#calls.length}`, "call", call);
+    const { op, attrs } = entry.call;
     for (const [name, value] of Object.entries(scalars)) {
-      if (!entry.op.scalars?.includes(name)) throw expected("setScalars", `one of ${entry.op.scalars?.join(", ") || "no names"}`, "scalars", name);
+      if (!op.scalars?.includes(name)) throw expected("setScalars", `one of ${op.scalars?.join(", ") || "no names"}`, "scalars", name);
       if (typeof value !== "number") throw expected("setScalars", "a number", `scalars.${name}`, value);
     }
     const next = { ...entry.scalars, ...scalars };
+    checkSwitched(op, attrs, next);
     const writes = this.#layout.launches.flatMap(({ step, pass, uniformOffset }) => {
       const bytes = step === call ? uniformsOf(pass, next) : undefined;
       return bytes ? [{ bytes, uniformOffset }] : [];
@@ -326,6 +328,7 @@ export const prepareKernel = async <const I extends readonly KernelInput[]>(
   options: KernelOptions = {},
 ): Promise<Kernel> => {
   const { attrs = {}, scalars = {} } = checkNames("prepareKernel", options, ["attrs", "scalars"]);
+  for (const [name, given] of Object.entries({ attrs, scalars })) checkObject("prepareKernel", given, `options.${name}`);
   if (typeof (device as GPUDevice | undefined)?.createComputePipeline !== "function")
     throw expected("prepareKernel", "a GPUDevice", "device", device);
   if (typeof source !== "function" && typeof (source as Op | undefined)?.plan !== "function")
@@ -364,6 +367,6 @@ export const prepareKernel = async <const I extends readonly KernelInput[]>(
     const { buffer, byteOffset, byteLength } = stored(value.dtype, value.data ?? new Float32Array(0));
     return new Uint8Array(buffer, byteOffset, byteLength);
   });
-  const calls = steps.map(({ call, scalars: given }) => ({ op: call.op, scalars: given }));
+  const calls = steps.map(({ call, scalars: given }) => ({ call, scalars: given }));
   return new Kernel(device, { inputs: specs, outputs: results.map(({ spec }) => spec) }, calls, layout, compiled);
 };

@@ -92,7 +92,7 @@ export interface Case {
   readonly name: string;
   readonly op: Op;
   readonly inputs: readonly CaseInput[];
-  /** As the op's own function passes them: an op checks the shapes that it is given, and not every value that no function passes. */
+  /** As the op's own function passes them: others are refused. */
   readonly attrs: Attrs;
   readonly scalars?: Scalars;
   readonly forward: Tolerance;

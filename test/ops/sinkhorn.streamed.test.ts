@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { apply } from "../../src/apply.ts";
 import { openWebGPU } from "../../src/backends/webgpu/index.ts";
 import type { Device } from "../../src/device.ts";
-import { type Attrs, type Call, defineOp, type Limits, type Op, output, type Pass, type Plan, type Scalars, type Workgroups } from "../../src/op.ts";
+import { type Attrs, type Call, type Limits, type Op, output, type Pass, type Plan, type Scalars, type Workgroups } from "../../src/op.ts";
 import { deviceOf } from "../../src/open.ts";
 import type { BackwardAttrs, ForwardAttrs } from "../../src/ops/sinkhorn/geometry.ts";
 import { implicit, recorded } from "../../src/ops/sinkhorn/op.ts";
@@ -32,17 +32,16 @@ const copy = reflect(
 );
 
 /** The op with its passes changed, and perhaps one more output. */
-const changed = <A extends Attrs>(op: Op<A>, name: string, change: (passes: readonly Pass[]) => Pass[], more = 0): Op<A> =>
-  defineOp<A>({
-    ...op,
-    name,
-    outputs: (inputs, attrs) => [...op.outputs(inputs, attrs), ...(more > 0 ? [{ shape: [more], dtype: "uint32" as const }] : [])],
-    plan: (call: Call<A>, limits: Limits): Plan => {
-      const { passes, ...rest } = op.plan({ ...call, outputs: call.outputs.slice(0, 2) }, limits);
-      return { ...rest, passes: change(passes) };
-    },
-    gradient: { none: "a test" },
-  });
+const changed = <A extends Attrs>(op: Op<A>, name: string, change: (passes: readonly Pass[]) => Pass[], more = 0): Op<A> => ({
+  ...op,
+  name,
+  outputs: (inputs, attrs) => [...op.outputs(inputs, attrs), ...(more > 0 ? [{ shape: [more], dtype: "uint32" as const }] : [])],
+  plan: (call: Call<A>, limits: Limits): Plan => {
+    const { passes, ...rest } = op.plan({ ...call, outputs: call.outputs.slice(0, 2) }, limits);
+    return { ...rest, passes: change(passes) };
+  },
+  gradient: { none: "a test" },
+});
 /** A third output tells which counts of workgroups every look leaves. */
 const watched = <A extends Attrs>(op: Op<A>, entry: string): Op<A> =>
   changed(

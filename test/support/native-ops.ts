@@ -3,22 +3,25 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { intern } from "../../src/apply.ts";
 import type { Backend, Buffer } from "../../src/backend.ts";
-import { type Attrs, type Call, defineOp, type Op, type Scalars, type Spec } from "../../src/op.ts";
+import type { Attrs, Call, Op, Scalars, Spec } from "../../src/op.ts";
 
 /** Unless a caller names another build, the addon that has those kernels. */
 process.env.BIRKHOFF_ADDON ??= join(fileURLToPath(new URL("../..", import.meta.url)), "build/Release/birkhoff_test.node");
 
-const testOp = <A extends Attrs>(name: string, outputs: (inputs: readonly Spec[], attrs: A) => readonly Spec[], rest: Partial<Op<A>> = {}): Op<A> =>
-  defineOp<A>({
-    name,
-    outputs,
-    reference: () => {
-      throw new Error(`${name} has no reference`);
-    },
-    plan: () => ({ passes: [] }),
-    gradient: { none: "it is a test" },
-    ...rest,
-  });
+const testOp = <A extends Attrs>(
+  name: string,
+  outputs: (inputs: readonly Spec[], attrs: A) => readonly Spec[],
+  rest: Partial<Op<A>> = {},
+): Op<A> => ({
+  name,
+  outputs,
+  reference: () => {
+    throw new Error(`${name} has no reference`);
+  },
+  plan: () => ({ passes: [] }),
+  gradient: { none: "it is a test" },
+  ...rest,
+});
 
 /** y = value everywhere. */
 export const fill = testOp<{ size: number; grain: number }>("test.fill", (_, { size }) => [{ shape: [size], dtype: "float32" }], {

@@ -1,3 +1,4 @@
+import { whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
@@ -18,6 +19,7 @@ export const checkSides = (where: string, shape: Shape): void => {
 /** scores [..., n, m] -> the column of each row [..., n], int32. */
 export const greedy = defineOp({
   name: "assignment.greedy",
+  attributes: {},
   outputs: ([scores]) => {
     requireFloat("greedyAssignment", [scores], ["scores"]);
     checkSides("greedyAssignment", scores.shape);
@@ -32,6 +34,7 @@ export const greedy = defineOp({
 /** assignment [..., n] -> matrices [..., n, columns] of 0 and 1. */
 export const matrix = defineOp<MatrixAttrs>({
   name: "assignment.matrix",
+  attributes: { columns: whole(1, 2 ** 31 - 1) },
   outputs: ([assignment], { columns }) => {
     const where = "assignmentMatrix";
     if (assignment.dtype !== "int32") throw expected(where, "dtype int32", "assignment", assignment.dtype);

@@ -1,3 +1,4 @@
+import { oneOf } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op } from "../../op.ts";
 import { FLOATS, requireFloat } from "../../shapes.ts";
@@ -8,10 +9,11 @@ import * as reference from "./reference.ts";
 /** x -> the same numbers in the other float dtype. Gradients are float32 on both sides of it, so they pass as they are. */
 export const cast: Op<CastAttrs> = defineOp<CastAttrs>({
   name: "cast",
+  attributes: { dtype: oneOf(FLOATS) },
   halves: [0],
   outputs: ([x], { dtype }) => {
     requireFloat("cast", [x], ["x"], FLOATS);
-    if (!FLOATS.includes(dtype) || dtype === x.dtype)
+    if (dtype === x.dtype)
       throw expected("cast", `${FLOATS.filter((other) => other !== x.dtype).join(" or ")}, where x is ${x.dtype},`, "dtype", dtype);
     return [{ shape: x.shape, dtype }];
   },

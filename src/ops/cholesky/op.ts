@@ -1,4 +1,5 @@
 import { apply } from "../../apply.ts";
+import { flag } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
@@ -12,6 +13,7 @@ const WHERE = "inverseCholesky";
 /** x -> Φ(x), the lower triangle with half the diagonal, or −Φ(x + xᵀ). */
 export const lower = defineOp<LowerAttrs>({
   name: "cholesky.lower",
+  attributes: { fold: flag },
   outputs: ([x]) => [x],
   reference: reference.lower,
   plan: plan.lower,
@@ -21,6 +23,7 @@ export const lower = defineOp<LowerAttrs>({
 /** a -> W = L⁻¹ of a = L Lᵀ. */
 export const inverse = defineOp<Record<string, never>>({
   name: "cholesky",
+  attributes: {},
   outputs: ([a]) => {
     requireFloat(WHERE, [a], ["a"]);
     if (a.shape.length !== 2 || a.shape[0] !== a.shape[1]) throw expected(WHERE, "shape [n, n]", "a", showShape(a.shape));

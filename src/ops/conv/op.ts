@@ -1,6 +1,7 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, list, sizes, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, type Op, type Shape, type Spec } from "../../op.ts";
+import { defineOp, elements, type Op, type Shape, type Spec, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sum } from "../reduce/index.ts";
@@ -19,19 +20,41 @@ const ofBias = (gradient: Tensor): Tensor =>
 
 const float = (shape: Shape): readonly Spec[] => [{ shape, dtype: "float32" }];
 
-/** The public functions have checked what users pass; here only what no gradient rule may get wrong. */
-const check = (where: string, names: readonly string[], inputs: readonly Spec[], { groups }: ConvAttrs, fits: (groups: number) => boolean): void => {
+const attributes: Attributes<ConvAttrs> = { stride: list(whole(1)), padding: list(whole()), dilation: list(whole(1)), groups: whole(1), size: sizes };
+
+/** The public functions have checked what users pass; here what no gradient rule, and nobody who calls the op itself, may get wrong. */
+const check = (
+  where: string,
+  names: readonly string[],
+  inputs: readonly Spec[],
+  attrs: ConvAttrs,
+  [x, w, y]: readonly Shape[],
+  bias: number,
+): void => {
   requireFloat(where, inputs, names);
-  if (!fits(groups)) throw expected(where, `channels that fit in ${groups} groups`, names[1], inputs[1].shape);
+  const { stride, padding, dilation, groups, size } = attrs;
+  const axes = x.length - 2;
+  for (const [name, entries] of Object.entries({ stride, padding, dilation, size }))
+    if (entries.length !== axes) throw expected(where, `an entry for each of ${axes} spatial axes`, name, entries);
+  if (axes < 1 || axes > 3 || [w, y].some(({ length }) => length !== x.length))
+    throw expected(where, "one to three spatial axes, as many as the other has,", names[0], inputs[0].shape);
+  if (x[0] !== y[0] || w[0] !== y[1] || w[0] % groups !== 0 || !Number.isInteger(w[1]) || w[1] * groups !== x[1])
+    throw expected(where, `channels that fit in ${groups} groups`, names[1], inputs[1].shape);
+  if (inputs.length > names.length || (inputs.length > 2 && showShape(inputs[2].shape) !== showShape([bias])))
+    throw expected(where, `shape [${bias}]`, "bias", inputs[2].shape);
+  // However far apart, positions of x and y that meet under the attributes are the sum's: sizes need not fit exactly.
+  if (elements(w) === 0 || y.slice(2).includes(0)) throw expected(where, "sizes without zeros but for those of x", "size", size);
 };
 
 /** y from x, w and, optionally, a bias. */
 export const conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv",
+  attributes,
   outputs: (inputs, attrs) => {
-    const [x, w] = inputs;
-    check("conv", ["x", "w", "bias"], inputs, attrs, (groups) => w.shape[1] * groups === x.shape[1]);
-    return float([x.shape[0], w.shape[0], ...attrs.size]);
+    const [x, w] = inputs.map(({ shape }) => shape);
+    const y = [x[0], w[0], ...attrs.size];
+    check("conv", ["x", "w", "bias"], inputs, attrs, [x, w, y], y[1]);
+    return float(y);
   },
   reference: reference.forward,
   plan: plan.forward,
@@ -52,10 +75,12 @@ export const conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
 /** x from y, w and, optionally, a bias: the gradient of `conv` to its input, and the transposed convolution. */
 export const data: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv.data",
+  attributes,
   outputs: (inputs, attrs) => {
-    const [y, w] = inputs;
-    check("conv.data", ["y", "w", "bias"], inputs, attrs, (groups) => w.shape[0] === y.shape[1] && w.shape[0] % groups === 0);
-    return float([y.shape[0], w.shape[1] * attrs.groups, ...attrs.size]);
+    const [y, w] = inputs.map(({ shape }) => shape);
+    const x = [y[0], w[1] * attrs.groups, ...attrs.size];
+    check("conv.data", ["y", "w", "bias"], inputs, attrs, [x, w, y], x[1]);
+    return float(x);
   },
   reference: reference.data,
   plan: plan.data,
@@ -76,10 +101,12 @@ export const data: Op<ConvAttrs> = defineOp<ConvAttrs>({
 /** w from y and x: the gradient of both others to their weights. */
 export const weight: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv.weight",
+  attributes,
   outputs: (inputs, attrs) => {
-    const [y, x] = inputs;
-    check("conv.weight", ["y", "x"], inputs, attrs, (groups) => y.shape[1] % groups === 0 && x.shape[1] % groups === 0);
-    return float([y.shape[1], x.shape[1] / attrs.groups, ...attrs.size]);
+    const [y, x] = inputs.map(({ shape }) => shape);
+    const w = [y[1], x[1] / attrs.groups, ...attrs.size];
+    check("conv.weight", ["y", "x"], inputs, attrs, [x, w, y], 0);
+    return float(w);
   },
   reference: reference.weight,
   plan: plan.weight,

@@ -1,16 +1,31 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, flag, oneOf } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { requireFloat, requireInputs } from "../../shapes.ts";
 import * as plan from "./plan.ts";
-import type { CrossEntropyAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
+import { type CrossEntropyAttrs, REDUCTIONS } from "./reference.ts";
+
+const attributes: Attributes<CrossEntropyAttrs> = { reduction: oneOf(REDUCTIONS), smooth: flag };
 
 /** g, logits, labels, statistics -> dlogits. */
 export const backward = defineOp<CrossEntropyAttrs>({
   name: "crossEntropy.backward",
+  attributes,
   scalars: ["smoothing"],
-  outputs: ([, logits]) => [logits],
+  switched: { smoothing: "smooth" },
+  outputs: (inputs, { reduction }) => {
+    const [, logits] = inputs;
+    const [batch] = logits.shape;
+    requireInputs("crossEntropy.backward", inputs, {
+      gradient: reduction === "none" ? [batch] : [],
+      logits: logits.shape,
+      labels: [batch],
+      statistics: [batch, 2],
+    });
+    return [logits];
+  },
   reference: reference.backward,
   plan: plan.backward,
   gradient: { none: "second derivatives are not provided" },
@@ -19,7 +34,9 @@ export const backward = defineOp<CrossEntropyAttrs>({
 /** logits, labels -> loss, statistics (for the backward pass alone; no gradient flows through them). */
 export const forward = defineOp<CrossEntropyAttrs>({
   name: "crossEntropy.forward",
+  attributes,
   scalars: ["smoothing"],
+  switched: { smoothing: "smooth" },
   outputs: ([logits, labels], { reduction }) => {
     const where = "softmaxCrossEntropy";
     requireFloat(where, [logits], ["logits"]);

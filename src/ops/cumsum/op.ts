@@ -1,7 +1,7 @@
 import { apply } from "../../apply.ts";
-import { expected } from "../../errors.ts";
+import { flag, whole } from "../../attributes.ts";
 import { defineOp, type Op } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { requireAxis, requireFloat } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import type { CumsumAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
@@ -9,10 +9,10 @@ import * as reference from "./reference.ts";
 /** x -> its running sums along one axis. The gradient is the same op in the other direction. */
 export const cumsum: Op<CumsumAttrs> = defineOp<CumsumAttrs>({
   name: "cumsum",
+  attributes: { axis: whole(), reverse: flag },
   outputs: ([x], { axis }) => {
     requireFloat("cumsum", [x], ["x"]);
-    if (!Number.isInteger(axis) || axis < 0 || axis >= x.shape.length)
-      throw expected("cumsum", `an axis of a tensor of rank ${x.shape.length}`, "axis", axis);
+    requireAxis("cumsum", axis, x.shape);
     return [x];
   },
   reference: reference.cumsum,

@@ -1,17 +1,21 @@
 import { apply } from "../../apply.ts";
+import { oneOf, sizes, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op } from "../../op.ts";
-import { broadcastShapes, requireFloat } from "../../shapes.ts";
+import { broadcastShapes, requireFloat, requireInputs } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import { BINARY, type BinaryBackwardAttrs, type BinaryKind, UNARY, type UnaryKind } from "./reference.ts";
 
 const noSecond = { none: "second derivatives are not provided" } as const;
+const unaryKinds = Object.keys(UNARY) as UnaryKind[];
+const binaryKinds = Object.keys(BINARY) as BinaryKind[];
 type UnaryAttrs = { readonly kind: UnaryKind };
 type BinaryAttrs = { readonly kind: BinaryKind };
 
 export const unaryBackward = defineOp<UnaryAttrs>({
   name: "elementwise.unaryBackward",
+  attributes: { kind: oneOf(unaryKinds) },
   outputs: ([g]) => [g],
   reference: reference.unaryBackward,
   plan: plan.unaryBackward,
@@ -21,6 +25,7 @@ export const unaryBackward = defineOp<UnaryAttrs>({
 const unaryThatSaves = (saves: "input" | "output"): Op<UnaryAttrs> =>
   defineOp<UnaryAttrs>({
     name: "elementwise.unary",
+    attributes: { kind: oneOf(unaryKinds.filter((kind) => UNARY[kind].saves === saves)) },
     outputs: ([x], { kind }) => {
       requireFloat(kind, [x], ["x"]);
       return [x];
@@ -39,6 +44,7 @@ export const unary = (kind: UnaryKind): Op<UnaryAttrs> => unaryOps[UNARY[kind].s
 
 export const affine: Op = defineOp({
   name: "elementwise.affine",
+  attributes: {},
   scalars: ["scale", "shift"],
   outputs: ([x]) => {
     requireFloat("elementwise", [x], ["x"]);
@@ -51,7 +57,16 @@ export const affine: Op = defineOp({
 
 export const binaryBackward = defineOp<BinaryBackwardAttrs>({
   name: "elementwise.binaryBackward",
-  outputs: ([g], { shape }) => [{ shape, dtype: g.dtype }],
+  attributes: { kind: oneOf(binaryKinds), wrt: whole(0, 1), shape: sizes },
+  outputs: (inputs, { kind, wrt, shape }) => {
+    const where = "elementwise.binaryBackward";
+    const [g, a = g, b = g] = inputs.map((spec) => spec.shape);
+    const wanted = BINARY[kind].linear
+      ? { g: broadcastShapes(where, shape, g) }
+      : { g: broadcastShapes(where, a, b), a: wrt === 0 ? shape : a, b: wrt === 1 ? shape : b };
+    requireInputs(where, inputs, wanted);
+    return [{ shape, dtype: inputs[0].dtype }];
+  },
   reference: reference.binaryBackward,
   plan: plan.binaryBackward,
   gradient: noSecond,
@@ -60,6 +75,7 @@ export const binaryBackward = defineOp<BinaryBackwardAttrs>({
 const binaryThatIs = (linear: boolean): Op<BinaryAttrs> =>
   defineOp<BinaryAttrs>({
     name: "elementwise.binary",
+    attributes: { kind: oneOf(binaryKinds.filter((kind) => BINARY[kind].linear === linear)) },
     outputs: ([a, b], { kind }) => {
       requireFloat(kind, [a, b], ["a", "b"]);
       const shape = broadcastShapes(kind, a.shape, b.shape);

@@ -1,6 +1,7 @@
 import { apply } from "../../apply.ts";
+import { flag, sizes } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
-import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec } from "../../op.ts";
+import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec, showShape } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
@@ -22,14 +23,17 @@ const kernelSize = ({ shape }: Spec): number => {
   return elements(shape.slice(2));
 };
 
-const checkMatrices = (r: Spec, w: Spec): void => {
+/** W from matrices. */
+const fromMatrices = (r: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
   requireFloat(WHERE, [r, w], ["R", "w"]);
   const d = kernelSize(w);
   if (r.shape.length !== 3 || r.shape[1] !== d || r.shape[2] !== d)
     throw expected(WHERE, `shape [matrices, ${d}, ${d}], since a kernel of \`w\` has ${d} numbers,`, "R", r.shape);
+  return expanded(r.shape, w.shape, attrs);
 };
 
-const checkFactors = (group: Spec, space: Spec, w: Spec): void => {
+/** W from matrices of two factors. */
+const fromFactors = (group: Spec, space: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
   requireFloat(WHERE, [group, space, w], ["R.group", "R.space", "w"]);
   const d = kernelSize(w);
   const [matrices, p, columns] = group.shape;
@@ -40,40 +44,73 @@ const checkFactors = (group: Spec, space: Spec, w: Spec): void => {
   const wanted = [matrices, d / p, d / p];
   if (space.shape.length !== 3 || wanted.some((size, axis) => size !== space.shape[axis]))
     throw expected(WHERE, `shape [${wanted.join(", ")}], behind ${p} positions of \`R.group\`,`, "R.space", space.shape);
+  return expanded(group.shape, w.shape, attrs);
 };
 
-const checkPositions = (index: Spec, w: Spec): void => {
+/** W from positions. */
+const fromPositions = (index: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
   requireFloat(WHERE, [w], ["w"]);
   const d = kernelSize(w);
   if (index.shape.length !== 2 || index.shape[1] !== d)
     throw expected(WHERE, `shape [matrices, ${d}] for positions, or dtype float32 for matrices,`, "R", index.shape);
+  return expanded(index.shape, w.shape, attrs);
+};
+
+/** Throws unless the last of the inputs is a gradient of W. */
+const checkGradient = (where: string, inputs: readonly Spec[], count: number, { shape }: Spec): void => {
+  const last = inputs[inputs.length - 1];
+  if (inputs.length !== count) throw expected(where, `${count} tensors`, "inputs", inputs.length);
+  if (showShape(last.shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, "gradient", last.shape);
 };
 
 /** Attributes of a gradient: `shape` is that of what it is the gradient of. */
 type BackwardAttrs = ExpandAttrs & { readonly shape: Shape };
 
-const backward = (part: string, run: (run: ReferenceRun<BackwardAttrs>) => void, passes: Op<BackwardAttrs>["plan"]): Op<BackwardAttrs> =>
-  defineOp<BackwardAttrs>({
-    name: `expandKernel.${part}`,
-    outputs: (_, { shape }) => [float32(shape)],
+/** One of the inputs' gradients: `whole` gives W from the others and from what it is the gradient of. */
+const backward = (
+  part: string,
+  run: (run: ReferenceRun<BackwardAttrs>) => void,
+  passes: Op<BackwardAttrs>["plan"],
+  count: number,
+  whole: (inputs: readonly Spec[], own: Spec, attrs: ExpandAttrs) => Spec,
+): Op<BackwardAttrs> => {
+  const name = `expandKernel.${part}`;
+  return defineOp<BackwardAttrs>({
+    name,
+    attributes: { identity: flag, shape: sizes },
+    outputs: (inputs, attrs) => {
+      const own = float32(attrs.shape);
+      checkGradient(name, inputs, count, whole(inputs, own, attrs));
+      return [own];
+    },
     reference: run,
     plan: passes,
     gradient: noSecond,
   });
+};
 
 /** dL/dw from R and dL/dW. */
-const backwardWeight = backward("backwardWeight", reference.backwardWeight, plan.backwardWeight);
+const backwardWeight = backward("backwardWeight", reference.backwardWeight, plan.backwardWeight, 2, ([r], w, attrs) => fromMatrices(r, w, attrs));
 /** dL/dR from w and dL/dW. */
-const backwardMatrices = backward("backwardMatrices", reference.backwardMatrices, plan.backwardMatrices);
+const backwardMatrices = backward("backwardMatrices", reference.backwardMatrices, plan.backwardMatrices, 2, ([w], r, attrs) =>
+  fromMatrices(r, w, attrs),
+);
 /** dL/d(space) from group, w and dL/dW. */
-const backwardSpace = backward("backwardSpace", reference.backwardSpace, plan.backwardSpace);
+const backwardSpace = backward("backwardSpace", reference.backwardSpace, plan.backwardSpace, 3, ([group, w], space, attrs) =>
+  fromFactors(group, space, w, attrs),
+);
 /** dL/dw from positions and dL/dW. */
-const scatter = backward("scatter", reference.scatter, plan.scatter);
+const scatter = backward("scatter", reference.scatter, plan.scatter, 2, ([index], w, attrs) => fromPositions(index, w, attrs));
 
 /** dL/d(group) and dL/dw, from group, space, w and dL/dW. */
 const backwardFactorised = defineOp<ExpandAttrs>({
   name: "expandKernel.backwardFactorised",
-  outputs: ([group, , w]) => [group, w],
+  attributes: { identity: flag },
+  outputs: (inputs, attrs) => {
+    const [group, space, w] = inputs;
+    checkGradient("expandKernel.backwardFactorised", inputs, 4, fromFactors(group, space, w, attrs));
+    return [group, w];
+  },
   reference: reference.backwardFactorised,
   plan: plan.backwardFactorised,
   gradient: noSecond,
@@ -82,10 +119,8 @@ const backwardFactorised = defineOp<ExpandAttrs>({
 /** R, w -> W. */
 export const expand = defineOp<ExpandAttrs>({
   name: "expandKernel",
-  outputs: ([r, w], attrs) => {
-    checkMatrices(r, w);
-    return [expanded(r.shape, w.shape, attrs)];
-  },
+  attributes: { identity: flag },
+  outputs: ([r, w], attrs) => [fromMatrices(r, w, attrs)],
   reference: reference.forward,
   plan: plan.forward,
   gradient: {
@@ -104,10 +139,8 @@ export const expand = defineOp<ExpandAttrs>({
 /** group, space, w -> W, for R[g] = group[g] ⊗ space[g]. */
 export const factorised = defineOp<ExpandAttrs>({
   name: "expandKernel.factorised",
-  outputs: ([group, space, w], attrs) => {
-    checkFactors(group, space, w);
-    return [expanded(group.shape, w.shape, attrs)];
-  },
+  attributes: { identity: flag },
+  outputs: ([group, space, w], attrs) => [fromFactors(group, space, w, attrs)],
   reference: reference.factorised,
   plan: plan.factorised,
   gradient: {
@@ -126,10 +159,8 @@ export const factorised = defineOp<ExpandAttrs>({
 /** Positions, w -> W. */
 export const gather = defineOp<ExpandAttrs>({
   name: "expandKernel.gather",
-  outputs: ([index, w], attrs) => {
-    checkPositions(index, w);
-    return [expanded(index.shape, w.shape, attrs)];
-  },
+  attributes: { identity: flag },
+  outputs: ([index, w], attrs) => [fromPositions(index, w, attrs)],
   reference: reference.gather,
   plan: plan.gather,
   fault: ({ inputs: [{ shape }] }: Call<ExpandAttrs>) => `expandKernel: expected positions in [0, ${shape[1]}) for \`R\``,

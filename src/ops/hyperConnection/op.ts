@@ -1,4 +1,5 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, flag, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
 import { requireFloat } from "../../shapes.ts";
@@ -15,6 +16,8 @@ export const MAX_ITERATIONS = 10_000;
 
 const WHERE = "hyperConnection";
 
+const attributes: Attributes<HyperConnectionAttrs> = { iterations: whole(1, MAX_ITERATIONS), scale: flag, bias: flag, streams: flag };
+
 const requireShape = ({ shape }: Spec, wanted: readonly Shape[], argument: string): void => {
   const shown = wanted.map(showShape);
   if (!shown.includes(showShape(shape))) throw expected(WHERE, `shape ${[...new Set(shown)].join(" or ")}`, argument, shape);
@@ -22,6 +25,7 @@ const requireShape = ({ shape }: Spec, wanted: readonly Shape[], argument: strin
 
 const forwardOutputs = (inputs: readonly Spec[], attrs: HyperConnectionAttrs): Spec[] => {
   const at = positionsOf(attrs);
+  if (inputs.length !== at.gradient) throw expected(WHERE, `${at.gradient} tensors`, "inputs", inputs.length);
   const { logits, scale, bias, streams } = {
     logits: inputs[0],
     scale: at.scale === undefined ? undefined : inputs[at.scale],
@@ -38,18 +42,23 @@ const forwardOutputs = (inputs: readonly Spec[], attrs: HyperConnectionAttrs): S
   if (bias) requireShape(bias, [[n, m], shape], "bias");
   if (streams && (streams.shape.length !== shape.length || showShape(streams.shape.slice(0, -1)) !== showShape([...batch, m])))
     throw expected(WHERE, `shape [${[...batch, m, "d"].join(", ")}]`, "streams", streams.shape);
-  const { iterations } = attrs;
-  if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS)
-    throw expected(WHERE, `an integer from 1 to ${MAX_ITERATIONS}`, "iterations", iterations);
   return streams ? [{ shape: [...batch, n, streams.shape[shape.length - 1]], dtype: "float32" }] : [logits];
 };
 
 /** logits, scale?, bias?, streams?, gradient -> d logits?, parameters?, d streams?: see `outputsOf`. */
 export const backward = defineOp<BackwardAttrs>({
   name: "hyperConnection.backward",
+  attributes: { ...attributes, logitsGradient: flag, scaleGradient: flag, biasGradient: flag, streamsGradient: flag },
   scalars: ["temperature", "eps"],
   outputs: (inputs, attrs) => {
+    const where = "hyperConnection.backward";
     const at = positionsOf(attrs);
+    const operands = inputs.slice(0, at.gradient);
+    const [forwardResult] = forwardOutputs(operands, attrs);
+    if (inputs.length !== at.gradient + 1) throw expected(where, `${at.gradient + 1} tensors`, "inputs", inputs.length);
+    requireShape(inputs[at.gradient], [forwardResult.shape], "gradient");
+    for (const name of ["scale", "bias", "streams"] as const)
+      if (attrs[`${name}Gradient`] && !attrs[name]) throw expected(where, `false without ${name}`, `${name}Gradient`, true);
     const { n, m, parameters } = sizesOf({ inputs, attrs });
     const batch = inputs[0].shape.slice(0, -2);
     const result: Spec[] = [];
@@ -102,6 +111,7 @@ const vjp = (ctx: VjpContext<HyperConnectionAttrs>): readonly (Tensor | undefine
 /** logits, scale?, bias?, streams? -> P, or P · streams. The backward pass computes P again, so nothing but the inputs is kept. */
 export const forward = defineOp<HyperConnectionAttrs>({
   name: "hyperConnection",
+  attributes,
   scalars: ["temperature", "eps"],
   outputs: forwardOutputs,
   reference: reference.forward,

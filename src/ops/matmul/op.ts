@@ -1,11 +1,12 @@
 import { apply } from "../../apply.ts";
+import { flag, oneOf, sizes } from "../../attributes.ts";
 import { ArgumentError, expected } from "../../errors.ts";
 import { defineOp, type Gradient, type Op, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { broadcastShapes, FLOATS, MAX_AXES, requireFloat } from "../../shapes.ts";
+import { broadcastShapes, FLOATS, MAX_AXES, requireFloat, requireInputs } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add } from "../elementwise/index.ts";
 import { unaryBackward } from "../elementwise/op.ts";
-import { UNARY } from "../elementwise/reference.ts";
+import { ACTIVATIONS, type Activation, UNARY } from "../elementwise/reference.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import { type BiasAttrs, type MatmulAttrs, matmulSizes } from "./reference.ts";
@@ -13,7 +14,13 @@ import { type BiasAttrs, type MatmulAttrs, matmulSizes } from "./reference.ts";
 /** g, and what the derivative of the activation is taken from -> sums of the columns of d, and d. Without an activation d is g. */
 export const biasBackward = defineOp<BiasAttrs>({
   name: "matmul.biasBackward",
-  outputs: ([g, saved]) => [{ shape: g.shape.slice(-1), dtype: g.dtype }, ...(saved ? [g] : [])],
+  attributes: { activation: oneOf(["none", ...ACTIVATIONS]) },
+  outputs: (inputs, { activation }) => {
+    const [g] = inputs;
+    if (g.shape.length === 0) throw expected("matmul.biasBackward", "at least one axis", "g", showShape(g.shape));
+    requireInputs("matmul.biasBackward", inputs, { g: g.shape, saved: activation !== "none" && g.shape });
+    return [{ shape: g.shape.slice(-1), dtype: g.dtype }, ...(activation === "none" ? [] : [g])];
+  },
   reference: reference.biasBackward,
   plan: plan.biasBackward,
   gradient: { none: "second derivatives are not provided" },
@@ -70,14 +77,23 @@ const vjp = (ctx: VjpContext<MatmulAttrs>): (Tensor | undefined)[] => {
 };
 
 /** One op per kind of memory: beside a and b, what the derivative of the activation is taken from. */
-const productWith = (gradient: Gradient<MatmulAttrs>): Op<MatmulAttrs> =>
-  defineOp<MatmulAttrs>({ name: "matmul", halves: [0, 1], outputs, reference: reference.matmul, plan: plan.matmul, gradient });
+const productWith = (gradient: Gradient<MatmulAttrs>, activations: readonly MatmulAttrs["activation"][], keeps: boolean): Op<MatmulAttrs> =>
+  defineOp<MatmulAttrs>({
+    name: "matmul",
+    attributes: { transposeA: flag, transposeB: flag, batch: sizes, activation: oneOf(activations), keeps: oneOf([keeps]) },
+    halves: [0, 1],
+    outputs,
+    reference: reference.matmul,
+    plan: plan.matmul,
+    gradient,
+  });
+const activationsFrom = (saves: "input" | "output"): readonly Activation[] => ACTIVATIONS.filter((kind) => UNARY[kind].saves === saves);
 
 /** a and b, and optionally a bias that is added to every row of the result. Its gradients are products of the same kind. */
-export const matmul = productWith({ saves: { inputs: [0, 1] }, vjp });
-const fromResult = productWith({ saves: { inputs: [0, 1], outputs: [0] }, vjp });
-const fromSums = productWith({ saves: { inputs: [0, 1], outputs: [1] }, vjp });
-const forgetful = productWith({ none: "what its activation is applied to was not kept" });
+export const matmul = productWith({ saves: { inputs: [0, 1] }, vjp }, ["none"], false);
+const fromResult = productWith({ saves: { inputs: [0, 1], outputs: [0] }, vjp }, activationsFrom("output"), false);
+const fromSums = productWith({ saves: { inputs: [0, 1], outputs: [1] }, vjp }, activationsFrom("input"), true);
+const forgetful = productWith({ none: "what its activation is applied to was not kept" }, activationsFrom("input"), false);
 
 /** What `attrs` is without an activation. */
 export const PLAIN = { activation: "none", keeps: false } as const;

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkNames, checkRange, expected } from "../../errors.ts";
+import { checkFlags, checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import type { Tensor } from "../../tensor.ts";
 import { clip, norm } from "./op.ts";
@@ -22,7 +22,9 @@ export interface GradNormOptions {
  */
 export const gradNorm = (gradients: readonly Tensor[], options: GradNormOptions = {}): Tensor => {
   if (!Array.isArray(gradients) || gradients.length === 0) throw expected("gradNorm", "at least one tensor", "gradients", gradients);
-  return noGrad(() => apply(norm, gradients, { check: checkNames("gradNorm", options, ["errorIfNonfinite"]).errorIfNonfinite ?? false })[0]);
+  const { errorIfNonfinite = false } = checkNames("gradNorm", options, ["errorIfNonfinite"]);
+  checkFlags("gradNorm", { errorIfNonfinite });
+  return noGrad(() => apply(norm, gradients, { check: errorIfNonfinite })[0]);
 };
 
 export interface ClippedGradients {

@@ -1,3 +1,4 @@
+import { type Attributes, flag, list, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Spec, showShape } from "../../op.ts";
 import * as plan from "./plan.ts";
@@ -6,26 +7,29 @@ import * as reference from "./reference.ts";
 
 const noGradient = { none: "an optimiser's step is not differentiable" } as const;
 
-/** Checks (state, parameters, gradients, norm?) and gives no outputs: everything happens in place. */
-const checkUpdate =
-  (where: string, stateRows: (attrs: UpdateAttrs) => number) =>
-  (inputs: readonly Spec[], attrs: UpdateAttrs): readonly Spec[] => {
-    const { offsets, clip } = attrs;
-    const count = offsets.length;
-    for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected(where, "dtype float32", `inputs[${i}]`, dtype);
-    if (count === 0 || inputs.length !== 1 + 2 * count + (clip ? 1 : 0)) {
-      throw expected(where, `${1 + 2 * count + (clip ? 1 : 0)} tensors, at least 3,`, "inputs", inputs.length);
-    }
-    const rows = stateRows(attrs);
-    for (const [k, offset] of offsets.entries()) {
-      const [parameter, gradient] = [inputs[1 + k], inputs[1 + count + k]];
-      if (showShape(parameter.shape) !== showShape(gradient.shape))
-        throw expected(where, `shape ${showShape(parameter.shape)}`, `gradients[${k}]`, gradient.shape);
-      const end = offset + sizeOf(parameter);
-      if (rows > 0 && rows * end > sizeOf(inputs[0])) throw expected(where, `at least ${rows * end} elements`, "state", inputs[0].shape);
-    }
-    return [];
-  };
+const update: Attributes<UpdateAttrs> = { offsets: list(whole()), clip: flag };
+
+/** Checks (state of so many rows, parameters, gradients, norm?) and gives no outputs: everything happens in place. */
+const checkUpdate = (where: string, mutates: readonly number[], rows: number, inputs: readonly Spec[], attrs: UpdateAttrs): readonly Spec[] => {
+  const { offsets, clip } = attrs;
+  const count = offsets.length;
+  for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected(where, "dtype float32", `inputs[${i}]`, dtype);
+  if (count !== mutates.length - 1) throw expected(where, `one for each of ${mutates.length - 1} parameters`, "offsets", offsets);
+  if (count === 0 || inputs.length !== 1 + 2 * count + (clip ? 1 : 0)) {
+    throw expected(where, `${1 + 2 * count + (clip ? 1 : 0)} tensors, at least 3,`, "inputs", inputs.length);
+  }
+  if (clip && sizeOf(inputs[inputs.length - 1]) !== 1) throw expected(where, "one number", "norm", inputs[inputs.length - 1].shape);
+  let end = 0;
+  for (const [k, offset] of offsets.entries()) {
+    const [parameter, gradient] = [inputs[1 + k], inputs[1 + count + k]];
+    if (showShape(parameter.shape) !== showShape(gradient.shape))
+      throw expected(where, `shape ${showShape(parameter.shape)}`, `gradients[${k}]`, gradient.shape);
+    if (offset < end) throw expected(where, "places that do not overlap, in rising order", "offsets", offsets);
+    end = offset + sizeOf(parameter);
+  }
+  if (rows > 0 && rows * end > sizeOf(inputs[0])) throw expected(where, `at least ${rows * end} elements`, "state", inputs[0].shape);
+  return [];
+};
 
 const sizeOf = ({ shape }: Spec): number => shape.reduce((product, size) => product * size, 1);
 
@@ -43,9 +47,13 @@ const perCount = <A extends UpdateAttrs>(make: (mutates: readonly number[]) => O
 export const sgd = perCount<SgdAttrs>((mutates) =>
   defineOp<SgdAttrs>({
     name: "optimizer.sgd",
+    attributes: { ...update, velocity: flag, nesterov: flag },
     scalars: ["lr", "momentum", "decay", "limit"],
     mutates,
-    outputs: checkUpdate("SGD", (attrs) => ((attrs as SgdAttrs).velocity ? 1 : 0)),
+    outputs: (inputs, attrs) => {
+      if (attrs.nesterov && !attrs.velocity) throw expected("SGD", "false without a velocity", "nesterov", true);
+      return checkUpdate("SGD", mutates, attrs.velocity ? 1 : 0, inputs, attrs);
+    },
     reference: reference.sgd,
     plan: plan.sgd,
     gradient: noGradient,
@@ -56,9 +64,10 @@ export const sgd = perCount<SgdAttrs>((mutates) =>
 export const adamw = perCount<UpdateAttrs>((mutates) =>
   defineOp<UpdateAttrs>({
     name: "optimizer.adamw",
+    attributes: update,
     scalars: ["keep", "rate1", "beta2", "rate2", "step", "correction", "eps", "limit"],
     mutates,
-    outputs: checkUpdate("AdamW", () => 2),
+    outputs: (inputs, attrs) => checkUpdate("AdamW", mutates, 2, inputs, attrs),
     reference: reference.adamw,
     plan: plan.adamw,
     gradient: noGradient,
@@ -68,6 +77,7 @@ export const adamw = perCount<UpdateAttrs>((mutates) =>
 /** Gradients… -> the Euclidean norm of them all, a scalar. */
 export const norm = defineOp<{ check: boolean }>({
   name: "optimizer.norm",
+  attributes: { check: flag },
   outputs: (inputs) => {
     for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected("gradNorm", "dtype float32", `gradients[${i}]`, dtype);
     return [{ shape: [], dtype: "float32" }];
@@ -81,6 +91,7 @@ export const norm = defineOp<{ check: boolean }>({
 /** Gradients…, norm -> gradients of at most the given norm. */
 export const clip = defineOp({
   name: "optimizer.clip",
+  attributes: {},
   scalars: ["limit"],
   outputs: (inputs) => inputs.slice(0, -1),
   reference: reference.clip,

@@ -1,13 +1,16 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, list, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { requireFloat, requireInputs } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import type { PoolAttrs, PoolBackwardAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
 
 const noSecond = { none: "second derivatives are not provided" } as const;
 type SizeAttrs = { readonly size: readonly number[] };
+
+const kinds: Attributes<PoolAttrs> = { kernel: list(whole(1), 2), stride: list(whole(1), 2), padding: list(whole(), 2) };
 
 const pooled = (where: string, x: Spec, { kernel, stride, padding }: PoolAttrs): Shape => {
   requireFloat(where, [x], ["x"]);
@@ -23,9 +26,18 @@ const pooled = (where: string, x: Spec, { kernel, stride, padding }: PoolAttrs):
   return [batch, channels, ...size.map((length, axis) => Math.floor((length + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1)];
 };
 
+/** x, of whose pooled values the first input is the gradient; another input has the same shape. */
+const unpooled = (where: string, inputs: readonly Spec[], { size, ...attrs }: PoolBackwardAttrs, indices: boolean): Spec => {
+  const x: Spec = { shape: [...inputs[0].shape.slice(0, 2), ...size], dtype: "float32" };
+  const shape = pooled(where, x, attrs);
+  requireInputs(where, inputs, { dy: shape, indices: indices && shape });
+  return x;
+};
+
 export const maxBackward = defineOp<PoolBackwardAttrs>({
   name: "pool.maxBackward",
-  outputs: ([dy], { size }) => [{ shape: [dy.shape[0], dy.shape[1], ...size], dtype: "float32" }],
+  attributes: { ...kinds, size: list(whole(1), 2) },
+  outputs: (inputs, attrs) => [unpooled("pool.maxBackward", inputs, attrs, true)],
   reference: reference.maxBackward,
   plan: plan.maxBackward,
   gradient: noSecond,
@@ -34,6 +46,7 @@ export const maxBackward = defineOp<PoolBackwardAttrs>({
 /** Outputs: the maxima, and where they are: positions in their plane, row by row. */
 export const max = defineOp<PoolAttrs>({
   name: "pool.max",
+  attributes: kinds,
   outputs: ([x], attrs) => {
     const shape = pooled("maxPool2d", x, attrs);
     return [
@@ -51,7 +64,8 @@ export const max = defineOp<PoolAttrs>({
 
 export const averageBackward = defineOp<PoolBackwardAttrs>({
   name: "pool.averageBackward",
-  outputs: ([dy], { size }) => [{ shape: [dy.shape[0], dy.shape[1], ...size], dtype: "float32" }],
+  attributes: { ...kinds, size: list(whole(1), 2) },
+  outputs: (inputs, attrs) => [unpooled("pool.averageBackward", inputs, attrs, false)],
   reference: reference.averageBackward,
   plan: plan.averageBackward,
   gradient: noSecond,
@@ -59,6 +73,7 @@ export const averageBackward = defineOp<PoolBackwardAttrs>({
 
 export const average = defineOp<PoolAttrs>({
   name: "pool.average",
+  attributes: kinds,
   outputs: ([x], attrs) => [{ shape: pooled("avgPool2d", x, attrs), dtype: "float32" }],
   reference: reference.average,
   plan: plan.average,
@@ -67,7 +82,11 @@ export const average = defineOp<PoolAttrs>({
 
 export const globalAverageBackward = defineOp<SizeAttrs>({
   name: "pool.globalAverageBackward",
-  outputs: ([dy], { size }) => [{ shape: [...dy.shape, ...size], dtype: "float32" }],
+  attributes: { size: list(whole(1), 2) },
+  outputs: ([dy], { size }) => {
+    if (dy.shape.length !== 2) throw expected("pool.globalAverageBackward", "shape [batch, channels]", "dy", dy.shape);
+    return [{ shape: [...dy.shape, ...size], dtype: "float32" }];
+  },
   reference: reference.globalAverageBackward,
   plan: plan.globalAverageBackward,
   gradient: noSecond,
@@ -75,6 +94,7 @@ export const globalAverageBackward = defineOp<SizeAttrs>({
 
 export const globalAverage = defineOp({
   name: "pool.globalAverage",
+  attributes: {},
   outputs: ([x]) => {
     requireFloat("globalAvgPool2d", [x], ["x"]);
     if (x.shape.length !== 4 || x.shape[2] * x.shape[3] === 0)

@@ -1,5 +1,5 @@
 import { apply } from "../../apply.ts";
-import { checkNames, checkRange, expected } from "../../errors.ts";
+import { checkInteger, checkNames, checkRange, expected } from "../../errors.ts";
 import { noGrad } from "../../gradMode.ts";
 import { keep, scope } from "../../scope.ts";
 import { checkTensor, type Tensor } from "../../tensor.ts";
@@ -129,6 +129,7 @@ export const relativeTopK = (x: Tensor, anchors: Tensor, k: number, options: Rel
   const checked = checkOptions("relativeTopK", x, anchors, options);
   const { kind, p } = checked;
   if (kind === undefined) throw expected("relativeTopK", "a similarity, not coefficients", "similarity", options.similarity);
+  checkInteger("relativeTopK", "k", k, 1, Math.max(1, anchors.shape[0] ?? 1));
   return noGrad(() =>
     scope((): RelativeTopK => {
       const operands = operandsOf(x, anchors, checked);

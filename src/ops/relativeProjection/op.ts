@@ -1,16 +1,19 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, flag, oneOf, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Gradient, type Op, type Spec, showShape } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { requireFloat, requireInputs } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import {
   type BackwardAttrs,
+  DISTANCES,
   hasNorms,
   isDistance,
   type Kind,
   type ListAttrs,
+  PRODUCTS,
   type ProjectionAttrs,
   readsResult,
   type StatisticsAttrs,
@@ -18,13 +21,28 @@ import {
 } from "./reference.ts";
 
 const WHERE = "relativeProjection";
+const KINDS: readonly Kind[] = [...PRODUCTS, ...DISTANCES];
 const noSecond = { none: "second derivatives are not provided" } as const;
 
 /** g, x, anchors, statistics?, y?, inverse norms of both? -> the gradient of x, or of the anchors. */
 export const backward = defineOp<BackwardAttrs>({
   name: "relativeProjection.backward",
+  attributes: { similarity: oneOf(KINDS), standardised: flag, side: oneOf(["x", "anchors"]) },
   scalars: ["p"],
-  outputs: ([, x, anchors], { side }) => [side === "x" ? x : anchors],
+  outputs: (inputs, { similarity, standardised, side }) => {
+    const [, x, anchors] = inputs;
+    const { B, K } = checkOperands([x, anchors]);
+    requireInputs("relativeProjection.backward", inputs, {
+      g: [B, K],
+      x: x.shape,
+      anchors: anchors.shape,
+      statistics: standardised && [2, x.shape[1]],
+      y: readsResult(similarity) && [B, K],
+      norms: hasNorms(similarity) && [B],
+      "norms of anchors": hasNorms(similarity) && [K],
+    });
+    return [side === "x" ? x : anchors];
+  },
   reference: reference.backward,
   plan: plan.backward,
   gradient: noSecond,
@@ -33,7 +51,19 @@ export const backward = defineOp<BackwardAttrs>({
 /** dx, x, danchors, anchors, statistics -> the gradient of the statistics, which both sides read. */
 export const columns = defineOp<Record<string, never>>({
   name: "relativeProjection.columns",
-  outputs: ([, , , , statistics]) => [statistics],
+  attributes: {},
+  outputs: (inputs) => {
+    const [, x, , anchors, statistics] = inputs;
+    checkOperands([x, anchors, statistics]);
+    requireInputs("relativeProjection.columns", inputs, {
+      dx: x.shape,
+      x: x.shape,
+      danchors: anchors.shape,
+      anchors: anchors.shape,
+      statistics: statistics.shape,
+    });
+    return [statistics];
+  },
   reference: reference.columns,
   plan: plan.columns,
   gradient: noSecond,
@@ -42,7 +72,13 @@ export const columns = defineOp<Record<string, never>>({
 /** The gradient of the statistics, x, the statistics, and a gradient that the result is added to -> the gradient of x. */
 export const statisticsBackward = defineOp<StatisticsBackwardAttrs>({
   name: "relativeProjection.statisticsBackward",
-  outputs: ([, x]) => [x],
+  attributes: { scale: flag, onto: flag },
+  outputs: (inputs, { onto }) => {
+    const [, x] = inputs;
+    const wanted = [2, x.shape[1]];
+    requireInputs("relativeProjection.statisticsBackward", inputs, { g: wanted, x: x.shape, statistics: wanted, onto: onto && x.shape });
+    return [x];
+  },
   reference: reference.statisticsBackward,
   plan: plan.statisticsBackward,
   gradient: noSecond,
@@ -51,6 +87,7 @@ export const statisticsBackward = defineOp<StatisticsBackwardAttrs>({
 /** x -> [2, d]: the means of its columns and their deviations. */
 export const statistics = defineOp<StatisticsAttrs>({
   name: "relativeProjection.statistics",
+  attributes: { scale: flag },
   outputs: ([x]) => {
     requireFloat("featureStatistics", [x], ["x"]);
     if (x.shape.length !== 2 || x.shape[0] === 0) throw expected("featureStatistics", "shape [n, d] with at least one row", "x", showShape(x.shape));
@@ -79,20 +116,31 @@ const checkOperands = ([x, anchors, given]: readonly Spec[]): { readonly B: numb
 };
 const fault = (): string => `${WHERE}: expected rows of finite numbers, whose squares have a finite float32 sum, for \`x\` and \`anchors\``;
 
-const outputs = (inputs: readonly Spec[], { similarity }: ProjectionAttrs): Spec[] => {
-  const { B, K } = checkOperands(inputs);
+/** Statistics are there or not, as an attribute says. */
+const checkStandardised = (inputs: readonly Spec[], standardised: boolean): { readonly B: number; readonly K: number } => {
+  const count = 2 + Number(standardised);
+  if (inputs.length !== count) throw expected(WHERE, `${count} tensors`, "inputs", inputs.length);
+  return checkOperands(inputs);
+};
+
+const outputs = (inputs: readonly Spec[], { similarity, standardised, through }: ProjectionAttrs): Spec[] => {
+  const { B, K } = checkStandardised(inputs, standardised);
+  if (!standardised && through !== "given") throw expected(WHERE, '"given" without statistics', "through", through);
   const result: Spec = { shape: [B, K], dtype: "float32" };
   const norms = (rows: number): Spec => ({ shape: [rows], dtype: "float32" });
   return hasNorms(similarity) ? [result, norms(B), norms(K)] : [result];
 };
 
+const listKinds: Attributes<ListAttrs> = { similarity: oneOf(KINDS), standardised: flag, most: whole(1) };
+
 /** x, anchors, statistics? -> the `most` largest similarities of every row, and their anchors. */
 export const top = defineOp<ListAttrs>({
   name: "relativeProjection.top",
+  attributes: listKinds,
   scalars: ["p"],
-  outputs: (inputs, { most }) => {
-    const { B, K } = checkOperands(inputs);
-    if (!(Number.isInteger(most) && most >= 1 && most <= K)) throw expected("relativeTopK", `an integer in [1, ${K}]`, "k", most);
+  outputs: (inputs, { most, standardised }) => {
+    const { B, K } = checkStandardised(inputs, standardised);
+    if (most > K) throw expected("relativeProjection.top", `at most ${K}`, "most", most);
     return [
       { shape: [B, most], dtype: "float32" },
       { shape: [B, most], dtype: "int32" },
@@ -107,9 +155,10 @@ export const top = defineOp<ListAttrs>({
 /** x, anchors, statistics? -> similarities of every row from `least` on, room for `most` of a row, their anchors, and how many there are. */
 export const range = defineOp<ListAttrs>({
   name: "relativeProjection.range",
+  attributes: listKinds,
   scalars: ["p", "least"],
-  outputs: (inputs, { most }) => {
-    const { B } = checkOperands(inputs);
+  outputs: (inputs, { most, standardised }) => {
+    const { B } = checkStandardised(inputs, standardised);
     return [
       { shape: [B, most], dtype: "float32" },
       { shape: [B, most], dtype: "int32" },
@@ -122,7 +171,10 @@ export const range = defineOp<ListAttrs>({
   gradient: { none: "which anchors are near is not differentiable" },
 });
 
-const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readonly outputs?: readonly number[] }): Op<ProjectionAttrs> => {
+const projectionThatSaves = (
+  kinds: (similarity: Kind) => boolean,
+  saves: { readonly inputs: readonly number[]; readonly outputs?: readonly number[] },
+): Op<ProjectionAttrs> => {
   const gradient: Gradient<ProjectionAttrs> = {
     saves,
     vjp: (ctx) => {
@@ -150,6 +202,7 @@ const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readon
   };
   return defineOp<ProjectionAttrs>({
     name: WHERE,
+    attributes: { similarity: oneOf(KINDS.filter(kinds)), standardised: flag, through: oneOf(["given", "anchors", "x"]), scale: flag },
     scalars: ["p"],
     outputs,
     reference: reference.project,
@@ -159,9 +212,9 @@ const projectionThatSaves = (saves: { readonly inputs: readonly number[]; readon
   });
 };
 
-const fromOperands = projectionThatSaves({ inputs: [0, 1, 2] });
-const fromResult = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0] });
-const fromNorms = projectionThatSaves({ inputs: [0, 1, 2], outputs: [0, 1, 2] });
+const fromOperands = projectionThatSaves((similarity) => !readsResult(similarity), { inputs: [0, 1, 2] });
+const fromResult = projectionThatSaves(isDistance, { inputs: [0, 1, 2], outputs: [0] });
+const fromNorms = projectionThatSaves(hasNorms, { inputs: [0, 1, 2], outputs: [0, 1, 2] });
 
 /** x, anchors, statistics? -> y and, where rows are divided by their norms, 1 / norm of the rows of x, and of the anchors. One op per kind of memory. */
 export const project = (similarity: Kind): Op<ProjectionAttrs> =>

@@ -1,7 +1,8 @@
 import { apply } from "../../apply.ts";
+import { flag, list, sizes, whole } from "../../attributes.ts";
 import { ArgumentError, expected } from "../../errors.ts";
-import { defineOp, elements, type Op, type Shape, type Spec, showShape } from "../../op.ts";
-import { broadcastShapes, MAX_AXES } from "../../shapes.ts";
+import { defineOp, elements, isFloat, type Op, type Shape, type Spec, showShape } from "../../op.ts";
+import { broadcastShapes, MAX_AXES, requireAxis, requireInputs } from "../../shapes.ts";
 import { binaryBackward } from "../elementwise/op.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
@@ -15,6 +16,7 @@ const requireAxes = (where: string, shape: Shape, argument: string): void => {
 
 export const reshape: Op<{ readonly shape: readonly number[] }> = defineOp<{ readonly shape: readonly number[] }>({
   name: "shape.reshape",
+  attributes: { shape: sizes },
   alias: true,
   outputs: ([x], { shape }) => {
     if (elements(shape) !== elements(x.shape)) {
@@ -29,9 +31,10 @@ export const reshape: Op<{ readonly shape: readonly number[] }> = defineOp<{ rea
 
 export const permute: Op<{ readonly axes: readonly number[] }> = defineOp<{ readonly axes: readonly number[] }>({
   name: "shape.permute",
+  attributes: { axes: list(whole()) },
   outputs: ([x], { axes }) => {
     requireAxes("permute", x.shape, "x");
-    const known = new Set(axes.filter((axis) => Number.isInteger(axis) && axis >= 0 && axis < x.shape.length));
+    const known = new Set(axes.filter((axis) => axis < x.shape.length));
     if (axes.length !== x.shape.length || known.size !== axes.length)
       throw expected("permute", `each axis of shape ${showShape(x.shape)} once`, "axes", axes);
     return [{ shape: axes.map((axis) => x.shape[axis]), dtype: x.dtype }];
@@ -46,6 +49,7 @@ export const permute: Op<{ readonly axes: readonly number[] }> = defineOp<{ read
 
 export const expand = defineOp<{ readonly shape: readonly number[] }>({
   name: "shape.expand",
+  attributes: { shape: sizes },
   outputs: ([x], { shape }) => {
     requireAxes("expand", shape, "shape");
     if (showShape(broadcastShapes("expand", x.shape, shape)) !== showShape(shape)) {
@@ -63,8 +67,10 @@ const withSize = ({ shape, dtype }: Spec, axis: number, size: number): Spec => (
 
 export const concat = defineOp<{ readonly axis: number }>({
   name: "shape.concat",
+  attributes: { axis: whole() },
   outputs: (inputs, { axis }) => {
     const [first] = inputs;
+    requireAxis("concat", axis, first.shape);
     for (const [i, { shape, dtype }] of inputs.entries()) {
       if (dtype !== first.dtype) throw expected("concat", `dtype ${first.dtype} as in tensors[0]`, `tensors[${i}]`, dtype);
       if (shape.length !== first.shape.length || shape.some((size, k) => k !== axis && size !== first.shape[k])) {
@@ -95,11 +101,21 @@ export const concat = defineOp<{ readonly axis: number }>({
   },
 });
 
+const sliceKinds = { axis: whole(), start: whole(), end: whole(), step: whole(1) };
+
+/** How many of `size` places are taken. */
+const sliceSize = (where: string, { start, end, step }: SliceAttrs, size: number): number => {
+  if (!(start <= end && end <= size)) throw expected(where, `an integer in [${start}, ${size}]`, "end", end);
+  return Math.ceil((end - start) / step);
+};
+
 export const slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   name: "shape.slice",
-  outputs: ([x], { axis, start, end, step }) => {
+  attributes: sliceKinds,
+  outputs: ([x], attrs) => {
     requireAxes("slice", x.shape, "x");
-    return [withSize(x, axis, Math.ceil((end - start) / step))];
+    requireAxis("slice", attrs.axis, x.shape);
+    return [withSize(x, attrs.axis, sliceSize("slice", attrs, x.shape[attrs.axis]))];
   },
   reference: reference.slice,
   plan: plan.slice,
@@ -111,7 +127,13 @@ export const slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
 
 export const sliceBackward = defineOp<SliceAttrs & { readonly size: number }>({
   name: "shape.sliceBackward",
-  outputs: ([g], { axis, size }) => [withSize(g, axis, size)],
+  attributes: { ...sliceKinds, size: whole() },
+  outputs: ([g], { size, ...attrs }) => {
+    const where = "shape.sliceBackward";
+    requireAxis(where, attrs.axis, g.shape);
+    requireInputs(where, [g], { g: withSize(g, attrs.axis, sliceSize(where, attrs, size)).shape });
+    return [withSize(g, attrs.axis, size)];
+  },
   reference: reference.sliceBackward,
   plan: plan.sliceBackward,
   gradient: {
@@ -123,18 +145,27 @@ export const sliceBackward = defineOp<SliceAttrs & { readonly size: number }>({
   },
 });
 
+const gatherKinds = { axis: whole(), rows: flag };
+
+/** The shape of the result; throws for an axis or an index that does not fit. */
+const gathered = (where: string, x: Shape, index: Shape, axis: number, rows: boolean): Shape => {
+  requireAxis(where, axis, x);
+  if (!rows && (index.length !== x.length || index.some((size, k) => k !== axis && size > x[k]))) {
+    throw new ArgumentError(
+      `${where}: expected as many axes as ${showShape(x)} for \`index\`, none longer except axis ${axis}, but received shape ${showShape(index)}`,
+    );
+  }
+  return gatherShape(x, index, axis, rows);
+};
+
 export const gather = defineOp<GatherAttrs>({
   name: "shape.gather",
+  attributes: gatherKinds,
   outputs: ([x, index], { axis, rows }) => {
     const where = rows ? "take" : "gather";
     const argument = rows ? "indices" : "index";
-    if (index.dtype === "float32") throw expected(where, "dtype int32 or uint32", argument, index.dtype);
-    if (!rows && (index.shape.length !== x.shape.length || index.shape.some((size, k) => k !== axis && size > x.shape[k]))) {
-      throw new ArgumentError(
-        `${where}: expected as many axes as ${showShape(x.shape)} for \`index\`, none longer except axis ${axis}, but received shape ${showShape(index.shape)}`,
-      );
-    }
-    const shape = gatherShape(x.shape, index.shape, axis, rows);
+    if (isFloat(index.dtype)) throw expected(where, "dtype int32 or uint32", argument, index.dtype);
+    const shape = gathered(where, x.shape, index.shape, axis, rows);
     requireAxes(where, shape, argument);
     return [{ shape, dtype: x.dtype }];
   },
@@ -153,7 +184,13 @@ export const gather = defineOp<GatherAttrs>({
 
 export const gatherBackward = defineOp<GatherBackwardAttrs>({
   name: "shape.gatherBackward",
-  outputs: ([g], { shape }) => [{ shape, dtype: g.dtype }],
+  attributes: { ...gatherKinds, shape: sizes },
+  outputs: (inputs, { axis, rows, shape }) => {
+    const where = "shape.gatherBackward";
+    const [g, index] = inputs;
+    requireInputs(where, inputs, { g: gathered(where, shape, index.shape, axis, rows), index: index.shape });
+    return [{ shape, dtype: g.dtype }];
+  },
   reference: reference.gatherBackward,
   plan: plan.gatherBackward,
   gradient: noSecond,

@@ -1,4 +1,5 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, flag, oneOf, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
 import { FLOATS, requireFloat } from "../../shapes.ts";
@@ -18,12 +19,33 @@ const checkItem = (spec: Spec, batch: Shape, item: Shape, argument: string): voi
     throw expected(where, `shape ${showShape([...batch, ...item])}`, argument, spec.shape);
 };
 
+const attributes: Attributes<PlanAttrs> = { rowOffset: whole(), columnOffset: whole(), masked: flag };
+
+/** The sizes of logits [..., n, m], potentials and, as the last of the inputs, a mask; `more` inputs are between them. */
+const checkPlan = (inputs: readonly Spec[], { rowOffset, columnOffset, masked }: PlanAttrs, more: number): { batch: Shape; n: number; m: number } => {
+  const [logits, potentials] = inputs;
+  const count = 2 + more + Number(masked);
+  if (inputs.length !== count) throw expected(where, `${count} tensors`, "inputs", inputs.length);
+  requireFloat(where, [logits], ["logits"], FLOATS);
+  requireFloat(where, masked ? inputs.slice(1, -1) : inputs.slice(1), ["potentials", "x"]);
+  if (logits.shape.length < 2) throw expected(where, "shape [..., n, m]", "logits", logits.shape);
+  const batch = logits.shape.slice(0, -2);
+  const { n, m, stride } = sizesOf(inputs);
+  if (showShape(potentials.shape.slice(0, -1)) !== showShape(batch) || !(stride >= Math.max(rowOffset + n, columnOffset + m)))
+    throw expected(where, `potentials of ${n} rows and ${m} columns for each matrix`, "potentials", potentials.shape);
+  if (masked) checkItem(inputs[inputs.length - 1], batch, [n, m], "mask");
+  return { batch, n, m };
+};
+
 /** logits, potentials, cotangent of P (mask) -> gradients of logits and potentials. */
 export const backward = defineOp<PlanAttrs>({
   name: "transport.backward",
+  attributes,
   halves: [0],
   scalars: ["temperature"],
-  outputs: ([logits, potentials, gradient]) => {
+  outputs: (inputs, attrs) => {
+    const [logits, potentials, gradient] = inputs;
+    checkPlan(inputs, attrs, 1);
     if (showShape(gradient.shape) !== showShape(logits.shape)) throw expected(where, `shape ${showShape(logits.shape)}`, "gradient", gradient.shape);
     return [{ shape: logits.shape, dtype: "float32" }, potentials];
   },
@@ -61,18 +83,12 @@ const vjp = (ctx: VjpContext<TransportAttrs>): (Tensor | undefined)[] => {
 /** logits, potentials, x unless P itself is wanted (mask) -> what `kind` says of P = exp(logits / temperature + f + g), which is not stored. */
 export const transport: Op<TransportAttrs> = defineOp<TransportAttrs>({
   name: "transport",
+  attributes: { ...attributes, kind: oneOf(["plan", "rows", "columns", "cost"]) },
   halves: [0],
   scalars: ["temperature"],
-  outputs: (inputs, { kind, rowOffset, columnOffset, masked }) => {
-    const [logits, potentials, x] = inputs;
-    requireFloat(where, [logits], ["logits"], FLOATS);
-    requireFloat(where, masked ? inputs.slice(1, -1) : inputs.slice(1), ["potentials", "x"]);
-    if (logits.shape.length < 2) throw expected(where, "shape [..., n, m]", "logits", logits.shape);
-    const batch = logits.shape.slice(0, -2);
-    const { n, m, stride } = sizesOf(inputs);
-    if (showShape(potentials.shape.slice(0, -1)) !== showShape(batch) || stride < Math.max(rowOffset + n, columnOffset + m))
-      throw expected(where, `potentials of ${n} rows and ${m} columns for each matrix`, "potentials", potentials.shape);
-    if (masked) checkItem(inputs[inputs.length - 1], batch, [n, m], "mask");
+  outputs: (inputs, { kind, ...attrs }) => {
+    const [logits, , x] = inputs;
+    const { batch, n, m } = checkPlan(inputs, attrs, kind === "plan" ? 0 : 1);
     if (kind === "plan") return [{ shape: logits.shape, dtype: "float32" }];
     if (kind === "cost") {
       checkItem(x, batch, [n, m], "x");

@@ -1,18 +1,38 @@
 import { apply } from "../../apply.ts";
+import { type Attributes, flag, oneOf, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, type Op, type Spec } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { defineOp, type Op, type Shape, type Spec } from "../../op.ts";
+import { requireFloat, requireInputs } from "../../shapes.ts";
 import * as plan from "./plan.ts";
-import type { LossAttrs, PersistenceAttrs } from "./reference.ts";
 import * as reference from "./reference.ts";
+import { FORMS, LOSS_REDUCTIONS, type LossAttrs, METRICS, type PersistenceAttrs } from "./reference.ts";
 
 const where = "zeroPersistence";
+const persistence: Attributes<PersistenceAttrs> = { metric: oneOf(METRICS), labelled: flag, classes: whole(0, 2 ** 31 - 1) };
+const losses: Attributes<LossAttrs> = { form: oneOf(FORMS), reduction: oneOf(LOSS_REDUCTIONS) };
 const SECOND = "second derivatives are not provided";
+
+/** The shapes of death times and of coordinates. */
+const timesOf = ({ shape }: Spec, { labelled, classes, metric }: PersistenceAttrs): { readonly times: Shape; readonly coordinates: Shape } => {
+  if (labelled ? shape.length !== 2 : shape.length < 2)
+    throw expected(where, labelled ? "shape [N, d] beside labels" : "shape [..., n, d]", "points", shape);
+  if (shape[shape.length - 1] === 0) throw expected(where, "at least one coordinate", "points", shape);
+  if (labelled !== classes > 0) throw expected(where, labelled ? "at least 1 beside labels" : "0 without labels", "classes", classes);
+  const size = shape[shape.length - 2];
+  const times = labelled ? [size] : [...shape.slice(0, -2), Math.max(0, size - 1)];
+  return { times, coordinates: metric === "linf" ? times : [0] };
+};
 
 /** g, points, deaths, partners, coordinates -> dpoints. */
 export const backward = defineOp<PersistenceAttrs>({
   name: "zeroPersistence.backward",
-  outputs: ([, points]) => [points],
+  attributes: persistence,
+  outputs: (inputs, attrs) => {
+    const [, points] = inputs;
+    const { times, coordinates } = timesOf(points, attrs);
+    requireInputs("zeroPersistence.backward", inputs, { g: times, points: points.shape, deaths: times, partners: times, coordinates });
+    return [points];
+  },
   reference: reference.backward,
   plan: plan.backward,
   gradient: { none: SECOND },
@@ -21,20 +41,18 @@ export const backward = defineOp<PersistenceAttrs>({
 /** points, labels where there are any -> death times, partners, and for "linf" the coordinate that each length is taken from. */
 export const forward = defineOp<PersistenceAttrs>({
   name: "zeroPersistence.forward",
-  outputs: ([points, labels], { labelled, metric }) => {
+  attributes: persistence,
+  outputs: (inputs, attrs) => {
+    const [points, labels] = inputs;
     requireFloat(where, [points], ["points"]);
-    const { shape } = points;
-    if (labelled ? shape.length !== 2 : shape.length < 2)
-      throw expected(where, labelled ? "shape [N, d] beside labels" : "shape [..., n, d]", "points", shape);
-    if (shape[shape.length - 1] === 0) throw expected(where, "at least one coordinate", "points", shape);
-    if (labelled) {
-      if (labels.dtype !== "int32") throw expected(where, "dtype int32", "labels", labels.dtype);
-      if (labels.shape.length !== 1 || labels.shape[0] !== shape[0]) throw expected(where, `shape [${shape[0]}]`, "labels", labels.shape);
-    }
-    const size = shape[shape.length - 2];
-    const times = labelled ? [size] : [...shape.slice(0, -2), Math.max(0, size - 1)];
-    const partners: Spec = { shape: times, dtype: "int32" };
-    return [{ shape: times, dtype: "float32" }, partners, metric === "linf" ? partners : { shape: [0], dtype: "int32" }];
+    const { times, coordinates } = timesOf(points, attrs);
+    requireInputs(where, inputs, { points: points.shape, labels: attrs.labelled && times });
+    if (attrs.labelled && labels.dtype !== "int32") throw expected(where, "dtype int32", "labels", labels.dtype);
+    return [
+      { shape: times, dtype: "float32" },
+      { shape: times, dtype: "int32" },
+      { shape: coordinates, dtype: "int32" },
+    ];
   },
   reference: reference.forward,
   plan: plan.forward,
@@ -52,8 +70,13 @@ export const forward = defineOp<PersistenceAttrs>({
 /** g, deaths, partners, number of death times -> ddeaths. */
 export const lossBackward = defineOp<LossAttrs>({
   name: "zeroPersistence.lossBackward",
+  attributes: losses,
   scalars: ["beta"],
-  outputs: ([, deaths]) => [deaths],
+  outputs: (inputs) => {
+    const [, deaths] = inputs;
+    requireInputs("zeroPersistence.lossBackward", inputs, { g: [], deaths: deaths.shape, partners: deaths.shape, count: [] });
+    return [deaths];
+  },
   reference: reference.lossBackward,
   plan: plan.lossBackward,
   gradient: { none: SECOND },
@@ -62,6 +85,7 @@ export const lossBackward = defineOp<LossAttrs>({
 /** deaths, partners -> loss, number of death times (for the backward pass alone). */
 export const loss = defineOp<LossAttrs>({
   name: "zeroPersistence.loss",
+  attributes: losses,
   scalars: ["beta"],
   outputs: () => [
     { shape: [], dtype: "float32" },

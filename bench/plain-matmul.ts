@@ -32,6 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 /** [..., m, k] · [..., k, n], with the same batch axes. */
 const op: Op = defineOp({
   name: "probe.matmul",
+  arity: 2,
   attributes: {},
   outputs: ([a, b]) => [{ shape: [...a.shape.slice(0, -1), ...b.shape.slice(-1)], dtype: "float32" }],
   reference: (run) =>

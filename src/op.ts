@@ -211,6 +211,8 @@ export interface NativeSymbol {
 export interface Op<A extends Attrs = Attrs> {
   /** "<room>" or "<room>.<part>": the name in messages and of the native kernel. */
   readonly name: string;
+  /** How many inputs there are, or how many at least and, if there is a limit, at most: `outputs` of an op made by `defineOp` sees no other number. */
+  readonly arity?: number | readonly [least: number, most?: number];
   /** What the attributes may be, one kind for each: `outputs` of an op made by `defineOp` refuses others. */
   readonly attributes?: Attributes<A>;
   /** Names of the scalars that the kernel reads, in the order that native code receives them. */
@@ -238,11 +240,20 @@ export interface Op<A extends Attrs = Attrs> {
   readonly gradient: Gradient<A>;
 }
 
-/** The op with attributes that are looked at before its `outputs` is: nothing behind it sees any that are not as declared. */
-export const defineOp = <A extends Attrs>(op: Op<A> & { readonly attributes: Attributes<A> }): Op<A> => ({
+/** The op, whose number of inputs and whose attributes are looked at first: nothing behind that sees any that are not as declared. */
+export const defineOp = <A extends Attrs>(op: Op<A> & Required<Pick<Op<A>, "arity" | "attributes">>): Op<A> => ({
   ...op,
   outputs: (inputs, attrs) => {
-    checkAttributes(op.name, op.attributes, attrs);
+    const { name, arity } = op;
+    const [least, most = Number.POSITIVE_INFINITY] = typeof arity === "number" ? [arity, arity] : arity;
+    if (inputs.length < least || inputs.length > most)
+      throw expected(
+        name,
+        typeof arity === "number" ? `${arity} tensors` : `at least ${least}${most < 9 ? ` and at most ${most}` : ""} tensors`,
+        "inputs",
+        inputs.length,
+      );
+    checkAttributes(name, op.attributes, attrs);
     return op.outputs(inputs, attrs);
   },
 });

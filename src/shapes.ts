@@ -1,6 +1,6 @@
 /** Shape rules that several rooms share: broadcasting, axes, and strided iteration. */
 import { ArgumentError, expected } from "./errors.ts";
-import { type DType, elements, type Shape, type Spec, showShape, strides } from "./op.ts";
+import { type DType, elements, isFloat, type Shape, type Spec, showShape, strides } from "./op.ts";
 
 /** The most axes a strided kernel walks after `collapse`; longer shapes are refused by name. */
 export const MAX_AXES = 8;
@@ -96,13 +96,20 @@ export const requireAxis = (where: string, axis: number, shape: Shape): void => 
   if (!(axis < shape.length)) throw expected(where, `an axis of a tensor of rank ${shape.length}`, "axis", axis);
 };
 
-/** Throws unless the inputs are these, in this order: shapes by name, without those that are no shape. */
-export const requireInputs = (where: string, inputs: readonly Spec[], wanted: Readonly<Record<string, Shape | false | undefined>>): void => {
-  const there = Object.entries(wanted).flatMap(([name, shape]) => (shape ? [{ name, shape }] : []));
+/** Throws unless the inputs are these, in this order: specs by name, or shapes of float32, without those that are neither. */
+export const requireInputs = (where: string, inputs: readonly Spec[], wanted: Readonly<Record<string, Spec | Shape | false | undefined>>): void => {
+  const there = Object.entries(wanted).flatMap(([name, of]) => (of ? [{ name, ...("shape" in of ? of : { shape: of, dtype: "float32" }) }] : []));
   if (inputs.length !== there.length)
     throw expected(where, `${there.length} tensors, ${there.map(({ name }) => name).join(", ")},`, "inputs", inputs.length);
-  for (const [i, { name, shape }] of there.entries())
+  for (const [i, { name, shape, dtype }] of there.entries()) {
     if (showShape(inputs[i].shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, name, inputs[i].shape);
+    if (inputs[i].dtype !== dtype) throw expected(where, `dtype ${dtype}`, name, inputs[i].dtype);
+  }
+};
+
+/** Throws unless it is int32 or uint32. */
+export const requireInteger = (where: string, { dtype }: Spec, argument: string): void => {
+  if (isFloat(dtype)) throw expected(where, "dtype int32 or uint32", argument, dtype);
 };
 
 /** What ops take that read half precision as it is stored. */

@@ -21,6 +21,7 @@ const callOf = (batch: Shape, item: readonly [number, number]): Call => {
   const float32 = (shape: Shape): Spec => ({ shape, dtype: "float32" });
   const op = defineOp({
     name: "test",
+    arity: 2,
     attributes: {},
     outputs: () => [float32([...batch, item[1]])],
     reference: () => undefined,

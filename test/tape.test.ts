@@ -111,6 +111,7 @@ describe("backward", () => {
   test("a rule of the wrong shape is caught", () => {
     const bad = defineOp({
       name: "test.bad",
+      arity: 1,
       attributes: {},
       outputs: ([x]) => [x],
       reference: () => {},
@@ -128,6 +129,7 @@ describe("backward", () => {
   test("an op without gradient refuses inputs that want one, with its reason", () => {
     const hard = defineOp({
       name: "test.hard",
+      arity: 1,
       attributes: {},
       outputs: ([x]) => [x],
       reference: () => {},
@@ -211,6 +213,7 @@ describe("valueAndGrad", () => {
 /** Σ x, for these tests alone. */
 const sumOf = defineOp({
   name: "test.sum",
+  arity: 1,
   attributes: {},
   outputs: () => [{ shape: [], dtype: "float32" as const }],
   reference: ({ inputs: [x], outputs: [y] }) => {

@@ -30,6 +30,7 @@ const gradient = { none: "a probe of speed" } as const;
 /** y: [items]; the native kernel reads `flop` an item, the GPU's `rounds` a thread. */
 const fmaProbe = defineOp<{ readonly items: number }>({
   name: "probe.fma",
+  arity: 1,
   attributes: { items: whole(1) },
   scalars: ["flop", "rounds"],
   outputs: (_, { items }) => [{ shape: [items], dtype: "float32" }],
@@ -43,6 +44,7 @@ const fmaProbe = defineOp<{ readonly items: number }>({
 const COPY_GROUPS = 4096;
 const copyProbe = defineOp({
   name: "probe.copy",
+  arity: 1,
   attributes: {},
   scalars: ["repeat"],
   outputs: ([x]) => [x],

@@ -1,6 +1,6 @@
 /**
- * Attributes that no function of the package passes, handed to every op, those that gradients alone call too: each is refused by name, or the native device gives what the
- * reference gives. Calls are those that the rooms' cases make; one attribute after another is replaced.
+ * Attributes and inputs that no function of the package passes, handed to every op, those that gradients alone call too: each is refused by name, or the native
+ * device gives what the reference gives. Calls are those that the rooms' cases make; one attribute, or one input, after another is replaced.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { apply, generate, intern } from "../../src/apply.ts";
@@ -9,7 +9,7 @@ import { openReference } from "../../src/backends/reference/index.ts";
 import type { Device } from "../../src/device.ts";
 import { BirkhoffError, describe as shown } from "../../src/errors.ts";
 import { noGrad } from "../../src/gradMode.ts";
-import { type Attrs, type Call, elements, type Numbers, type Op, type Scalars } from "../../src/op.ts";
+import { type Attrs, type Call, elements, isFloat, type Numbers, type Op, type Scalars, type Spec } from "../../src/op.ts";
 import { deviceOf } from "../../src/open.ts";
 import { rooms } from "../../src/ops/index.ts";
 import { caseInputs, errorRatio, runCase } from "../../src/testing/conformance.ts";
@@ -130,11 +130,47 @@ const problemOf = async (recorded: Recorded, attrs: Attrs): Promise<string | und
   return worst <= 1 ? undefined : `another result on native, by ${worst} times what is allowed`;
 };
 
+/** Numbers for another spec, out of those that there are. */
+const numbers = ({ shape, dtype }: Spec, old: Numbers): Numbers => {
+  const whole = (value: number): number => (isFloat(dtype) ? value : Number.isFinite(value) ? Math.abs(Math.round(value)) : 1);
+  return Float64Array.from({ length: elements(shape) }, (_, i) => whole(old[i % Math.max(1, old.length)] ?? 1));
+};
+
+/** One input of another shape or dtype, one less, one more. */
+const otherInputs = ({ call, scalars, values }: Recorded): readonly Recorded[] => {
+  const { inputs } = call;
+  const last: Spec = inputs[inputs.length - 1] ?? { shape: [1], dtype: "float32" };
+  const others = inputs.flatMap(({ shape, dtype }, i) => {
+    const [first = 0, ...rest] = shape;
+    const [before, end = 0] = [shape.slice(0, -1), ...shape.slice(-1)];
+    const shapes = [[], [0], [1], [5], [2, 3], [...shape, 1], [1, ...shape], [...shape].reverse(), [elements(shape)], rest, before];
+    const sizes = [
+      ...[first + 1, Math.max(0, first - 1)].map((size) => [size, ...rest]),
+      ...[end + 1, Math.max(0, end - 1)].map((size) => [...before, size]),
+    ];
+    const specs: Spec[] = [
+      ...[...shapes, ...sizes].map((other) => ({ shape: other, dtype })),
+      ...(["float32", "float16", "int32", "uint32"] as const).map((other) => ({ shape, dtype: other })),
+    ];
+    return specs.map((spec) => inputs.map((own, k) => (k === i ? spec : own)));
+  });
+  return [inputs.slice(0, -1), [...inputs, last], ...others].map((specs) => ({
+    call: { ...call, inputs: specs },
+    scalars,
+    values: specs.map((spec, i) => (spec === inputs[i] ? values[i] : numbers(spec, values[i] ?? new Float64Array(0)))),
+  }));
+};
+
 const NAMES = [...new Set(rooms.flatMap(({ ops }) => ops.map(({ name }) => name)))];
+const callsOf = (name: string): Recorded[] => {
+  const calls = [...recorded].filter(([op]) => op.name === name).flatMap(([, all]) => all);
+  expect(calls.length, "calls that cases make").toBeGreaterThan(0);
+  return calls;
+};
+
 describe("attributes of every op", () => {
   test.each(NAMES)("%s", async (name) => {
-    const calls = [...recorded].filter(([op]) => op.name === name).flatMap(([, all]) => all);
-    expect(calls.length, "calls that cases make").toBeGreaterThan(0);
+    const calls = callsOf(name);
     const problems: string[] = [];
     for (const each of calls) {
       const { attrs: own } = each.call;
@@ -143,6 +179,20 @@ describe("attributes of every op", () => {
         const changed = [...new Set([...Object.keys(own), ...Object.keys(attrs)])].filter((key) => attrs[key] !== own[key]);
         if (problem !== undefined)
           problems.push(`${changed.map((key) => `${key} = ${shown(attrs[key])}`).join()} of ${JSON.stringify(own)}: ${problem}`);
+      }
+    }
+    await guards.check();
+    expect(problems).toEqual([]);
+  });
+});
+
+describe("inputs of every op", () => {
+  test.each(NAMES)("%s", async (name) => {
+    const problems: string[] = [];
+    for (const each of callsOf(name)) {
+      for (const other of otherInputs(each)) {
+        const problem = await problemOf(other, each.call.attrs).catch(String);
+        if (problem !== undefined) problems.push(`${JSON.stringify(other.call.inputs)} of ${JSON.stringify(each.call.attrs)}: ${problem}`);
       }
     }
     await guards.check();

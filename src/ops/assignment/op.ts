@@ -19,6 +19,7 @@ export const checkSides = (where: string, shape: Shape): void => {
 /** scores [..., n, m] -> the column of each row [..., n], int32. */
 export const greedy = defineOp({
   name: "assignment.greedy",
+  arity: 1,
   attributes: {},
   outputs: ([scores]) => {
     requireFloat("greedyAssignment", [scores], ["scores"]);
@@ -34,6 +35,7 @@ export const greedy = defineOp({
 /** assignment [..., n] -> matrices [..., n, columns] of 0 and 1. */
 export const matrix = defineOp<MatrixAttrs>({
   name: "assignment.matrix",
+  arity: 1,
   attributes: { columns: whole(1, 2 ** 31 - 1) },
   outputs: ([assignment], { columns }) => {
     const where = "assignmentMatrix";

@@ -9,6 +9,7 @@ import * as reference from "./reference.ts";
 /** x -> the same numbers in the other float dtype. Gradients are float32 on both sides of it, so they pass as they are. */
 export const cast: Op<CastAttrs> = defineOp<CastAttrs>({
   name: "cast",
+  arity: 1,
   attributes: { dtype: oneOf(FLOATS) },
   halves: [0],
   outputs: ([x], { dtype }) => {

@@ -13,8 +13,13 @@ const WHERE = "inverseCholesky";
 /** x -> Φ(x), the lower triangle with half the diagonal, or −Φ(x + xᵀ). */
 export const lower = defineOp<LowerAttrs>({
   name: "cholesky.lower",
+  arity: 1,
   attributes: { fold: flag },
-  outputs: ([x]) => [x],
+  outputs: ([x]) => {
+    requireFloat("cholesky.lower", [x], ["x"]);
+    if (x.shape.length !== 2 || x.shape[0] !== x.shape[1]) throw expected("cholesky.lower", "shape [n, n]", "x", showShape(x.shape));
+    return [x];
+  },
   reference: reference.lower,
   plan: plan.lower,
   gradient: { none: "second derivatives are not provided" },
@@ -23,6 +28,7 @@ export const lower = defineOp<LowerAttrs>({
 /** a -> W = L⁻¹ of a = L Lᵀ. */
 export const inverse = defineOp<Record<string, never>>({
   name: "cholesky",
+  arity: 1,
   attributes: {},
   outputs: ([a]) => {
     requireFloat(WHERE, [a], ["a"]);

@@ -49,6 +49,7 @@ const check = (
 /** y from x, w and, optionally, a bias. */
 export const conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv",
+  arity: [2, 3],
   attributes,
   outputs: (inputs, attrs) => {
     const [x, w] = inputs.map(({ shape }) => shape);
@@ -75,6 +76,7 @@ export const conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
 /** x from y, w and, optionally, a bias: the gradient of `conv` to its input, and the transposed convolution. */
 export const data: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv.data",
+  arity: [2, 3],
   attributes,
   outputs: (inputs, attrs) => {
     const [y, w] = inputs.map(({ shape }) => shape);
@@ -101,6 +103,7 @@ export const data: Op<ConvAttrs> = defineOp<ConvAttrs>({
 /** w from y and x: the gradient of both others to their weights. */
 export const weight: Op<ConvAttrs> = defineOp<ConvAttrs>({
   name: "conv.weight",
+  arity: 2,
   attributes,
   outputs: (inputs, attrs) => {
     const [y, x] = inputs.map(({ shape }) => shape);

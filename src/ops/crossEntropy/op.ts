@@ -1,7 +1,7 @@
 import { apply } from "../../apply.ts";
 import { type Attributes, flag, oneOf } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
-import { defineOp, type Op } from "../../op.ts";
+import { defineOp, type Op, type Shape, type Spec } from "../../op.ts";
 import { requireFloat, requireInputs } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
@@ -9,19 +9,27 @@ import { type CrossEntropyAttrs, REDUCTIONS } from "./reference.ts";
 
 const attributes: Attributes<CrossEntropyAttrs> = { reduction: oneOf(REDUCTIONS), smooth: flag };
 
+const sizesOf = (where: string, logits: Spec): Shape => {
+  requireFloat(where, [logits], ["logits"]);
+  if (logits.shape.length !== 2) throw expected(where, "shape [batch, classes]", "logits", logits.shape);
+  if (logits.shape[1] === 0) throw expected(where, "at least one class", "logits", logits.shape);
+  return logits.shape;
+};
+
 /** g, logits, labels, statistics -> dlogits. */
 export const backward = defineOp<CrossEntropyAttrs>({
   name: "crossEntropy.backward",
+  arity: 4,
   attributes,
   scalars: ["smoothing"],
   switched: { smoothing: "smooth" },
   outputs: (inputs, { reduction }) => {
     const [, logits] = inputs;
-    const [batch] = logits.shape;
+    const [batch] = sizesOf("crossEntropy.backward", logits);
     requireInputs("crossEntropy.backward", inputs, {
       gradient: reduction === "none" ? [batch] : [],
       logits: logits.shape,
-      labels: [batch],
+      labels: { shape: [batch], dtype: "int32" },
       statistics: [batch, 2],
     });
     return [logits];
@@ -34,15 +42,13 @@ export const backward = defineOp<CrossEntropyAttrs>({
 /** logits, labels -> loss, statistics (for the backward pass alone; no gradient flows through them). */
 export const forward = defineOp<CrossEntropyAttrs>({
   name: "crossEntropy.forward",
+  arity: 2,
   attributes,
   scalars: ["smoothing"],
   switched: { smoothing: "smooth" },
   outputs: ([logits, labels], { reduction }) => {
     const where = "softmaxCrossEntropy";
-    requireFloat(where, [logits], ["logits"]);
-    if (logits.shape.length !== 2) throw expected(where, "shape [batch, classes]", "logits", logits.shape);
-    const [batch, classes] = logits.shape;
-    if (classes === 0) throw expected(where, "at least one class", "logits", logits.shape);
+    const [batch] = sizesOf(where, logits);
     if (labels.dtype !== "int32") throw expected(where, "dtype int32", "labels", labels.dtype);
     if (labels.shape.length !== 1 || labels.shape[0] !== batch) throw expected(where, `shape [${batch}]`, "labels", labels.shape);
     return [

@@ -9,6 +9,7 @@ import * as reference from "./reference.ts";
 /** x -> its running sums along one axis. The gradient is the same op in the other direction. */
 export const cumsum: Op<CumsumAttrs> = defineOp<CumsumAttrs>({
   name: "cumsum",
+  arity: 1,
   attributes: { axis: whole(), reverse: flag },
   outputs: ([x], { axis }) => {
     requireFloat("cumsum", [x], ["x"]);

@@ -15,8 +15,13 @@ type BinaryAttrs = { readonly kind: BinaryKind };
 
 export const unaryBackward = defineOp<UnaryAttrs>({
   name: "elementwise.unaryBackward",
+  arity: 2,
   attributes: { kind: oneOf(unaryKinds) },
-  outputs: ([g]) => [g],
+  outputs: (inputs) => {
+    const [{ shape }] = inputs;
+    requireInputs("elementwise.unaryBackward", inputs, { g: shape, saved: shape });
+    return [inputs[0]];
+  },
   reference: reference.unaryBackward,
   plan: plan.unaryBackward,
   gradient: noSecond,
@@ -25,6 +30,7 @@ export const unaryBackward = defineOp<UnaryAttrs>({
 const unaryThatSaves = (saves: "input" | "output"): Op<UnaryAttrs> =>
   defineOp<UnaryAttrs>({
     name: "elementwise.unary",
+    arity: 1,
     attributes: { kind: oneOf(unaryKinds.filter((kind) => UNARY[kind].saves === saves)) },
     outputs: ([x], { kind }) => {
       requireFloat(kind, [x], ["x"]);
@@ -44,6 +50,7 @@ export const unary = (kind: UnaryKind): Op<UnaryAttrs> => unaryOps[UNARY[kind].s
 
 export const affine: Op = defineOp({
   name: "elementwise.affine",
+  arity: 1,
   attributes: {},
   scalars: ["scale", "shift"],
   outputs: ([x]) => {
@@ -57,6 +64,7 @@ export const affine: Op = defineOp({
 
 export const binaryBackward = defineOp<BinaryBackwardAttrs>({
   name: "elementwise.binaryBackward",
+  arity: [1, 3],
   attributes: { kind: oneOf(binaryKinds), wrt: whole(0, 1), shape: sizes },
   outputs: (inputs, { kind, wrt, shape }) => {
     const where = "elementwise.binaryBackward";
@@ -75,6 +83,7 @@ export const binaryBackward = defineOp<BinaryBackwardAttrs>({
 const binaryThatIs = (linear: boolean): Op<BinaryAttrs> =>
   defineOp<BinaryAttrs>({
     name: "elementwise.binary",
+    arity: 2,
     attributes: { kind: oneOf(binaryKinds.filter((kind) => BINARY[kind].linear === linear)) },
     outputs: ([a, b], { kind }) => {
       requireFloat(kind, [a, b], ["a", "b"]);

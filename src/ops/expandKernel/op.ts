@@ -2,7 +2,7 @@ import { apply } from "../../apply.ts";
 import { flag, sizes } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec, showShape } from "../../op.ts";
-import { requireFloat } from "../../shapes.ts";
+import { requireFloat, requireInteger } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import type { ExpandAttrs } from "./sizes.ts";
@@ -50,6 +50,7 @@ const fromFactors = (group: Spec, space: Spec, w: Spec, attrs: ExpandAttrs): Spe
 /** W from positions. */
 const fromPositions = (index: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
   requireFloat(WHERE, [w], ["w"]);
+  requireInteger(WHERE, index, "R");
   const d = kernelSize(w);
   if (index.shape.length !== 2 || index.shape[1] !== d)
     throw expected(WHERE, `shape [matrices, ${d}] for positions, or dtype float32 for matrices,`, "R", index.shape);
@@ -57,9 +58,9 @@ const fromPositions = (index: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
 };
 
 /** Throws unless the last of the inputs is a gradient of W. */
-const checkGradient = (where: string, inputs: readonly Spec[], count: number, { shape }: Spec): void => {
+const checkGradient = (where: string, inputs: readonly Spec[], { shape }: Spec): void => {
   const last = inputs[inputs.length - 1];
-  if (inputs.length !== count) throw expected(where, `${count} tensors`, "inputs", inputs.length);
+  requireFloat(where, [last], ["gradient"]);
   if (showShape(last.shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, "gradient", last.shape);
 };
 
@@ -77,10 +78,11 @@ const backward = (
   const name = `expandKernel.${part}`;
   return defineOp<BackwardAttrs>({
     name,
+    arity: count,
     attributes: { identity: flag, shape: sizes },
     outputs: (inputs, attrs) => {
       const own = float32(attrs.shape);
-      checkGradient(name, inputs, count, whole(inputs, own, attrs));
+      checkGradient(name, inputs, whole(inputs, own, attrs));
       return [own];
     },
     reference: run,
@@ -105,10 +107,11 @@ const scatter = backward("scatter", reference.scatter, plan.scatter, 2, ([index]
 /** dL/d(group) and dL/dw, from group, space, w and dL/dW. */
 const backwardFactorised = defineOp<ExpandAttrs>({
   name: "expandKernel.backwardFactorised",
+  arity: 4,
   attributes: { identity: flag },
   outputs: (inputs, attrs) => {
     const [group, space, w] = inputs;
-    checkGradient("expandKernel.backwardFactorised", inputs, 4, fromFactors(group, space, w, attrs));
+    checkGradient("expandKernel.backwardFactorised", inputs, fromFactors(group, space, w, attrs));
     return [group, w];
   },
   reference: reference.backwardFactorised,
@@ -119,6 +122,7 @@ const backwardFactorised = defineOp<ExpandAttrs>({
 /** R, w -> W. */
 export const expand = defineOp<ExpandAttrs>({
   name: "expandKernel",
+  arity: 2,
   attributes: { identity: flag },
   outputs: ([r, w], attrs) => [fromMatrices(r, w, attrs)],
   reference: reference.forward,
@@ -139,6 +143,7 @@ export const expand = defineOp<ExpandAttrs>({
 /** group, space, w -> W, for R[g] = group[g] ⊗ space[g]. */
 export const factorised = defineOp<ExpandAttrs>({
   name: "expandKernel.factorised",
+  arity: 3,
   attributes: { identity: flag },
   outputs: ([group, space, w], attrs) => [fromFactors(group, space, w, attrs)],
   reference: reference.factorised,
@@ -159,6 +164,7 @@ export const factorised = defineOp<ExpandAttrs>({
 /** Positions, w -> W. */
 export const gather = defineOp<ExpandAttrs>({
   name: "expandKernel.gather",
+  arity: 2,
   attributes: { identity: flag },
   outputs: ([index, w], attrs) => [fromPositions(index, w, attrs)],
   reference: reference.gather,

@@ -48,6 +48,7 @@ const forwardOutputs = (inputs: readonly Spec[], attrs: HyperConnectionAttrs): S
 /** logits, scale?, bias?, streams?, gradient -> d logits?, parameters?, d streams?: see `outputsOf`. */
 export const backward = defineOp<BackwardAttrs>({
   name: "hyperConnection.backward",
+  arity: [2, 5],
   attributes: { ...attributes, logitsGradient: flag, scaleGradient: flag, biasGradient: flag, streamsGradient: flag },
   scalars: ["temperature", "eps"],
   outputs: (inputs, attrs) => {
@@ -56,6 +57,7 @@ export const backward = defineOp<BackwardAttrs>({
     const operands = inputs.slice(0, at.gradient);
     const [forwardResult] = forwardOutputs(operands, attrs);
     if (inputs.length !== at.gradient + 1) throw expected(where, `${at.gradient + 1} tensors`, "inputs", inputs.length);
+    requireFloat(where, [inputs[at.gradient]], ["gradient"]);
     requireShape(inputs[at.gradient], [forwardResult.shape], "gradient");
     for (const name of ["scale", "bias", "streams"] as const)
       if (attrs[`${name}Gradient`] && !attrs[name]) throw expected(where, `false without ${name}`, `${name}Gradient`, true);
@@ -111,6 +113,7 @@ const vjp = (ctx: VjpContext<HyperConnectionAttrs>): readonly (Tensor | undefine
 /** logits, scale?, bias?, streams? -> P, or P · streams. The backward pass computes P again, so nothing but the inputs is kept. */
 export const forward = defineOp<HyperConnectionAttrs>({
   name: "hyperConnection",
+  arity: [1, 4],
   attributes,
   scalars: ["temperature", "eps"],
   outputs: forwardOutputs,

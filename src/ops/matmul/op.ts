@@ -14,6 +14,7 @@ import { type BiasAttrs, type MatmulAttrs, matmulSizes } from "./reference.ts";
 /** g, and what the derivative of the activation is taken from -> sums of the columns of d, and d. Without an activation d is g. */
 export const biasBackward = defineOp<BiasAttrs>({
   name: "matmul.biasBackward",
+  arity: [1, 2],
   attributes: { activation: oneOf(["none", ...ACTIVATIONS]) },
   outputs: (inputs, { activation }) => {
     const [g] = inputs;
@@ -80,6 +81,7 @@ const vjp = (ctx: VjpContext<MatmulAttrs>): (Tensor | undefined)[] => {
 const productWith = (gradient: Gradient<MatmulAttrs>, activations: readonly MatmulAttrs["activation"][], keeps: boolean): Op<MatmulAttrs> =>
   defineOp<MatmulAttrs>({
     name: "matmul",
+    arity: [2, 3],
     attributes: { transposeA: flag, transposeB: flag, batch: sizes, activation: oneOf(activations), keeps: oneOf([keeps]) },
     halves: [0, 1],
     outputs,

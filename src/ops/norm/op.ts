@@ -36,6 +36,7 @@ const checkAffine = (where: string, inputs: readonly Spec[], first: number, { by
 /** g, x, mean, variance, weight? -> dx. With `fixed`, mean and variance are constants. */
 export const backward = defineOp<BackwardAttrs>({
   name: "norm.backward",
+  arity: [4, 5],
   attributes: { ...view, weight: flag, fixed: flag },
   scalars: ["eps"],
   outputs: (inputs, attrs) => {
@@ -54,6 +55,7 @@ export const backward = defineOp<BackwardAttrs>({
 /** g, x, mean, variance -> dweight, dbias. */
 export const parameters = defineOp<ParameterAttrs>({
   name: "norm.parameters",
+  arity: 4,
   attributes: { ...view, shape: sizes },
   scalars: ["eps"],
   outputs: (inputs, attrs) => {
@@ -94,6 +96,7 @@ const gradients = (
 /** x, weight?, bias? -> y, mean, biased variance. Gradients flow through y alone: the statistics are for the backward pass and `track`. */
 export const forward = defineOp<NormAttrs>({
   name: "norm.forward",
+  arity: [1, 3],
   attributes: { ...view, weight: flag, bias: flag },
   scalars: ["eps"],
   outputs: (inputs, attrs) => {
@@ -118,6 +121,7 @@ export const forward = defineOp<NormAttrs>({
 /** x, mean, variance, weight?, bias? -> y, with statistics that are given. */
 export const fixed = defineOp<NormAttrs>({
   name: "norm.fixed",
+  arity: [3, 5],
   attributes: { ...view, weight: flag, bias: flag },
   scalars: ["eps"],
   outputs: (inputs, attrs) => {
@@ -142,6 +146,7 @@ export const fixed = defineOp<NormAttrs>({
 /** Moves running statistics (inputs 0 and 1) towards those of a batch of `terms` elements a channel. */
 export const track = defineOp<{ terms: number }>({
   name: "norm.track",
+  arity: 4,
   attributes: { terms: whole(2) },
   scalars: ["momentum"],
   mutates: [0, 1],

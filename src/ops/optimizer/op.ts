@@ -27,7 +27,8 @@ const checkUpdate = (where: string, mutates: readonly number[], rows: number, in
     if (offset < end) throw expected(where, "places that do not overlap, in rising order", "offsets", offsets);
     end = offset + sizeOf(parameter);
   }
-  if (rows > 0 && rows * end > sizeOf(inputs[0])) throw expected(where, `at least ${rows * end} elements`, "state", inputs[0].shape);
+  if (rows > 0 && (rows * end > sizeOf(inputs[0]) || sizeOf(inputs[0]) % rows !== 0))
+    throw expected(where, `${rows} times ${end} elements or more`, "state", inputs[0].shape);
   return [];
 };
 
@@ -47,6 +48,7 @@ const perCount = <A extends UpdateAttrs>(make: (mutates: readonly number[]) => O
 export const sgd = perCount<SgdAttrs>((mutates) =>
   defineOp<SgdAttrs>({
     name: "optimizer.sgd",
+    arity: [3],
     attributes: { ...update, velocity: flag, nesterov: flag },
     scalars: ["lr", "momentum", "decay", "limit"],
     mutates,
@@ -64,6 +66,7 @@ export const sgd = perCount<SgdAttrs>((mutates) =>
 export const adamw = perCount<UpdateAttrs>((mutates) =>
   defineOp<UpdateAttrs>({
     name: "optimizer.adamw",
+    arity: [3],
     attributes: update,
     scalars: ["keep", "rate1", "beta2", "rate2", "step", "correction", "eps", "limit"],
     mutates,
@@ -77,6 +80,7 @@ export const adamw = perCount<UpdateAttrs>((mutates) =>
 /** Gradients… -> the Euclidean norm of them all, a scalar. */
 export const norm = defineOp<{ check: boolean }>({
   name: "optimizer.norm",
+  arity: [1],
   attributes: { check: flag },
   outputs: (inputs) => {
     for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected("gradNorm", "dtype float32", `gradients[${i}]`, dtype);
@@ -91,9 +95,15 @@ export const norm = defineOp<{ check: boolean }>({
 /** Gradients…, norm -> gradients of at most the given norm. */
 export const clip = defineOp({
   name: "optimizer.clip",
+  arity: [2],
   attributes: {},
   scalars: ["limit"],
-  outputs: (inputs) => inputs.slice(0, -1),
+  outputs: (inputs) => {
+    const gradients = inputs.slice(0, -1);
+    for (const [i, { dtype }] of inputs.entries()) if (dtype !== "float32") throw expected("clipGradNorm", "dtype float32", `inputs[${i}]`, dtype);
+    if (sizeOf(inputs[gradients.length]) !== 1) throw expected("clipGradNorm", "one number", "norm", inputs[gradients.length].shape);
+    return gradients;
+  },
   reference: reference.clip,
   plan: plan.clip,
   gradient: { none: "gradient clipping is not differentiable" },

@@ -30,12 +30,13 @@ const pooled = (where: string, x: Spec, { kernel, stride, padding }: PoolAttrs):
 const unpooled = (where: string, inputs: readonly Spec[], { size, ...attrs }: PoolBackwardAttrs, indices: boolean): Spec => {
   const x: Spec = { shape: [...inputs[0].shape.slice(0, 2), ...size], dtype: "float32" };
   const shape = pooled(where, x, attrs);
-  requireInputs(where, inputs, { dy: shape, indices: indices && shape });
+  requireInputs(where, inputs, { dy: shape, indices: indices && { shape, dtype: "int32" } });
   return x;
 };
 
 export const maxBackward = defineOp<PoolBackwardAttrs>({
   name: "pool.maxBackward",
+  arity: 2,
   attributes: { ...kinds, size: list(whole(1), 2) },
   outputs: (inputs, attrs) => [unpooled("pool.maxBackward", inputs, attrs, true)],
   reference: reference.maxBackward,
@@ -46,6 +47,7 @@ export const maxBackward = defineOp<PoolBackwardAttrs>({
 /** Outputs: the maxima, and where they are: positions in their plane, row by row. */
 export const max = defineOp<PoolAttrs>({
   name: "pool.max",
+  arity: 1,
   attributes: kinds,
   outputs: ([x], attrs) => {
     const shape = pooled("maxPool2d", x, attrs);
@@ -64,6 +66,7 @@ export const max = defineOp<PoolAttrs>({
 
 export const averageBackward = defineOp<PoolBackwardAttrs>({
   name: "pool.averageBackward",
+  arity: 1,
   attributes: { ...kinds, size: list(whole(1), 2) },
   outputs: (inputs, attrs) => [unpooled("pool.averageBackward", inputs, attrs, false)],
   reference: reference.averageBackward,
@@ -73,6 +76,7 @@ export const averageBackward = defineOp<PoolBackwardAttrs>({
 
 export const average = defineOp<PoolAttrs>({
   name: "pool.average",
+  arity: 1,
   attributes: kinds,
   outputs: ([x], attrs) => [{ shape: pooled("avgPool2d", x, attrs), dtype: "float32" }],
   reference: reference.average,
@@ -82,8 +86,10 @@ export const average = defineOp<PoolAttrs>({
 
 export const globalAverageBackward = defineOp<SizeAttrs>({
   name: "pool.globalAverageBackward",
+  arity: 1,
   attributes: { size: list(whole(1), 2) },
   outputs: ([dy], { size }) => {
+    requireFloat("pool.globalAverageBackward", [dy], ["dy"]);
     if (dy.shape.length !== 2) throw expected("pool.globalAverageBackward", "shape [batch, channels]", "dy", dy.shape);
     return [{ shape: [...dy.shape, ...size], dtype: "float32" }];
   },
@@ -94,6 +100,7 @@ export const globalAverageBackward = defineOp<SizeAttrs>({
 
 export const globalAverage = defineOp({
   name: "pool.globalAverage",
+  arity: 1,
   attributes: {},
   outputs: ([x]) => {
     requireFloat("globalAvgPool2d", [x], ["x"]);

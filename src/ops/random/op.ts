@@ -7,6 +7,7 @@ import { KINDS, type RandomAttrs } from "./reference.ts";
 /** () -> numbers of the attribute's shape. Seed and stream are scalars: a new seed compiles nothing. */
 export const random = defineOp<RandomAttrs>({
   name: "random",
+  arity: 0,
   attributes: { kind: oneOf(KINDS), shape: sizes },
   scalars: ["seed_low", "seed_high", "stream_low", "stream_high", "shift", "scale"],
   outputs: (_, { kind, shape }) => [{ shape, dtype: kind === "bits" ? "uint32" : "float32" }],

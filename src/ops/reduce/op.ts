@@ -28,6 +28,7 @@ const SAVES: Readonly<Record<ReduceKind, "nothing" | "values" | "ties">> = {
 /** g, x?, y?, ties? -> dx: the gradient of the result spread over the entries that went into it. */
 export const backward = defineOp<BackwardAttrs>({
   name: "reduce.backward",
+  arity: [1, 4],
   attributes: { kind: oneOf(KINDS), axes: list(whole()), shape: sizes },
   outputs: (inputs, { kind, axes, shape }) => {
     const where = "reduce.backward";
@@ -35,7 +36,7 @@ export const backward = defineOp<BackwardAttrs>({
     // With or without axes of size 1 in place of those that were summed.
     const result = reducedShape(shape, axes, inputs[0].shape.length === shape.length);
     const [values, ties] = [SAVES[kind] !== "nothing", SAVES[kind] === "ties"];
-    requireInputs(where, inputs, { g: result, x: values && shape, y: values && result, ties: ties && result });
+    requireInputs(where, inputs, { g: result, x: values && shape, y: values && result, ties: ties && { shape: result, dtype: "uint32" } });
     return [{ shape, dtype: "float32" }];
   },
   reference: reference.backward,
@@ -46,6 +47,7 @@ export const backward = defineOp<BackwardAttrs>({
 const forwardThatSaves = (saves: "nothing" | "values" | "ties"): Op<ReduceAttrs> =>
   defineOp<ReduceAttrs>({
     name: "reduce.forward",
+    arity: 1,
     attributes: { kind: oneOf(KINDS.filter((kind) => SAVES[kind] === saves)), axes: list(whole()), keepDims: flag },
     outputs: ([x], { kind, axes, keepDims }) => {
       requireFloat(kind, [x], ["x"]);
@@ -79,6 +81,7 @@ export const forward = (kind: ReduceKind): Op<ReduceAttrs> => forwards[SAVES[kin
 /** x -> the place of the largest entry, int32. */
 export const argmax = defineOp<ArgmaxAttrs>({
   name: "reduce.argmax",
+  arity: 1,
   attributes: { axes: list(whole()), keepDims: flag },
   outputs: ([x], { axes, keepDims }) => {
     requireFloat("argmax", [x], ["x"]);

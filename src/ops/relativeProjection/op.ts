@@ -27,6 +27,7 @@ const noSecond = { none: "second derivatives are not provided" } as const;
 /** g, x, anchors, statistics?, y?, inverse norms of both? -> the gradient of x, or of the anchors. */
 export const backward = defineOp<BackwardAttrs>({
   name: "relativeProjection.backward",
+  arity: [3, 7],
   attributes: { similarity: oneOf(KINDS), standardised: flag, side: oneOf(["x", "anchors"]) },
   scalars: ["p"],
   outputs: (inputs, { similarity, standardised, side }) => {
@@ -51,6 +52,7 @@ export const backward = defineOp<BackwardAttrs>({
 /** dx, x, danchors, anchors, statistics -> the gradient of the statistics, which both sides read. */
 export const columns = defineOp<Record<string, never>>({
   name: "relativeProjection.columns",
+  arity: 5,
   attributes: {},
   outputs: (inputs) => {
     const [, x, , anchors, statistics] = inputs;
@@ -72,6 +74,7 @@ export const columns = defineOp<Record<string, never>>({
 /** The gradient of the statistics, x, the statistics, and a gradient that the result is added to -> the gradient of x. */
 export const statisticsBackward = defineOp<StatisticsBackwardAttrs>({
   name: "relativeProjection.statisticsBackward",
+  arity: [3, 4],
   attributes: { scale: flag, onto: flag },
   outputs: (inputs, { onto }) => {
     const [, x] = inputs;
@@ -87,6 +90,7 @@ export const statisticsBackward = defineOp<StatisticsBackwardAttrs>({
 /** x -> [2, d]: the means of its columns and their deviations. */
 export const statistics = defineOp<StatisticsAttrs>({
   name: "relativeProjection.statistics",
+  arity: 1,
   attributes: { scale: flag },
   outputs: ([x]) => {
     requireFloat("featureStatistics", [x], ["x"]);
@@ -136,6 +140,7 @@ const listKinds: Attributes<ListAttrs> = { similarity: oneOf(KINDS), standardise
 /** x, anchors, statistics? -> the `most` largest similarities of every row, and their anchors. */
 export const top = defineOp<ListAttrs>({
   name: "relativeProjection.top",
+  arity: [2, 3],
   attributes: listKinds,
   scalars: ["p"],
   outputs: (inputs, { most, standardised }) => {
@@ -155,6 +160,7 @@ export const top = defineOp<ListAttrs>({
 /** x, anchors, statistics? -> similarities of every row from `least` on, room for `most` of a row, their anchors, and how many there are. */
 export const range = defineOp<ListAttrs>({
   name: "relativeProjection.range",
+  arity: [2, 3],
   attributes: listKinds,
   scalars: ["p", "least"],
   outputs: (inputs, { most, standardised }) => {
@@ -202,6 +208,7 @@ const projectionThatSaves = (
   };
   return defineOp<ProjectionAttrs>({
     name: WHERE,
+    arity: [2, 3],
     attributes: { similarity: oneOf(KINDS.filter(kinds)), standardised: flag, through: oneOf(["given", "anchors", "x"]), scale: flag },
     scalars: ["p"],
     outputs,

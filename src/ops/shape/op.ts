@@ -1,8 +1,8 @@
 import { apply } from "../../apply.ts";
 import { flag, list, sizes, whole } from "../../attributes.ts";
 import { ArgumentError, expected } from "../../errors.ts";
-import { defineOp, elements, isFloat, type Op, type Shape, type Spec, showShape } from "../../op.ts";
-import { broadcastShapes, MAX_AXES, requireAxis, requireInputs } from "../../shapes.ts";
+import { defineOp, elements, type Op, type Shape, type Spec, showShape } from "../../op.ts";
+import { broadcastShapes, MAX_AXES, requireAxis, requireInputs, requireInteger } from "../../shapes.ts";
 import { binaryBackward } from "../elementwise/op.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
@@ -16,6 +16,7 @@ const requireAxes = (where: string, shape: Shape, argument: string): void => {
 
 export const reshape: Op<{ readonly shape: readonly number[] }> = defineOp<{ readonly shape: readonly number[] }>({
   name: "shape.reshape",
+  arity: 1,
   attributes: { shape: sizes },
   alias: true,
   outputs: ([x], { shape }) => {
@@ -31,6 +32,7 @@ export const reshape: Op<{ readonly shape: readonly number[] }> = defineOp<{ rea
 
 export const permute: Op<{ readonly axes: readonly number[] }> = defineOp<{ readonly axes: readonly number[] }>({
   name: "shape.permute",
+  arity: 1,
   attributes: { axes: list(whole()) },
   outputs: ([x], { axes }) => {
     requireAxes("permute", x.shape, "x");
@@ -49,6 +51,7 @@ export const permute: Op<{ readonly axes: readonly number[] }> = defineOp<{ read
 
 export const expand = defineOp<{ readonly shape: readonly number[] }>({
   name: "shape.expand",
+  arity: 1,
   attributes: { shape: sizes },
   outputs: ([x], { shape }) => {
     requireAxes("expand", shape, "shape");
@@ -67,6 +70,7 @@ const withSize = ({ shape, dtype }: Spec, axis: number, size: number): Spec => (
 
 export const concat = defineOp<{ readonly axis: number }>({
   name: "shape.concat",
+  arity: [1],
   attributes: { axis: whole() },
   outputs: (inputs, { axis }) => {
     const [first] = inputs;
@@ -111,6 +115,7 @@ const sliceSize = (where: string, { start, end, step }: SliceAttrs, size: number
 
 export const slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   name: "shape.slice",
+  arity: 1,
   attributes: sliceKinds,
   outputs: ([x], attrs) => {
     requireAxes("slice", x.shape, "x");
@@ -127,6 +132,7 @@ export const slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
 
 export const sliceBackward = defineOp<SliceAttrs & { readonly size: number }>({
   name: "shape.sliceBackward",
+  arity: 1,
   attributes: { ...sliceKinds, size: whole() },
   outputs: ([g], { size, ...attrs }) => {
     const where = "shape.sliceBackward";
@@ -160,11 +166,12 @@ const gathered = (where: string, x: Shape, index: Shape, axis: number, rows: boo
 
 export const gather = defineOp<GatherAttrs>({
   name: "shape.gather",
+  arity: 2,
   attributes: gatherKinds,
   outputs: ([x, index], { axis, rows }) => {
     const where = rows ? "take" : "gather";
     const argument = rows ? "indices" : "index";
-    if (isFloat(index.dtype)) throw expected(where, "dtype int32 or uint32", argument, index.dtype);
+    requireInteger(where, index, argument);
     const shape = gathered(where, x.shape, index.shape, axis, rows);
     requireAxes(where, shape, argument);
     return [{ shape, dtype: x.dtype }];
@@ -184,11 +191,13 @@ export const gather = defineOp<GatherAttrs>({
 
 export const gatherBackward = defineOp<GatherBackwardAttrs>({
   name: "shape.gatherBackward",
+  arity: 2,
   attributes: { ...gatherKinds, shape: sizes },
   outputs: (inputs, { axis, rows, shape }) => {
     const where = "shape.gatherBackward";
     const [g, index] = inputs;
-    requireInputs(where, inputs, { g: gathered(where, shape, index.shape, axis, rows), index: index.shape });
+    requireInteger(where, index, "index");
+    requireInputs(where, inputs, { g: gathered(where, shape, index.shape, axis, rows), index });
     return [{ shape, dtype: g.dtype }];
   },
   reference: reference.gatherBackward,

@@ -2,7 +2,7 @@ import { apply } from "../../apply.ts";
 import { type Attributes, flag, oneOf, someOf, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { type Call, defineOp, type Gradient, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { FLOATS, requireFloat, requireInputs } from "../../shapes.ts";
+import { FLOATS, requireFloat, requireInputs, requireInteger } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sum } from "../reduce/index.ts";
 import { reshape, slice } from "../shape/index.ts";
@@ -96,6 +96,7 @@ const adjoint = (
 ): Op<BackwardAttrs> =>
   defineOp<BackwardAttrs>({
     name,
+    arity: [2, 6],
     attributes: {
       ...run,
       annealed: record === "history" ? whole() : oneOf([0]),
@@ -116,16 +117,19 @@ const adjoint = (
       const { n, m } = orient(shape, attrs.order);
       const names = operandNames(operands);
       const own = [...shape.slice(0, -2), recordLayout(n, m, attrs).size];
-      const mask = inputs[2 + names.indexOf("mask")]?.shape.length === 2 ? shape.slice(-2) : shape;
+      // Of operands that are not there nothing is asked below.
+      const [mask = inputs[0], logits = inputs[0]] = ["mask", "logits"].map((operand) => inputs[2 + names.indexOf(operand)]);
+      requireFloat(name, [inputs[0], logits], ["matrix", "logits"], FLOATS);
       checkAnnealed(name, attrs);
       requireInputs(name, inputs, {
-        matrix: shape,
+        matrix: inputs[0],
         record: own,
         gradient: names.includes("gradient") && shape,
         recordGradient: names.includes("recordGradient") && own,
-        mask: names.includes("mask") && mask,
-        logits: names.includes("logits") && shape,
+        mask: names.includes("mask") && mask && { shape: mask.shape.length === 2 ? shape.slice(-2) : shape, dtype: mask.dtype },
+        logits: names.includes("logits") && { shape, dtype: logits.dtype },
       });
+      if (names.includes("mask")) requireInteger(name, mask, "mask");
       // From the logits, P is computed anew: once, where they are the matrix, and at every temperature of an annealed run.
       const anew = matrix === "logits" || annealed > 0;
       if (names.includes("logits") !== (anew && matrix !== "logits") || (names.includes("mask") && !anew))
@@ -149,12 +153,15 @@ export const implicit = adjoint("sinkhorn.implicit", "head", referenceBackward.i
 /** logits and the gradient of P, of a plain run that kept no record -> gradient of the logits. */
 export const tinyBackward = defineOp<TinyAttrs>({
   name: "sinkhorn.tiny",
+  arity: 2,
   attributes: { iterations: whole(1, TINY.iterations), order: oneOf(ORDERS), uniform: flag },
   halves: [0],
   scalars: ["temperature"],
   outputs: (inputs) => {
-    const [{ shape }] = inputs;
-    requireInputs("sinkhorn.tiny", inputs, { logits: shape, gradient: shape });
+    const [logits] = inputs;
+    const { shape } = logits;
+    requireFloat("sinkhorn.tiny", [logits], ["logits"], FLOATS);
+    requireInputs("sinkhorn.tiny", inputs, { logits, gradient: shape });
     if (shape.length < 2 || shape.slice(-2).some((side) => side < 1 || side > TINY.side))
       throw expected("sinkhorn.tiny", `shape [..., n, m] with n and m from 1 to ${TINY.side}`, "logits", shape);
     return [float32(shape)];
@@ -216,6 +223,7 @@ const forward = (
 ): Op<ForwardAttrs> =>
   defineOp<ForwardAttrs>({
     name: "sinkhorn",
+    arity: [1, 6],
     attributes: { ...ATTRIBUTES, ...attributes },
     halves: [0],
     scalars: [...SCALARS, "tolerance"],

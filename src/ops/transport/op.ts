@@ -2,7 +2,7 @@ import { apply } from "../../apply.ts";
 import { type Attributes, flag, oneOf, whole } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
 import { defineOp, type Op, type Shape, type Spec, showShape, type VjpContext } from "../../op.ts";
-import { FLOATS, requireFloat } from "../../shapes.ts";
+import { FLOATS, requireFloat, requireInteger } from "../../shapes.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "../elementwise/index.ts";
 import { matmul } from "../matmul/index.ts";
@@ -33,13 +33,17 @@ const checkPlan = (inputs: readonly Spec[], { rowOffset, columnOffset, masked }:
   const { n, m, stride } = sizesOf(inputs);
   if (showShape(potentials.shape.slice(0, -1)) !== showShape(batch) || !(stride >= Math.max(rowOffset + n, columnOffset + m)))
     throw expected(where, `potentials of ${n} rows and ${m} columns for each matrix`, "potentials", potentials.shape);
-  if (masked) checkItem(inputs[inputs.length - 1], batch, [n, m], "mask");
+  if (masked) {
+    requireInteger(where, inputs[inputs.length - 1], "mask");
+    checkItem(inputs[inputs.length - 1], batch, [n, m], "mask");
+  }
   return { batch, n, m };
 };
 
 /** logits, potentials, cotangent of P (mask) -> gradients of logits and potentials. */
 export const backward = defineOp<PlanAttrs>({
   name: "transport.backward",
+  arity: [3, 4],
   attributes,
   halves: [0],
   scalars: ["temperature"],
@@ -83,6 +87,7 @@ const vjp = (ctx: VjpContext<TransportAttrs>): (Tensor | undefined)[] => {
 /** logits, potentials, x unless P itself is wanted (mask) -> what `kind` says of P = exp(logits / temperature + f + g), which is not stored. */
 export const transport: Op<TransportAttrs> = defineOp<TransportAttrs>({
   name: "transport",
+  arity: [2, 4],
   attributes: { ...attributes, kind: oneOf(["plan", "rows", "columns", "cost"]) },
   halves: [0],
   scalars: ["temperature"],

@@ -26,11 +26,18 @@ const timesOf = ({ shape }: Spec, { labelled, classes, metric }: PersistenceAttr
 /** g, points, deaths, partners, coordinates -> dpoints. */
 export const backward = defineOp<PersistenceAttrs>({
   name: "zeroPersistence.backward",
+  arity: 5,
   attributes: persistence,
   outputs: (inputs, attrs) => {
     const [, points] = inputs;
     const { times, coordinates } = timesOf(points, attrs);
-    requireInputs("zeroPersistence.backward", inputs, { g: times, points: points.shape, deaths: times, partners: times, coordinates });
+    requireInputs("zeroPersistence.backward", inputs, {
+      g: times,
+      points: points.shape,
+      deaths: times,
+      partners: { shape: times, dtype: "int32" },
+      coordinates: { shape: coordinates, dtype: "int32" },
+    });
     return [points];
   },
   reference: reference.backward,
@@ -41,13 +48,13 @@ export const backward = defineOp<PersistenceAttrs>({
 /** points, labels where there are any -> death times, partners, and for "linf" the coordinate that each length is taken from. */
 export const forward = defineOp<PersistenceAttrs>({
   name: "zeroPersistence.forward",
+  arity: [1, 2],
   attributes: persistence,
   outputs: (inputs, attrs) => {
-    const [points, labels] = inputs;
+    const [points] = inputs;
     requireFloat(where, [points], ["points"]);
     const { times, coordinates } = timesOf(points, attrs);
-    requireInputs(where, inputs, { points: points.shape, labels: attrs.labelled && times });
-    if (attrs.labelled && labels.dtype !== "int32") throw expected(where, "dtype int32", "labels", labels.dtype);
+    requireInputs(where, inputs, { points: points.shape, labels: attrs.labelled && { shape: times, dtype: "int32" } });
     return [
       { shape: times, dtype: "float32" },
       { shape: times, dtype: "int32" },
@@ -70,11 +77,13 @@ export const forward = defineOp<PersistenceAttrs>({
 /** g, deaths, partners, number of death times -> ddeaths. */
 export const lossBackward = defineOp<LossAttrs>({
   name: "zeroPersistence.lossBackward",
+  arity: 4,
   attributes: losses,
   scalars: ["beta"],
   outputs: (inputs) => {
     const [, deaths] = inputs;
-    requireInputs("zeroPersistence.lossBackward", inputs, { g: [], deaths: deaths.shape, partners: deaths.shape, count: [] });
+    const partners: Spec = { shape: deaths.shape, dtype: "int32" };
+    requireInputs("zeroPersistence.lossBackward", inputs, { g: [], deaths: deaths.shape, partners, count: [] });
     return [deaths];
   },
   reference: reference.lossBackward,
@@ -85,12 +94,17 @@ export const lossBackward = defineOp<LossAttrs>({
 /** deaths, partners -> loss, number of death times (for the backward pass alone). */
 export const loss = defineOp<LossAttrs>({
   name: "zeroPersistence.loss",
+  arity: 2,
   attributes: losses,
   scalars: ["beta"],
-  outputs: () => [
-    { shape: [], dtype: "float32" },
-    { shape: [], dtype: "float32" },
-  ],
+  outputs: (inputs) => {
+    const [{ shape }] = inputs;
+    requireInputs("zeroPersistence.loss", inputs, { deaths: shape, partners: { shape, dtype: "int32" } });
+    return [
+      { shape: [], dtype: "float32" },
+      { shape: [], dtype: "float32" },
+    ];
+  },
   reference: reference.loss,
   plan: plan.loss,
   gradient: {

@@ -55,11 +55,25 @@ const part = fc.oneof(
   }),
   fc.tuple(fc.constantFrom("name", "op", "attrs", "scalars", "backward", "large", "another"), garbage).map(([name, value]) => ({ [name]: value })),
 );
+/** One attribute that is another, or missing; `test/full/attributes.test.ts` does it to every op. */
+const attribute = fc
+  .tuple(fc.nat(9), fc.constantFrom<unknown>(undefined, -1, 0, 0.5, 1, 3, 2 ** 31, 1e300, "a", true, false, [], [1, 2, 3], [-1, 0.5]))
+  .map(([at, value]) => ({ attrs }: testing.Case): object => {
+    const names = [...Object.keys(attrs), "another"];
+    return { attrs: { ...attrs, [names[at % names.length]]: value } };
+  });
 /** A case of the package's own, as it is or with a part that is another. */
 const entry = rarely(
   fc
-    .tuple(fc.constantFrom(...cases), fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: part }))
-    .map(([own, more]) => new Sketch(`{ ...${own.name}, ...${fc.stringify(more)} }`, () => ({ ...own, ...more }))),
+    .tuple(
+      fc.constantFrom(...cases),
+      fc.oneof(
+        { weight: 6, arbitrary: fc.constant(() => ({})) },
+        { weight: 2, arbitrary: part.map((more) => () => more) },
+        { weight: 1, arbitrary: attribute },
+      ),
+    )
+    .map(([own, change]) => new Sketch(`{ ...${own.name}, ...${fc.stringify(change(own))} }`, () => ({ ...own, ...change(own) }))),
   garbage,
 );
 

@@ -12,6 +12,8 @@ import { type Context, realise, type Subject } from "./arguments.ts";
 interface Fact {
   readonly shape: readonly (number | string)[];
   readonly values: ArrayLike<number>;
+  /** Of a layer's or network's parameter: one that cancels, as a bias before batch norm, has the rounding of what it is a sum of, and so the size of the others. */
+  readonly gradient?: true;
 }
 
 export interface Outcome {
@@ -81,7 +83,9 @@ export const outcomeOf = async (
     const facts = await factsOf(result);
     for (const made of owned) {
       if (made instanceof Tensor) await made.grad?.read();
-      else if (made instanceof Module) for (const { grad: gradient } of made.parameters()) if (gradient) facts.push(...(await factsOf(gradient)));
+      else if (made instanceof Module)
+        for (const { grad: gradient } of made.parameters())
+          if (gradient) for (const fact of await factsOf(gradient)) facts.push({ ...fact, gradient: true });
     }
     return { facts };
   } catch (error) {
@@ -94,13 +98,17 @@ export const outcomeOf = async (
   }
 };
 
+const largestOf = (facts: readonly Fact[]): number =>
+  facts.reduce((most, { values }) => Array.from(values).reduce((a, b) => (Number.isFinite(b) ? Math.max(a, Math.abs(b)) : a), most), 1);
+
 /** Largest difference of two answers, beside their largest number; what is not finite must be so in both. */
 export const difference = (own: Outcome, truth: Outcome): number => {
   let worst = 0;
-  for (const [i, { values }] of truth.facts.entries()) {
+  const gradients = largestOf(truth.facts.filter(({ gradient }) => gradient));
+  for (const [i, fact] of truth.facts.entries()) {
     const others = own.facts[i].values;
-    let largest = 1;
-    for (const value of Array.from(values)) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+    const { values } = fact;
+    const largest = fact.gradient ? gradients : largestOf([fact]);
     for (const [k, value] of Array.from(values).entries()) {
       const other = others[k];
       if (Number.isFinite(value) && Number.isFinite(other)) worst = Math.max(worst, Math.abs(value - other) / largest);

@@ -119,7 +119,9 @@ void poolMaxBackward(const Call& call, Context& context) {
       const int32_t* indices = call.inputs[1].i32() + plane * area;
       float* dx = call.outputs[0].f32() + plane * pixels;
       std::fill(dx, dx + pixels, 0.0f);
-      for (int64_t i = 0; i < area; i++) dx[indices[i]] += dy[i];
+      for (int64_t i = 0; i < area; i++) {
+        if (indices[i] >= 0 && indices[i] < pixels) dx[indices[i]] += dy[i];
+      }
     }
   });
 }

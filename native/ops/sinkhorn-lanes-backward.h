@@ -166,8 +166,8 @@ class BackwardInLanes : ArrivedInLanes {
     for (float* vector : {absorbedU_, inverseU_}) fill(vector, n(), broadcast(1.0f));
     for (float* vector : {absorbedV_, inverseV_}) fill(vector, m(), broadcast(1.0f));
     done_ = at(record_, 0);
-    int64_t last = 0;
-    for (int l = 0; l < valid_; l++) last = std::max(last, static_cast<int64_t>(done_[l]));
+    int64_t last = run_.annealed;
+    for (int l = 0; l < valid_; l++) last = std::max(last, run_.done(done_[l]));
     scalingsV(last, hereV_);
     v_ = hereV_;
     for (int64_t t = last; t > run_.annealed; t--) {

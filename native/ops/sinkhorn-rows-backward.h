@@ -171,7 +171,7 @@ class BackwardInRows : ArrivedInRows {
     arrive(b);
     for (float* vector : {absorbedU_, inverseU_}) std::fill(vector, vector + height_, 1.0f);
     for (float* vector : {absorbedV_, inverseV_}) std::fill(vector, vector + width_, 1.0f);
-    done_ = static_cast<int64_t>(recorded(0)[0]);
+    done_ = run_.done(recorded(0)[0]);
     scalingsV(done_, hereV_);
     const float* v = hereV_;
     int64_t filled = 0;

@@ -119,6 +119,8 @@ struct Run {
         context(&context) {}
 
   int64_t firsts() const { return std::max<int64_t>(1, annealed); }
+  // Iterations of a record that says how many it has, and may be anybody's.
+  int64_t done(float said) const { return static_cast<int64_t>(std::fmin(std::fmax(said, annealed), iterations)); }
   bool endsBlock(int64_t t) const { return t <= firsts() || (t - firsts()) % block == 0; }
   double temperatureAt(int64_t t) const {
     return t <= annealed ? hot * std::pow(cooling, static_cast<double>(t - 1)) : temperature;

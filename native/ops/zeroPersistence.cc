@@ -312,8 +312,10 @@ void zeroPersistenceBackward(const Call& call, Context& context) {
   const auto cloud = [&](int64_t index) {
     const int64_t first = index * size;
     std::fill(dx + first * width, dx + (first + size) * width, 0.0f);
-    for (int64_t i = 1; i < size; i++)
-      edge(first + i, first + partners[first - index + i - 1], first - index + i - 1, 0, width);
+    for (int64_t i = 1; i < size; i++) {
+      const int64_t place = first - index + i - 1;
+      if (partners[place] >= 0 && partners[place] < size) edge(first + i, first + partners[place], place, 0, width);
+    }
   };
   if (!labelled) {
     context.parallel(points.size / width / size, grain / (size * width) + 1, [&](int64_t begin, int64_t end, int) {
@@ -327,7 +329,7 @@ void zeroPersistenceBackward(const Call& call, Context& context) {
     const int64_t from = begin * lanes, to = std::min<int64_t>(width, end * lanes);
     for (int64_t i = 0; i < size; i++) std::fill(dx + i * width + from, dx + i * width + to, 0.0f);
     for (int64_t i = 0; i < size; i++) {
-      if (partners[i] >= 0) edge(i, partners[i], i, from, to);
+      if (partners[i] >= 0 && partners[i] < size) edge(i, partners[i], i, from, to);
     }
   });
 }

@@ -112,7 +112,7 @@ fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 
   // Matrices that stopped early join when the others have come back to where they are.
   var ran = 0u;
-  if (matrix < params.count) { ran = u32(record[matrix * params.record_stride]); }
+  if (matrix < params.count) { ran = min(u32(record[matrix * params.record_stride]), params.iterations); }
   let last = u32(largest_of_all(f32(ran), place, lane));
 
   // What was absorbed after the block of iteration t, its own end included.

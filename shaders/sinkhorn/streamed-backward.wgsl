@@ -61,7 +61,7 @@ struct Params {
 @group(0) @binding(11) var<storage, read_write> partials: array<vec4f>;
 @group(0) @binding(12) var<storage, read_write> kernel: array<vec4f>;
 
-fn ran_of(matrix: u32) -> u32 { return u32(recorded(matrix, 0u)); }
+fn ran_of(matrix: u32) -> u32 { return min(u32(recorded(matrix, 0u)), params.iterations); }
 fn history_at(t: u32) -> u32 { return params.history + (t - 1u) * params.history_stride; }
 fn left_at(matrix: u32, index: u32) -> u32 { return (matrix * 2u * params.iterations + index) * params.n; }
 fn right_at(matrix: u32, index: u32) -> u32 { return (matrix * 2u * params.iterations + index) * params.m; }

@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (child < end && (params.labelled == 1u || child != cloud * params.size)) {
       let place = select(child - cloud - 1u, child, params.labelled == 1u);
       let partner = partners[place];
-      if (partner >= 0) {
+      if (partner >= 0 && u32(partner) < params.size) {
         let parent = u32(partner) + select(cloud * params.size, 0u, params.labelled == 1u);
         touches = (child >= first && child <= last) || (parent >= first && parent <= last);
         var weight = g[place];

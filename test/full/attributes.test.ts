@@ -1,5 +1,5 @@
 /**
- * Attributes and inputs that no function of the package passes, handed to every op, those that gradients alone call too: each is refused by name, or the native
+ * Attributes, inputs and numbers in them that no function of the package passes, handed to every op, those that gradients alone call too: each is refused by name, or the native
  * device gives what the reference gives. Calls are those that the rooms' cases make; one attribute, or one input, after another is replaced.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -161,6 +161,22 @@ const otherInputs = ({ call, scalars, values }: Recorded): readonly Recorded[] =
   }));
 };
 
+/** What no function of the package writes into an input: numbers that a kernel may take for places, counts and what not. */
+const FLOATS = [Number.NaN, Number.POSITIVE_INFINITY, -1e30, 1e9, 1e30, 0, -1];
+const WHOLE = { int32: [-1, 2 ** 31 - 1, -(2 ** 31), 1000, 0], uint32: [2 ** 32 - 1, 2 ** 31, 1000, 0] };
+const otherNumbers = ({
+  call,
+  scalars,
+  values,
+}: Recorded): readonly { readonly recorded: Recorded; readonly changed: Spec; readonly value: number }[] =>
+  call.inputs.flatMap((changed, i) =>
+    (changed.dtype === "int32" || changed.dtype === "uint32" ? WHOLE[changed.dtype] : FLOATS).map((value) => ({
+      recorded: { call, scalars, values: values.map((own, k) => (k === i ? new Float64Array(own.length).fill(value) : own)) },
+      changed,
+      value,
+    })),
+  );
+
 const NAMES = [...new Set(rooms.flatMap(({ ops }) => ops.map(({ name }) => name)))];
 const callsOf = (name: string): Recorded[] => {
   const calls = [...recorded].filter(([op]) => op.name === name).flatMap(([, all]) => all);
@@ -193,6 +209,23 @@ describe("inputs of every op", () => {
       for (const other of otherInputs(each)) {
         const problem = await problemOf(other, each.call.attrs).catch(String);
         if (problem !== undefined) problems.push(`${JSON.stringify(other.call.inputs)} of ${JSON.stringify(each.call.attrs)}: ${problem}`);
+      }
+    }
+    await guards.check();
+    expect(problems).toEqual([]);
+  });
+});
+
+describe("numbers in every input", () => {
+  test.each(NAMES)("%s", async (name) => {
+    const problems: string[] = [];
+    for (const each of callsOf(name)) {
+      const { attrs } = each.call;
+      for (const { recorded: other, changed, value } of otherNumbers(each)) {
+        // Whether floats out of the ordinary overflow is a matter of precision, and counts fit in 31 bits.
+        const compared = changed.dtype === "int32";
+        const problem = await (compared ? problemOf(other, attrs) : outcome(native, other, attrs).then(() => undefined)).catch(String);
+        if (problem !== undefined) problems.push(`${value} in ${JSON.stringify(changed)} of ${JSON.stringify(attrs)}: ${problem}`);
       }
     }
     await guards.check();

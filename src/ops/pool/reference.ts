@@ -49,7 +49,10 @@ export const maxBackward = ({ call, inputs: [dy, indices], outputs: [dx] }: Refe
   const [height, width] = call.attrs.size;
   const area = call.inputs[0].shape[2] * call.inputs[0].shape[3];
   dx.fill(0);
-  for (let i = 0; i < dy.length; i++) dx[Math.floor(i / area) * height * width + indices[i]] += dy[i];
+  for (let i = 0; i < dy.length; i++) {
+    const inside = indices[i] >= 0 && indices[i] < height * width;
+    if (inside) dx[Math.floor(i / area) * height * width + indices[i]] += dy[i];
+  }
 };
 
 export const average = ({ call, inputs: [x], outputs: [y] }: ReferenceRun<PoolAttrs>): void => {

@@ -119,7 +119,7 @@ export const backward = ({ call, inputs: [g, points, deaths, partners, coordinat
   for (let i = 0; i < count; i++) {
     if (!labelled && i % size === 0) continue;
     const slot = slotOf(i, layout, labelled);
-    if (partners[slot] < 0) continue;
+    if (partners[slot] < 0 || partners[slot] >= size) continue;
     const partner = labelled ? partners[slot] : i - (i % size) + partners[slot];
     for (let k = 0; k < width; k++) {
       const difference = points[i * width + k] - points[partner * width + k];

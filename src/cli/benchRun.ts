@@ -18,8 +18,8 @@ import { openOptions } from "./options.ts";
 export const ROUNDS = 9;
 /** A sample lasts this long at the least; on a software GPU it is a single step. */
 const SAMPLE_MS = 25;
-/** Between two turns: pools of threads that spin have gone to sleep by then. */
-const PAUSE_MS = 20;
+/** Between two turns: pools of threads that spin have gone to sleep by then. onnxruntime's spin for 35 ms on one of our cores. */
+const PAUSE_MS = 50;
 /** Work of a step that a software GPU gets through in a second or so. */
 const SOFTWARE_OPERATIONS = 4e7;
 

@@ -192,8 +192,7 @@ const outcomes = (names: readonly string[]): string => {
   const done = names.map(load);
   const rows = done.map(({ configuration, records }, i) => {
     const summaries = summarise(records);
-    // Bases of free rotations and of parts of a group have no matrices to recover.
-    const whole = summaries.filter(({ recovered }) => recovered !== undefined && configuration.data.kind === "generated");
+    const whole = summaries.filter(({ recovered }) => recovered !== undefined);
     const seconds = Math.max(0, ...summaries.map(({ measures }) => measures.seconds?.mean ?? 0));
     return [
       `\`${names[i]}\``,

@@ -249,7 +249,7 @@ export const defineOp = <A extends Attrs>(op: Op<A> & Required<Pick<Op<A>, "arit
     if (inputs.length < least || inputs.length > most)
       throw expected(
         name,
-        typeof arity === "number" ? `${arity} tensors` : `at least ${least}${most < 9 ? ` and at most ${most}` : ""} tensors`,
+        typeof arity === "number" ? `${arity} tensors` : `at least ${least}${Number.isFinite(most) ? ` and at most ${most}` : ""} tensors`,
         "inputs",
         inputs.length,
       );

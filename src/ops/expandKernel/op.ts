@@ -1,8 +1,8 @@
 import { apply } from "../../apply.ts";
 import { flag, sizes } from "../../attributes.ts";
 import { expected } from "../../errors.ts";
-import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec, showShape } from "../../op.ts";
-import { requireFloat, requireInteger } from "../../shapes.ts";
+import { type Call, defineOp, elements, type Op, type ReferenceRun, type Shape, type Spec } from "../../op.ts";
+import { requireFloat, requireInputs, requireInteger } from "../../shapes.ts";
 import * as plan from "./plan.ts";
 import * as reference from "./reference.ts";
 import type { ExpandAttrs } from "./sizes.ts";
@@ -58,11 +58,7 @@ const fromPositions = (index: Spec, w: Spec, attrs: ExpandAttrs): Spec => {
 };
 
 /** Throws unless the last of the inputs is a gradient of W. */
-const checkGradient = (where: string, inputs: readonly Spec[], { shape }: Spec): void => {
-  const last = inputs[inputs.length - 1];
-  requireFloat(where, [last], ["gradient"]);
-  if (showShape(last.shape) !== showShape(shape)) throw expected(where, `shape ${showShape(shape)}`, "gradient", last.shape);
-};
+const checkGradient = (where: string, inputs: readonly Spec[], { shape }: Spec): void => requireInputs(where, inputs.slice(-1), { gradient: shape });
 
 /** Attributes of a gradient: `shape` is that of what it is the gradient of. */
 type BackwardAttrs = ExpandAttrs & { readonly shape: Shape };
